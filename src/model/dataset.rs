@@ -1,0 +1,196 @@
+//! Datasets: examples, where they come from, and by which design they were sampled.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Digest, ExampleId, Output, TraceId};
+
+/// What is recorded for an example: the output of one variant of the application in one trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Which version or configuration made it (an agent version, a model, a prompt); absent when there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Trial number, from 0.
+    #[serde(default)]
+    pub trial: u32,
+    /// What came out.
+    pub output: Output,
+}
+
+/// A finding of a person about one example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// What was asked, usually the name of a judge.
+    pub name: String,
+    /// What the person said.
+    pub value: Value,
+    /// Who.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotator: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where an example comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lineage {
+    /// Traces it was made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<TraceId>,
+    /// File it was read from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// One-based line or row in that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+}
+
+/// One input of a dataset, perhaps with a reference, perhaps with recorded outputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Example {
+    /// Unique in the dataset, stable across versions.
+    pub id: ExampleId,
+    /// What is put to the target: text as a JSON string, or structured (messages, variables).
+    pub input: Value,
+    /// The expected answer, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Value>,
+    /// Dimensions to slice by (`intent`, `language`, `tier`): name to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dimensions: BTreeMap<String, String>,
+    /// Examples that share a cluster are not independent (a session, a user, a repository).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Stratum of the sampling design.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stratum: Option<String>,
+    /// Probability with which the design chose it, in (0, 1]; absent when it was not sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusion_probability: Option<f64>,
+    /// Outputs that are already there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recorded: Vec<Recorded>,
+    /// What people said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// What else is known, for templates and scorers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+    /// Where it comes from.
+    #[serde(default)]
+    pub lineage: Lineage,
+}
+
+impl Example {
+    /// An example with an id and an input and nothing else.
+    pub fn new(id: ExampleId, input: Value) -> Self {
+        Self {
+            id,
+            input,
+            reference: None,
+            dimensions: BTreeMap::new(),
+            cluster: None,
+            stratum: None,
+            inclusion_probability: None,
+            recorded: Vec::new(),
+            labels: Vec::new(),
+            metadata: BTreeMap::new(),
+            lineage: Lineage::default(),
+        }
+    }
+
+    /// The sampling weight: the inverse inclusion probability, 1 when the example was not sampled.
+    pub fn weight(&self) -> f64 {
+        match self.inclusion_probability {
+            Some(probability) if probability > 0.0 && probability <= 1.0 => 1.0 / probability,
+            _ => 1.0,
+        }
+    }
+
+    /// The unit that is independent of others: the named cluster, or the example itself.
+    pub fn cluster_key(&self) -> &str {
+        self.cluster.as_deref().unwrap_or(self.id.as_str())
+    }
+
+    /// The input as text: a JSON string unquoted, anything else as JSON.
+    pub fn input_text(&self) -> String {
+        match &self.input {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// One stratum of a sampling design, as it was carried out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stratum {
+    /// Value of the stratifying attributes; `all` when there is only one.
+    pub name: String,
+    /// How many candidates it held.
+    pub population: u64,
+    /// Probability with which each was chosen.
+    pub rate: f64,
+    /// How many were chosen.
+    pub chosen: u64,
+}
+
+/// How a dataset was sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SampleDesign {
+    /// `uniform` or `stratified`.
+    pub method: String,
+    /// Seed of the hash that chose.
+    pub seed: u64,
+    /// Attributes that define the strata.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stratify_by: Vec<String>,
+    /// The strata with what they held and gave.
+    pub strata: Vec<Stratum>,
+    /// Filter on candidates, as the user wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+}
+
+/// The head of one immutable dataset version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DatasetHeader {
+    /// Format version of the dataset files; 1 today.
+    pub format: u32,
+    /// Name: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Version, from 1.
+    pub version: u32,
+    /// Digest of everything that defines the task: ids, inputs, references, dimensions, clusters, weights. Recorded
+    /// outputs and labels are left out, so that two runs on recordings of two variants share it.
+    pub digest: Digest,
+    /// Digest of recorded outputs and labels.
+    pub recorded_digest: Digest,
+    /// How many examples.
+    pub examples: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What it is, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Where it comes from: files or the lake.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+    /// How it was sampled; absent when it was taken whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design: Option<SampleDesign>,
+    /// Variants that have recorded outputs, with how many examples each covers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, u64>,
+}
+
+impl DatasetHeader {
+    /// `name@version`.
+    pub fn reference(&self) -> String {
+        format!("{}@{}", self.name, self.version)
+    }
+}

@@ -1,0 +1,35 @@
+//! The vocabulary of the program: what a trace, an example, a score or an event *is*.
+//!
+//! Data only. Nothing here reads a file, asks a model, formats for people or knows a wire format; every other
+//! module may import this one and it imports none of them. The words are those of `ARCHITECTURE.md`.
+
+mod assemble;
+mod chat;
+mod dataset;
+mod digest;
+mod event;
+mod failure;
+mod gate;
+mod id;
+mod output;
+mod run;
+mod score;
+mod trace;
+
+pub use assemble::{Assembled, assemble};
+pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};
+pub use dataset::{DatasetHeader, Example, Label, Lineage, Recorded, SampleDesign, Stratum};
+pub use digest::{Digest, Digester, canonical_json};
+pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
+pub use failure::{Failure, FailureKind};
+pub use gate::{Change, FailOn, GatePolicy, MetricPolicy, MetricRole, Verdict};
+pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
+pub use output::{Output, ScoreInput, Usage};
+pub use run::{
+    CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
+};
+pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
+pub use trace::{
+    AgentRef, Message, ModelRef, PRICED_KEY, Part, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse,
+    Trace, TraceFault,
+};
