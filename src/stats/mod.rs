@@ -1,0 +1,56 @@
+//! Numbers only: estimates, intervals, tests, agreement, power.
+//!
+//! Knows nothing of examples, judges or runs; imports nothing of this crate. Nothing here draws from ambient
+//! randomness and no function returns NaN: what is not defined is absent, with a status that says why. Arguments named
+//! `level` are two-sided confidence levels such as 0.95, `alpha` one-sided error probabilities such as 0.05; both lie
+//! strictly between 0 and 1. `clusters[i]` is any number that names the independent unit of value i.
+
+mod agreement;
+mod bootstrap;
+mod cluster;
+mod confusion;
+mod dist;
+mod effect;
+mod envelope;
+#[cfg(test)]
+mod goldens;
+mod margin;
+mod mcnemar;
+mod mean;
+mod moments;
+mod multiple;
+mod paired;
+mod power;
+mod proportion;
+mod quantile;
+mod repeats;
+mod signflip;
+mod unpaired;
+mod variance;
+mod wilcoxon;
+
+pub use agreement::{
+    Metric, Weighting, cohen_kappa, gwet_ac, kendall_tau_b, krippendorff_alpha, pearson, percent, spearman,
+};
+pub use bootstrap::{Bootstrap, bootstrap_mean, resamples};
+pub use cluster::{
+    ClusteredMean, Hajek, PoissonSample, Strata, clustered_mean, hajek, is_singletons, mean_cr2, mean_hajek,
+    mean_weighted, poisson_sample,
+};
+pub use confusion::Confusion;
+pub use dist::{normal_cdf, normal_quantile, normal_sf, t_cdf, t_quantile, t_sf};
+pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
+pub use envelope::{Estimate, Interval, Status};
+pub use margin::{Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, t_margin};
+pub use mcnemar::{McNemar, PairedCounts, mcnemar, tango, tango_interval, tango_margin, tango_z};
+pub use mean::{empirical_bernstein, equal_values, hoeffding, mean_t};
+pub use multiple::{benjamini_hochberg, benjamini_yekutieli, bonferroni, holm};
+pub use paired::{PairedT, paired_t};
+pub use power::{Plan, Variances, detectable, examples_needed, mcnemar_power, t_power};
+pub use proportion::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, proportion, wilson};
+pub use quantile::{QuantileInterval, quantile, quantile_estimate, quantile_sorted};
+pub use repeats::{Repeats, pass_at_k, pass_hat_k, repeats};
+pub use signflip::{EXACT_CLUSTERS, SignFlip, sign_flip};
+pub use unpaired::{independent_difference, newcombe, two_sided_p, welch};
+pub use variance::{Allocation, Budget, Nested, OneWay, allocate, nested, one_way};
+pub use wilcoxon::{SignedRank, Signs, Zeros, signed_rank, signed_rank_exact, signs};
