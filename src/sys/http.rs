@@ -1,0 +1,110 @@
+//! The HTTP client and the reading of its failures.
+//!
+//! Knows status codes and transport errors, not what is asked of whom.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::redirect::Policy;
+
+use crate::model::{Failure, FailureKind};
+
+/// The client could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the HTTP client: {0}")]
+pub struct HttpError(String);
+
+/// A client with connection reuse, ring for TLS and the system's certificates. Proxies come from the environment.
+pub fn client() -> Result<reqwest::Client, HttpError> {
+    // Installing twice is an error of no consequence: the first one stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .user_agent(concat!("assize/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_nodelay(true)
+        .redirect(same_host_only())
+        .build()
+        .map_err(|error| HttpError(error.to_string()))
+}
+
+/// Follows redirects within one host. A key sent in a header of its own (`x-api-key`) would go along to any other.
+fn same_host_only() -> Policy {
+    Policy::custom(|attempt| {
+        let same = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+        if same && attempt.previous().len() <= 5 { attempt.follow() } else { attempt.stop() }
+    })
+}
+
+/// The wait a server asks for: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+pub fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
+    let exact = headers.get("retry-after-ms").and_then(|value| value.to_str().ok());
+    if let Some(ms) = exact.and_then(|text| text.trim().parse::<f64>().ok()) {
+        return (ms.is_finite() && ms >= 0.0).then_some(ms as u64);
+    }
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 1000.0) as u64);
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let wait = date.as_millisecond().saturating_sub(now.as_millisecond());
+    u64::try_from(wait).ok().or(Some(0))
+}
+
+/// The failure a status code means; the message carries the start of the body.
+pub fn failure_of_status(what: &str, status: StatusCode, body: &str) -> Failure {
+    let kind = match status.as_u16() {
+        401 | 403 => FailureKind::Auth,
+        404 => FailureKind::NotFound,
+        408 | 504 => FailureKind::Timeout,
+        429 | 529 => FailureKind::RateLimited,
+        500.. => FailureKind::Server,
+        _ => FailureKind::BadRequest,
+    };
+    let excerpt = super::text::one_line(body, 300);
+    Failure::new(kind, format!("{what} answered {}: {excerpt}", status.as_u16()))
+}
+
+/// The failure a transport error means.
+pub fn failure_of_transport(what: &str, error: &reqwest::Error) -> Failure {
+    let kind = if error.is_timeout() {
+        FailureKind::Timeout
+    } else if error.is_decode() || error.is_body() {
+        FailureKind::BadReply
+    } else if error.is_builder() {
+        FailureKind::BadRequest
+    } else {
+        FailureKind::Connection
+    };
+    // The outer message only says "error sending request"; the cause is what helps.
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    Failure::new(kind, format!("{what}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_all_forms() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        let read = |name: &'static str, value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            retry_after_ms(&headers, now)
+        };
+        assert_eq!(read("retry-after", "2"), Some(2000));
+        assert_eq!(read("retry-after", "0.5"), Some(500));
+        assert_eq!(read("retry-after-ms", "250"), Some(250));
+        assert_eq!(read("retry-after", "Sat, 21 Nov 2026 10:00:03 GMT"), Some(3000));
+        assert_eq!(read("retry-after", "Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
+        assert_eq!(read("retry-after", "soon"), None);
+    }
+}

@@ -1,0 +1,17 @@
+//! The doors to the machine: clock, environment, files, network client, terminal text, retry timing.
+//!
+//! The only place that reads the clock, the environment or the file system for the floors below the use cases, so
+//! that tests can hold all of them still. Holds no rule of evaluation.
+
+mod clock;
+mod env;
+pub mod files;
+pub mod git;
+mod http;
+mod retry;
+pub mod text;
+
+pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
+pub use env::Env;
+pub use http::{HttpError, client as http_client, failure_of_status, failure_of_transport, retry_after_ms};
+pub use retry::RetryPolicy;
