@@ -3,4 +3,5 @@
 pub mod model;
 pub mod stats;
 
+pub mod config;
 pub mod sys;

@@ -1,0 +1,245 @@
+//! What may be written in `assize.toml`: the shape, closed against unknown keys.
+//!
+//! The documentation comments are the descriptions in `assize schema` and in the configuration reference. What the
+//! values mean together is checked in `validate`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::model::{FailOn, MetricRole};
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "assize.toml")]
+pub struct Raw {
+    /// Address of this schema, for editors; ignored.
+    #[serde(default, rename = "$schema")]
+    pub schema: Option<String>,
+    /// Places.
+    #[serde(default)]
+    pub project: RawProject,
+    /// Model services by name.
+    #[serde(default)]
+    pub providers: BTreeMap<String, RawProvider>,
+    /// Models by the name that judges and targets use.
+    #[serde(default)]
+    pub models: BTreeMap<String, RawModel>,
+    /// Prices in US dollars per million tokens, by model name; they win over the shipped table.
+    #[serde(default)]
+    pub prices: BTreeMap<String, RawPrice>,
+    /// Suites by name.
+    #[serde(default)]
+    pub suites: BTreeMap<String, RawSuite>,
+}
+
+impl Raw {
+    /// The JSON Schema of the file.
+    pub fn schema() -> Value {
+        schemars::schema_for!(Self).to_value()
+    }
+}
+
+/// Where things are, relative to the file.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawProject {
+    /// Store: `sqlite:PATH` or `postgres://...`; the variable `ASSIZE_STORE` wins. Default `sqlite:.assize/assize.sqlite`.
+    pub store: Option<String>,
+    /// Folder of dataset versions, meant to be committed. Default `datasets`.
+    pub datasets: Option<String>,
+    /// Folder of your own judges; one of the same name wins over a shipped one. Default `judges`.
+    pub judges: Option<String>,
+    /// Folder of the trace lake. Default `.assize/lake`.
+    pub lake: Option<String>,
+    /// File of the reply cache. Default `.assize/cache.sqlite`.
+    pub cache: Option<String>,
+    /// Folder that reports are written to. Default `.assize/reports`.
+    pub reports: Option<String>,
+}
+
+/// A model service.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawProvider {
+    /// Who serves: `openai` (and everything that speaks its wire format), `anthropic`, `ollama`, `replay`, ...
+    pub kind: String,
+    /// Time limit of one attempt, such as `60s`. Default `60s`.
+    pub timeout: Option<String>,
+    /// Most attempts of one call. Default 5.
+    #[schemars(range(min = 1, max = 100))]
+    pub max_attempts: Option<u32>,
+    /// Options of the endpoint: see `assize schema provider`.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// A model with its parameters.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawModel {
+    /// Name of the provider above.
+    pub provider: String,
+    /// Model name as the provider knows it; a dated snapshot makes runs comparable.
+    pub model: String,
+    /// Sampling temperature; left out of the request when unset.
+    #[schemars(range(min = 0.0, max = 2.0))]
+    pub temperature: Option<f64>,
+    /// Most tokens to write.
+    #[schemars(range(min = 1))]
+    pub max_tokens: Option<u32>,
+    /// Seed, where the provider takes one.
+    pub seed: Option<u64>,
+    /// Further fields of the request body, verbatim.
+    #[serde(default)]
+    pub extra: Map<String, Value>,
+}
+
+/// A price in US dollars per million tokens.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPrice {
+    /// Tokens read.
+    #[schemars(range(min = 0.0))]
+    pub input: f64,
+    /// Tokens written, reasoning included.
+    #[schemars(range(min = 0.0))]
+    pub output: f64,
+    /// Tokens read from a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_read: Option<f64>,
+    /// Tokens written to a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_write: Option<f64>,
+}
+
+/// A suite: a dataset, targets, graders and what is demanded.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSuite {
+    /// Dataset by name (the latest version) or `name@version`. Either this or `file`.
+    pub dataset: Option<String>,
+    /// A file of examples instead: JSON lines, JSON, CSV or Parquet.
+    pub file: Option<String>,
+    /// How the columns of `file` map to an example: `id`, `input`, `reference`, `output`, ...
+    pub fields: Option<Map<String, Value>>,
+    /// Trials per example. Default 1.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub trials: Option<u32>,
+    /// Seed of everything that draws. Default 0.
+    pub seed: Option<u64>,
+    /// How many calls run at once.
+    #[serde(default)]
+    pub concurrency: RawConcurrency,
+    /// Most US dollars one run may spend on target and judges together.
+    #[schemars(range(min = 0.0))]
+    pub max_cost: Option<f64>,
+    /// Longest time one run may take, such as `30m`.
+    pub max_time: Option<String>,
+    /// The things under test, by name: `kind` and the options of that kind.
+    pub targets: BTreeMap<String, RawTarget>,
+    /// Target of a run when none is named. Needed when there is more than one.
+    pub candidate: Option<String>,
+    /// Target that `assize ci` runs as baseline when no run has been blessed.
+    pub baseline: Option<String>,
+    /// Who grades.
+    pub graders: Vec<RawGrader>,
+    /// What is demanded.
+    #[serde(default)]
+    pub gate: RawGate,
+}
+
+/// How many calls run at once.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawConcurrency {
+    /// Target calls. Default 8.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub targets: Option<u32>,
+    /// Judge calls. Default 32.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub judges: Option<u32>,
+}
+
+/// A thing under test.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawTarget {
+    /// `recorded`, `http`, `command` or `prompt`.
+    pub kind: String,
+    /// Options of that kind: see `assize schema target.KIND`.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// A grader: a scorer with its options, or a judge with its model.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawGrader {
+    /// Name of the metric; the scorer's or judge's own name when left out.
+    pub name: Option<String>,
+    /// A scorer; its options stand beside this key: see `assize schema scorer.NAME`.
+    pub scorer: Option<String>,
+    /// A judge, shipped or your own.
+    pub judge: Option<String>,
+    /// Model that judges: a name from `[models]`.
+    pub model: Option<String>,
+    /// How often the judge is asked about each output. Default: as the judge says.
+    #[schemars(range(min = 1, max = 1000))]
+    pub draws: Option<u32>,
+    /// Options of the scorer.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// What `inconclusive` does to the exit code of a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInconclusive {
+    /// Exit code 4.
+    #[default]
+    Report,
+    /// Exit code 0.
+    Pass,
+    /// Exit code 1.
+    Fail,
+}
+
+/// What is demanded of a candidate.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawGate {
+    /// Demands by metric.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, RawMetric>,
+    /// One-sided error probability of each test. Default 0.05.
+    #[schemars(range(min = 0.0001, max = 0.4))]
+    pub alpha: Option<f64>,
+    /// What makes a gated metric fail. Default `regressed`.
+    pub fail_on: Option<FailOn>,
+    /// Greatest share of cells of a gated metric without a score. Default 0.05.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_unscored: Option<f64>,
+    /// Greatest share of trials whose target fails. Default 0.2.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_target_failures: Option<f64>,
+    /// Fewest pairs for a verdict. Default 10.
+    pub min_pairs: Option<u64>,
+    /// What an open finding does to the exit code. Default `report`: exit code 4.
+    #[serde(default)]
+    pub on_inconclusive: OnInconclusive,
+}
+
+/// What is demanded of one metric.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMetric {
+    /// `gate` (default) or `inform`.
+    #[serde(default)]
+    pub role: MetricRole,
+    /// Smallest change that matters, in the metric's unit. Default 0.05.
+    #[schemars(range(min = 0.0))]
+    pub margin: Option<f64>,
+    /// Least acceptable value of the candidate itself; for metrics where less is better, the greatest.
+    pub floor: Option<f64>,
+}
