@@ -4,4 +4,5 @@ pub mod model;
 pub mod stats;
 
 pub mod config;
+pub mod dataset;
 pub mod sys;
