@@ -5,4 +5,5 @@ pub mod stats;
 
 pub mod config;
 pub mod dataset;
+pub mod scorer;
 pub mod sys;
