@@ -5,5 +5,6 @@ pub mod stats;
 
 pub mod config;
 pub mod dataset;
+pub mod rubric;
 pub mod scorer;
 pub mod sys;

@@ -1,0 +1,315 @@
+//! Labelled examples of a judge: `calibration.jsonl`, one JSON object per line.
+//!
+//! Written by hand, so the trace is compact; it is turned into the same [`Trace`] that production traces are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::spec::{RubricScale, SpecProblem, did_you_mean};
+use crate::model::{
+    AgentRef, Example, ExampleId, Finite, Message, Output, ScoreValue, Span, SpanError, SpanId, SpanKind, SpanStatus,
+    ToolUse, Trace, TraceId,
+};
+
+const FILE: &str = "calibration.jsonl";
+
+/// One step of a compact trace: a tool call, something said, or a handoff.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationStep {
+    /// Who acts; the one before when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Name of the tool that is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// Its arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Value>,
+    /// Its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    /// Its error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Text that the agent says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says: Option<String>,
+    /// Text that the user says in the course of the steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The agent that takes over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handoff: Option<String>,
+}
+
+/// One labelled example.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CalibrationExample {
+    /// Unique in the file.
+    pub id: String,
+    /// What the agent was asked.
+    pub input: Value,
+    /// What it gave back.
+    pub output: Value,
+    /// The expected answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Value>,
+    /// Its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Vec<CalibrationStep>>,
+    /// Tools that were available: text, or a list of names or objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Value>,
+    /// Standing instructions the agent worked under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Value>,
+    /// Metadata of the example.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, Value>,
+    /// Dimensions of the example.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dimensions: BTreeMap<String, String>,
+    /// The right score: `pass` or `fail`, a label, or a number.
+    pub label: Value,
+    /// Why it is the right one.
+    #[serde(default)]
+    pub reason: String,
+    /// What it tests: `boundary`, `adversarial`, `padding`, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+const FIELDS: &[&str] = &[
+    "id",
+    "input",
+    "output",
+    "reference",
+    "trace",
+    "tools",
+    "instructions",
+    "metadata",
+    "dimensions",
+    "label",
+    "reason",
+    "tags",
+];
+
+impl CalibrationExample {
+    /// The example and the output as a run would hold them.
+    pub fn to_graded(&self) -> (Example, Output) {
+        let mut example = Example::new(ExampleId::new(&self.id), self.input.clone());
+        example.reference = self.reference.clone();
+        example.dimensions = self.dimensions.clone();
+        example.metadata = self.metadata.clone();
+        for (name, value) in [("tools", &self.tools), ("instructions", &self.instructions)] {
+            if let Some(value) = value {
+                example.metadata.insert(name.to_owned(), value.clone());
+            }
+        }
+        let trace = self.trace.as_ref().map(|steps| Arc::new(trace_of_steps(&self.id, steps)));
+        (example, Output { value: self.output.clone(), trace, ..Output::default() })
+    }
+
+    /// The label as a score of the scale; `None` when it is not on the menu.
+    pub fn expected(&self, scale: &RubricScale) -> Option<ScoreValue> {
+        parse_label(scale, &self.label)
+    }
+}
+
+/// A person's label as a score of the scale; `None` when it is not on the menu. Exact after trimming and case
+/// folding; numbers must lie on the scale.
+pub fn parse_label(scale: &RubricScale, label: &Value) -> Option<ScoreValue> {
+    match (scale, label) {
+        (RubricScale::Binary { .. }, Value::Bool(pass)) => Some(ScoreValue::Pass { pass: *pass }),
+        (RubricScale::Binary { .. }, Value::String(word)) => match word.trim().to_lowercase().as_str() {
+            "pass" => Some(ScoreValue::Pass { pass: true }),
+            "fail" => Some(ScoreValue::Pass { pass: false }),
+            _ => None,
+        },
+        (RubricScale::Labels(labels), Value::String(word)) => {
+            let typed = word.trim().to_lowercase();
+            let hit = labels.iter().find(|label| label.label.to_lowercase() == typed)?;
+            Some(ScoreValue::Label { label: hit.label.clone(), number: hit.value.and_then(Finite::new) })
+        }
+        (RubricScale::Number { min, max, .. }, Value::Number(number)) => {
+            let number = number.as_f64().filter(|number| min <= number && number <= max)?;
+            Finite::new(number).map(|number| ScoreValue::Number { number })
+        }
+        _ => None,
+    }
+}
+
+/// Reads the file; lines that are wrong are named and left out, all at once.
+pub(super) fn parse_lines(
+    text: &str,
+    scale: Option<&RubricScale>,
+    problems: &mut Vec<SpecProblem>,
+) -> Vec<CalibrationExample> {
+    let mut examples = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let mut problem = |at: &str, found: String, expected: &str, hint: Option<String>| {
+            let expected = expected.to_owned();
+            problems.push(SpecProblem { file: FILE, line: Some(index + 1), at: at.to_owned(), found, expected, hint });
+        };
+        let example: CalibrationExample = match serde_json::from_str(line) {
+            Ok(example) => example,
+            Err(error) => {
+                let hint = unknown_field(line);
+                problem("", error.to_string(), "an object with `id`, `input`, `output` and `label`", hint);
+                continue;
+            }
+        };
+        if !ids.insert(example.id.clone()) {
+            problem("id", format!("`{}` a second time", example.id), "an id of its own for every example", None);
+        }
+        if scale.is_some_and(|scale| example.expected(scale).is_none()) {
+            let menu = scale.map(super::reply::menu_text).unwrap_or_default();
+            problem("label", format!("`{}`", example.label), &menu, None);
+        }
+        examples.push(example);
+    }
+    examples
+}
+
+fn unknown_field(line: &str) -> Option<String> {
+    let object: serde_json::Map<String, Value> = serde_json::from_str(line).ok()?;
+    let unknown = object.keys().find(|key| !FIELDS.contains(&key.as_str()))?;
+    did_you_mean(unknown, FIELDS.iter().copied())
+}
+
+/// A trace made of compact steps: one root, one agent span for each stretch of one agent, the steps below it. Times
+/// are a millisecond apart, ids are counted.
+pub(super) fn trace_of_steps(id: &str, steps: &[CalibrationStep]) -> Trace {
+    let mut builder = Builder { trace_id: TraceId::new(id), spans: Vec::new(), agent: None };
+    builder.push(SpanKind::Step, "request", None);
+    for step in steps {
+        builder.step(step);
+    }
+    Trace { id: TraceId::new(id), session_id: None, spans: builder.spans, faults: Vec::new() }
+}
+
+struct Builder {
+    trace_id: TraceId,
+    spans: Vec<Span>,
+    agent: Option<(String, SpanId)>,
+}
+
+impl Builder {
+    fn step(&mut self, step: &CalibrationStep) {
+        let known = self.agent.as_ref().map_or("agent", |(name, _)| name.as_str());
+        let name = step.agent.clone().unwrap_or_else(|| known.to_owned());
+        if self.agent.as_ref().is_none_or(|(current, _)| *current != name) {
+            let index = self.push(SpanKind::Agent, &name, Some(SpanId::new("s0")));
+            if let Some(span) = self.spans.get_mut(index) {
+                span.agent = Some(AgentRef { name: Some(name.clone()), ..AgentRef::default() });
+                self.agent = Some((name, span.span_id.clone()));
+            }
+        }
+        let parent = self.agent.as_ref().map(|(_, id)| id.clone());
+        if step.user.is_some() || step.says.is_some() {
+            let index = self.push(SpanKind::Model, "chat", parent.clone());
+            if let Some(span) = self.spans.get_mut(index) {
+                span.messages_in = step.user.iter().map(|text| Message::text("user", text)).collect();
+                span.messages_out = step.says.iter().map(|text| Message::text("assistant", text)).collect();
+                // Said by nobody yet: an empty message keeps "not recorded" out of the transcript.
+                if span.messages_out.is_empty() {
+                    span.messages_out = vec![Message { role: "assistant".to_owned(), parts: Vec::new() }];
+                }
+            }
+        }
+        if let Some(tool) = &step.tool {
+            let index = self.push(SpanKind::Tool, tool, parent.clone());
+            if let Some(span) = self.spans.get_mut(index) {
+                span.tool = Some(ToolUse {
+                    name: tool.clone(),
+                    call_id: None,
+                    arguments: step.arguments.clone(),
+                    result: step.result.clone(),
+                });
+                if let Some(message) = &step.error {
+                    span.status = SpanStatus::Error;
+                    span.error = Some(SpanError { kind: None, message: Some(message.clone()) });
+                }
+            }
+        }
+        if let Some(to) = &step.handoff {
+            self.push(SpanKind::Handoff, &format!("to {to}"), parent);
+        }
+    }
+
+    fn push(&mut self, kind: SpanKind, name: &str, parent_id: Option<SpanId>) -> usize {
+        let index = self.spans.len();
+        let start_ns = i64::try_from(index).unwrap_or(0) * 1_000_000;
+        self.spans.push(Span {
+            trace_id: self.trace_id.clone(),
+            span_id: SpanId::new(format!("s{index}")),
+            parent_id,
+            session_id: None,
+            user_id: None,
+            kind,
+            name: name.to_owned(),
+            start_ns,
+            end_ns: Some(start_ns + 1_000_000),
+            status: SpanStatus::Unset,
+            error: None,
+            agent: None,
+            model: None,
+            prompt: None,
+            tool: None,
+            messages_in: Vec::new(),
+            messages_out: Vec::new(),
+            input: None,
+            output: None,
+            usage: crate::model::Usage::default(),
+            cost_usd: None,
+            finish_reasons: Vec::new(),
+            attributes: BTreeMap::new(),
+            resource: BTreeMap::new(),
+            source: crate::model::Source::default(),
+        });
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binary() -> RubricScale {
+        RubricScale::Binary { pass: String::new(), fail: String::new() }
+    }
+
+    #[test]
+    fn a_compact_trace_becomes_a_trace() {
+        let line = r#"{"id": "a", "input": "book it", "output": "done", "label": "fail", "tools": ["book"],
+            "trace": [{"agent": "planner", "says": "on it", "handoff": "booker"},
+                      {"agent": "booker", "tool": "book", "arguments": {"seat": 1}, "error": "full"}]}"#;
+        let example: CalibrationExample = serde_json::from_str(line).unwrap();
+        let (example, output) = example.to_graded();
+        assert_eq!(example.metadata["tools"], serde_json::json!(["book"]));
+        let trace = output.trace.unwrap();
+        let kinds: Vec<SpanKind> = trace.outline().iter().map(|(_, span)| span.kind).collect();
+        use SpanKind::{Agent, Handoff, Model, Step, Tool};
+        assert_eq!(kinds, [Step, Agent, Model, Handoff, Agent, Tool]);
+        assert!(trace.spans.iter().any(Span::failed));
+        assert_eq!(trace.tools_used().len(), 1);
+    }
+
+    #[test]
+    fn all_wrong_lines_are_named_at_once() {
+        let text = "{\"id\":\"a\",\"input\":1,\"output\":2,\"label\":\"good\"}\n\nnot json\n\
+            {\"id\":\"a\",\"input\":1,\"output\":2,\"lable\":\"pass\"}\n{\"id\":\"a\",\"input\":1,\"output\":2,\"label\":\"pass\"}";
+        let mut problems = Vec::new();
+        let examples = parse_lines(text, Some(&binary()), &mut problems);
+        assert_eq!(examples.len(), 2);
+        let lines: Vec<_> = problems.iter().filter_map(|problem| problem.line).collect();
+        assert_eq!(lines, [1, 3, 4, 5]);
+        assert_eq!(problems[2].hint.as_deref(), Some("did you mean `label`?"));
+    }
+}
