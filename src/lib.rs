@@ -3,6 +3,7 @@
 pub mod model;
 pub mod stats;
 
+pub mod compare;
 pub mod config;
 pub mod dataset;
 pub mod rubric;
