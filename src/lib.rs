@@ -9,3 +9,5 @@ pub mod dataset;
 pub mod rubric;
 pub mod scorer;
 pub mod sys;
+
+pub mod ingest;

@@ -1,0 +1,204 @@
+//! The one door from the sources to whoever takes the spans: everything that is read passes `Gate`.
+//!
+//! Here the vocabulary is applied, giant fields are shortened, prices are filled in, and counts are kept. What must
+//! hold for every span before it is stored belongs here and nowhere else.
+
+use serde_json::{Value, json};
+
+use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind};
+
+use super::dialect;
+use super::error::{IngestError, Problem, SinkError};
+use super::raw::{LogEvent, RawSpan};
+use super::{FileSummary, ReadOptions, Rejected};
+
+/// The attribute that lists shortened fields: `[{"field": …, "bytes": …}]` with their original length.
+pub const TRUNCATED_KEY: &str = "assize.truncated";
+
+/// Takes what is read. An error stops the reading.
+pub trait Sink {
+    /// A span, mapped and shortened; spans of one trace come in any order.
+    fn span(&mut self, span: Span) -> Result<(), SinkError>;
+    /// An event that came as a log record and may belong to a span of the same ingest.
+    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError>;
+    /// A row that was not taken.
+    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError>;
+}
+
+/// Where a source puts what it reads.
+pub(crate) struct Gate<'a> {
+    pub(crate) options: &'a ReadOptions<'a>,
+    pub(crate) summary: FileSummary,
+    sink: &'a mut dyn Sink,
+}
+
+impl<'a> Gate<'a> {
+    pub(crate) fn new(options: &'a ReadOptions<'a>, summary: FileSummary, sink: &'a mut dyn Sink) -> Self {
+        Self { options, summary, sink }
+    }
+
+    /// Lets one span in.
+    pub(crate) fn admit(&mut self, raw: RawSpan, line: Option<u64>) -> Result<(), IngestError> {
+        let mut span = dialect::span_of(raw);
+        span.source.file = Some(self.summary.file.clone());
+        span.source.line = line;
+        let shortened = shorten_span(&mut span, self.options.max_field_bytes);
+        if span.kind == SpanKind::Model && span.cost_usd.is_none() && !span.usage.is_unknown() {
+            span.cost_usd = self.options.price.and_then(|price| price(&span)).filter(|cost| cost.is_finite());
+            if span.cost_usd.is_some() {
+                span.attributes.insert(PRICED_KEY.to_owned(), Value::Bool(true));
+            }
+        }
+        let dialect = span.source.dialect.clone().unwrap_or_default();
+        *self.summary.dialects.entry(dialect).or_default() += 1;
+        self.summary.spans += 1;
+        self.summary.shortened += shortened;
+        let taken = self.sink.span(span);
+        self.stop_on(taken)
+    }
+
+    /// Lets one event in that came apart from its span.
+    pub(crate) fn admit_event(&mut self, mut event: LogEvent, line: Option<u64>) -> Result<(), IngestError> {
+        event.source = Source { dialect: None, file: Some(self.summary.file.clone()), line };
+        let mut list = Vec::new();
+        let mut shortener = Shortener { limit: self.options.max_field_bytes, list: &mut list };
+        for (key, value) in &mut event.event.attributes {
+            shortener.value(key, value);
+        }
+        if let Some(body) = &mut event.event.body {
+            shortener.value("body", body);
+        }
+        self.summary.shortened += list.len() as u64;
+        if !list.is_empty() {
+            event.event.attributes.insert(TRUNCATED_KEY.to_owned(), Value::Array(list));
+        }
+        self.summary.log_events += 1;
+        let taken = self.sink.log_event(event);
+        self.stop_on(taken)
+    }
+
+    /// Turns one row away; reading goes on.
+    pub(crate) fn reject(&mut self, problem: Problem, line: Option<u64>, record: &[u8]) -> Result<(), IngestError> {
+        self.summary.rejected += 1;
+        let rejected = problem.at(&self.summary.file, line, record);
+        let taken = self.sink.rejected(rejected);
+        self.stop_on(taken)
+    }
+
+    /// Counts what is understood and of no use here.
+    pub(crate) fn ignore(&mut self, what: &str, count: u64) {
+        if count > 0 {
+            *self.summary.ignored.entry(what.to_owned()).or_default() += count;
+        }
+    }
+
+    fn stop_on(&self, taken: Result<(), SinkError>) -> Result<(), IngestError> {
+        taken.map_err(|cause| IngestError::Sink { file: self.summary.file.clone(), cause })
+    }
+}
+
+/// Shortens every text of a span that is longer than `limit` bytes and lists them in an attribute.
+fn shorten_span(span: &mut Span, limit: usize) -> u64 {
+    let mut list = Vec::new();
+    let mut shortener = Shortener { limit, list: &mut list };
+    shortener.text("name", &mut span.name);
+    shortener.messages("messages_in", &mut span.messages_in);
+    shortener.messages("messages_out", &mut span.messages_out);
+    for (field, value) in [("input", &mut span.input), ("output", &mut span.output)] {
+        if let Some(value) = value {
+            shortener.value(field, value);
+        }
+    }
+    if let Some(tool) = &mut span.tool {
+        shortener.text("tool.name", &mut tool.name);
+        if let Some(arguments) = &mut tool.arguments {
+            shortener.value("tool.arguments", arguments);
+        }
+        if let Some(result) = &mut tool.result {
+            shortener.value("tool.result", result);
+        }
+    }
+    if let Some(message) = span.error.as_mut().and_then(|error| error.message.as_mut()) {
+        shortener.text("error.message", message);
+    }
+    for (key, value) in &mut span.attributes {
+        shortener.value(key, value);
+    }
+    for (key, value) in &mut span.resource {
+        shortener.value(key, value);
+    }
+    let count = list.len() as u64;
+    if count > 0 {
+        span.attributes.insert(TRUNCATED_KEY.to_owned(), Value::Array(list));
+    }
+    count
+}
+
+struct Shortener<'a> {
+    limit: usize,
+    list: &'a mut Vec<Value>,
+}
+
+impl Shortener<'_> {
+    fn text(&mut self, field: &str, text: &mut String) {
+        if text.len() <= self.limit {
+            return;
+        }
+        self.list.push(json!({"field": field, "bytes": text.len()}));
+        let head = floor_boundary(text, self.limit - self.limit / 3);
+        let tail = ceil_boundary(text, text.len() - self.limit / 3);
+        let (start, end) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
+        *text = format!("{start} […{} bytes left out by assize…] {end}", tail - head);
+    }
+
+    fn value(&mut self, field: &str, value: &mut Value) {
+        match value {
+            Value::String(text) => self.text(field, text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value(field, item)),
+            Value::Object(map) => map.values_mut().for_each(|item| self.value(field, item)),
+            _ => {}
+        }
+    }
+
+    fn messages(&mut self, field: &str, messages: &mut [Message]) {
+        for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
+            match part {
+                Part::Text { content } | Part::Reasoning { content } => self.text(field, content),
+                Part::ToolCall { arguments, .. } => self.value(field, arguments),
+                Part::ToolResult { result, .. } => self.value(field, result),
+                Part::Other { value } => self.value(field, value),
+            }
+        }
+    }
+}
+
+fn floor_boundary(text: &str, mut at: usize) -> usize {
+    while at > 0 && !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil_boundary(text: &str, mut at: usize) -> usize {
+    while at < text.len() && !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn giant_text_keeps_head_and_tail_and_is_listed() {
+        let mut list = Vec::new();
+        let mut text = format!("{}é{}", "a".repeat(65), "b".repeat(100));
+        Shortener { limit: 99, list: &mut list }.text("x", &mut text);
+        assert_eq!(
+            text,
+            format!("{} […68 bytes left out by assize…] {}", "a".repeat(65) + "", "b".repeat(33)).replace("68", "69")
+        );
+        assert_eq!(list, [json!({"field": "x", "bytes": 167})]);
+    }
+}

@@ -1,0 +1,173 @@
+//! Gathers what the sources hand out, over any number of files, and puts traces together.
+//!
+//! The rules of a trace are [`crate::model::assemble`]; added here is the join of events that came as log records.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::model::{Part, Span, SpanId, Trace, TraceId, assemble};
+
+use super::admit::Sink;
+use super::dialect::apply_events;
+use super::error::{Rejected, SinkError};
+use super::raw::{Event, LogEvent};
+
+/// What an [`Assembler`] had gathered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gathered {
+    /// Traces sorted by (start, id).
+    pub traces: Vec<Trace>,
+    /// Spans left out because an equal one was met before.
+    pub duplicates: u64,
+    /// Log records that name a span which was not there.
+    pub unjoined: u64,
+    /// Rows the sources turned away, in the order met.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Takes spans and events in any order. The traces it gives depend on what was taken, not on order or files.
+///
+/// Everything taken is held until [`Assembler::drain`]; [`Assembler::weight`] says about how many bytes that is, so
+/// that a caller can write what it has to the lake before memory runs out. Log records wait for their spans over
+/// drains; spans do not wait for log records, so read log files first where an export is drained in parts.
+#[derive(Debug, Default)]
+pub struct Assembler {
+    spans: Vec<Span>,
+    events: HashMap<(TraceId, SpanId), Vec<Event>>,
+    rejected: Vec<Rejected>,
+    weight: usize,
+}
+
+impl Assembler {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// About how many bytes of spans are held.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Spans held.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether no span is held.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Takes a span.
+    pub fn add(&mut self, span: Span) {
+        self.weight += weight(&span);
+        self.spans.push(span);
+    }
+
+    /// Takes an event for a span that may come later.
+    pub fn add_event(&mut self, event: LogEvent) {
+        self.events.entry((event.trace_id, event.span_id)).or_default().push(event.event);
+    }
+
+    /// Gives the traces of the spans held and lets go of them; events whose span is not there keep waiting.
+    pub fn drain(&mut self) -> Gathered {
+        let mut joined = Vec::new();
+        for span in &mut self.spans {
+            let key = (span.trace_id.clone(), span.span_id.clone());
+            if let Some(events) = self.events.get(&key) {
+                apply_events(span, events.clone());
+                joined.push(key);
+            }
+        }
+        for key in joined {
+            self.events.remove(&key);
+        }
+        self.weight = 0;
+        let assembled = assemble(std::mem::take(&mut self.spans));
+        Gathered {
+            traces: assembled.traces,
+            duplicates: assembled.duplicates,
+            unjoined: self.events.values().map(|events| events.len() as u64).sum(),
+            rejected: std::mem::take(&mut self.rejected),
+        }
+    }
+}
+
+impl Sink for Assembler {
+    fn span(&mut self, span: Span) -> Result<(), SinkError> {
+        self.add(span);
+        Ok(())
+    }
+
+    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
+        self.add_event(event);
+        Ok(())
+    }
+
+    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
+        self.rejected.push(rejected);
+        Ok(())
+    }
+}
+
+/// About how many bytes a span takes in memory: its content and a flat sum for the rest.
+fn weight(span: &Span) -> usize {
+    const FLAT: usize = 1024;
+    let parts = span.messages_in.iter().chain(&span.messages_out).flat_map(|message| &message.parts);
+    let spoken: usize = parts.map(part_weight).sum();
+    let raw = span.input.iter().chain(&span.output);
+    let tool = span.tool.iter().flat_map(|tool| tool.arguments.iter().chain(&tool.result));
+    let values: usize = raw.chain(tool).map(value_weight).sum();
+    let pairs = span.attributes.iter().chain(&span.resource);
+    let attributes: usize = pairs.map(|(key, value)| PAIR + key.len() + value_weight(value)).sum();
+    FLAT + span.name.len() + spoken + values + attributes
+}
+
+/// An entry of a map beside its content.
+const PAIR: usize = 64;
+
+fn part_weight(part: &Part) -> usize {
+    let content = match part {
+        Part::Text { content } | Part::Reasoning { content } => content.len(),
+        Part::ToolCall { name, arguments, .. } => name.len() + value_weight(arguments),
+        Part::ToolResult { result, .. } => value_weight(result),
+        Part::Other { value } => value_weight(value),
+    };
+    PAIR + content
+}
+
+fn value_weight(value: &Value) -> usize {
+    let size = size_of::<Value>();
+    match value {
+        Value::String(text) => size + text.len(),
+        Value::Array(items) => size + items.iter().map(value_weight).sum::<usize>(),
+        Value::Object(map) => {
+            size + map.iter().map(|(key, value)| PAIR + key.len() + value_weight(value)).sum::<usize>()
+        }
+        _ => size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn weight_grows_with_content_and_falls_with_draining() {
+        let span: Span = serde_json::from_value(json!({"trace_id": "t", "span_id": "s", "kind": "step", "name": "x",
+            "start_ns": 1, "input": {"a": ["x".repeat(10_000)]}, "attributes": {"k": "y".repeat(5_000)}}))
+        .unwrap();
+        let mut assembler = Assembler::new();
+        assembler.add(span.clone());
+        let one = assembler.weight();
+        assert!((16_000..20_000).contains(&one), "{one}");
+        assembler.add(span);
+        assert_eq!((assembler.weight(), assembler.len()), (2 * one, 2));
+        assert_eq!(assembler.drain().duplicates, 1);
+        assert!(assembler.weight() == 0 && assembler.is_empty());
+    }
+}

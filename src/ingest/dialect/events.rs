@@ -1,0 +1,269 @@
+//! Messages that came as events: span events, or log records that name their span.
+//!
+//! Up to OpenTelemetry 1.36 each message was an event of its own (`gen_ai.user.message`, `gen_ai.choice`), later one
+//! event holds all (`gen_ai.client.inference.operation.details`); Traceloop-style tracers wrote
+//! `gen_ai.content.prompt`. Attributes of the span are believed before events.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value};
+
+use crate::model::{Message, PromptRef, Span};
+
+use super::super::json::structured;
+use super::super::raw::{EVENTS_KEY, Event, events_value};
+use super::{bag, messages, prompt_digest};
+
+const DETAILS: &str = "gen_ai.client.inference.operation.details";
+const EVALUATION: &str = "gen_ai.evaluation.result";
+
+/// Whether a log record of this name may say something about a span.
+pub(crate) fn is_message_event(name: &str) -> bool {
+    name == DETAILS
+        || name == EVALUATION
+        || matches!(name, "gen_ai.choice" | "gen_ai.content.prompt" | "gen_ai.content.completion")
+        || role_of(name).is_some()
+}
+
+fn role_of(name: &str) -> Option<&'static str> {
+    match name {
+        "gen_ai.system.message" => Some("system"),
+        "gen_ai.user.message" => Some("user"),
+        "gen_ai.assistant.message" => Some("assistant"),
+        "gen_ai.tool.message" => Some("tool"),
+        _ => None,
+    }
+}
+
+/// Makes messages of a span's events; those nothing was made from are kept in an attribute.
+///
+/// The order in which events are handed in does not matter. May be called again with further events.
+pub(crate) fn apply(span: &mut Span, mut events: Vec<Event>) {
+    let order = |event: &Event| (event.time_ns, rank(&event.name), serde_json::to_string(event).unwrap_or_default());
+    events.sort_by_cached_key(order);
+    events.dedup();
+    let (no_in, no_out) = (span.messages_in.is_empty(), span.messages_out.is_empty());
+    let mut left = Vec::new();
+    for event in events {
+        if !take(span, &event, no_in, no_out) {
+            left.push(event);
+        }
+    }
+    if no_in {
+        add_prompt_digest(span);
+    }
+    if left.is_empty() {
+        return;
+    }
+    let Value::Array(new) = events_value(&left) else { return };
+    let entry = span.attributes.entry(EVENTS_KEY.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
+    // Where the span itself has an attribute of that name that is no list, the attribute stays.
+    if let Value::Array(kept) = entry {
+        let known: HashSet<String> = kept.iter().map(Value::to_string).collect();
+        kept.extend(new.into_iter().filter(|event| !known.contains(&event.to_string())));
+    }
+}
+
+/// Messages of one moment: instructions before the conversation before the answer.
+fn rank(name: &str) -> u8 {
+    match name {
+        "gen_ai.system.message" => 0,
+        "gen_ai.choice" | "gen_ai.content.completion" => 2,
+        _ => 1,
+    }
+}
+
+fn take(span: &mut Span, event: &Event, no_in: bool, no_out: bool) -> bool {
+    match event.name.as_str() {
+        "exception" => take_exception(span, event),
+        DETAILS => {
+            let mut bag = bag::Bag { left: event.attributes.clone() };
+            let found_in = super::content::messages_in(&mut bag);
+            let (found_out, reasons) = super::content::messages_out(&mut bag);
+            let used = no_in && !found_in.is_empty() || no_out && !found_out.is_empty();
+            if no_in {
+                span.messages_in.extend(found_in);
+            }
+            if no_out {
+                span.messages_out.extend(found_out);
+                add_reasons(span, reasons);
+            }
+            used
+        }
+        "gen_ai.content.prompt" if no_in => {
+            let found = event.attributes.get("gen_ai.prompt").and_then(|value| text_or_messages(value, "user"));
+            found.map(|found| span.messages_in.extend(found)).is_some()
+        }
+        "gen_ai.content.completion" if no_out => {
+            let found =
+                event.attributes.get("gen_ai.completion").and_then(|value| text_or_messages(value, "assistant"));
+            found.map(|found| span.messages_out.extend(found)).is_some()
+        }
+        "gen_ai.choice" if no_out => {
+            let body = body(event);
+            let message = body.get("message").cloned().map(structured);
+            let found = message.as_ref().and_then(|message| text_or_messages(message, "assistant"));
+            let found = found.or_else(|| messages::read(&Value::Object(body.clone()), "assistant"));
+            let reason = body.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
+            let used = found.is_some() || reason.is_some();
+            span.messages_out.extend(found.unwrap_or_default());
+            add_reasons(span, reason.into_iter().collect());
+            used
+        }
+        name => match role_of(name) {
+            Some(role) if no_in => {
+                let mut body = body(event);
+                body.insert("role".to_owned(), Value::from(role));
+                let found = messages::read(&Value::Object(body), role).unwrap_or_default();
+                let found: Vec<Message> = found.into_iter().filter(|message| !message.parts.is_empty()).collect();
+                let used = !found.is_empty();
+                span.messages_in.extend(found);
+                used
+            }
+            _ => false,
+        },
+    }
+}
+
+/// The body of an event: of a log record, else the JSON some tracers put into one attribute, else the attributes.
+fn body(event: &Event) -> Map<String, Value> {
+    let whole = event.body.clone().or_else(|| event.attributes.get("gen_ai.event.content").cloned());
+    match whole.map(structured) {
+        Some(Value::Object(map)) => map,
+        Some(Value::String(text)) => Map::from_iter([("content".to_owned(), Value::String(text))]),
+        _ => event.attributes.iter().map(|(key, value)| (key.clone(), structured_calls(key, value))).collect(),
+    }
+}
+
+fn structured_calls(key: &str, value: &Value) -> Value {
+    if key == "content" { value.clone() } else { structured(value.clone()) }
+}
+
+fn text_or_messages(value: &Value, role: &str) -> Option<Vec<Message>> {
+    messages::read(value, role)
+        .or_else(|| value.as_str().filter(|text| !text.is_empty()).map(|text| vec![Message::text(role, text)]))
+}
+
+fn add_reasons(span: &mut Span, reasons: Vec<String>) {
+    if span.finish_reasons.is_empty() {
+        span.finish_reasons = reasons;
+    }
+}
+
+/// What the exception says fills gaps; the event itself stays, since it also holds the stack.
+fn take_exception(span: &mut Span, event: &Event) -> bool {
+    let text = |key: &str| event.attributes.get(key).and_then(bag::as_text);
+    let (kind, message) = (text("exception.type"), text("exception.message"));
+    if kind.is_some() || message.is_some() {
+        let error = span.error.get_or_insert_default();
+        error.kind = error.kind.take().or(kind);
+        error.message = error.message.take().or(message);
+    }
+    false
+}
+
+/// A prompt version for those who use no registry, from instructions that came as events.
+fn add_prompt_digest(span: &mut Span) {
+    if let Some(digest) = prompt_digest(&span.messages_in) {
+        let prompt = span.prompt.get_or_insert_with(PromptRef::default);
+        prompt.digest.get_or_insert(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Part;
+
+    fn span() -> Span {
+        serde_json::from_value(json!({"trace_id": "t", "span_id": "s", "kind": "model", "name": "chat", "start_ns": 1}))
+            .unwrap()
+    }
+
+    fn event(time: i64, name: &str, body: Value) -> Event {
+        Event { name: name.to_owned(), time_ns: Some(time), attributes: Default::default(), body: Some(body) }
+    }
+
+    #[test]
+    fn old_events_become_messages_in_order_of_time() {
+        let mut events = vec![
+            event(1, "gen_ai.user.message", json!({"content": "Weather?"})),
+            event(1, "gen_ai.system.message", json!({"content": "Be brief."})),
+            event(
+                2,
+                "gen_ai.assistant.message",
+                json!({"tool_calls": [{"id": "c", "type": "function",
+                "function": {"name": "weather", "arguments": "{\"city\":\"Paris\"}"}}]}),
+            ),
+            event(3, "gen_ai.tool.message", json!({"content": "rainy", "id": "c"})),
+            event(4, "gen_ai.choice", json!({"index": 0, "finish_reason": "stop", "message": {"content": "Rain."}})),
+            event(5, "custom", json!("x")),
+        ];
+        let mut forward = span();
+        apply(&mut forward, events.clone());
+        let roles: Vec<&str> = forward.messages_in.iter().map(|message| message.role.as_str()).collect();
+        assert_eq!(roles, ["system", "user", "assistant", "tool"]);
+        assert_eq!(
+            forward.messages_in[3].parts,
+            [Part::ToolResult { id: Some("c".to_owned()), result: json!("rainy") }]
+        );
+        assert_eq!(forward.messages_out, [Message::text("assistant", "Rain.")]);
+        assert_eq!(forward.finish_reasons, ["stop"]);
+        assert_eq!(forward.attributes[EVENTS_KEY].as_array().unwrap().len(), 1);
+        assert!(forward.prompt.as_ref().unwrap().digest.is_some());
+        events.reverse();
+        let mut backward = span();
+        apply(&mut backward, events);
+        assert_eq!(forward, backward);
+    }
+
+    #[test]
+    fn attributes_of_the_span_come_first_and_content_may_be_off() {
+        let mut span = span();
+        span.messages_in = vec![Message::text("user", "from attributes")];
+        apply(&mut span, vec![event(1, "gen_ai.user.message", json!({"content": "from an event"}))]);
+        assert_eq!(span.messages_in.len(), 1);
+        assert_eq!(span.attributes[EVENTS_KEY].as_array().unwrap().len(), 1);
+        let mut silent = self::span();
+        apply(
+            &mut silent,
+            vec![event(1, "gen_ai.choice", json!({"index": 0, "finish_reason": "stop", "message": {}}))],
+        );
+        assert_eq!((silent.messages_out.len(), silent.finish_reasons.as_slice()), (0, ["stop".to_owned()].as_slice()));
+    }
+
+    #[test]
+    fn details_hold_the_whole_conversation() {
+        let mut event = event(1, DETAILS, json!(null));
+        event
+            .attributes
+            .insert("gen_ai.system_instructions".to_owned(), json!([{"type": "text", "content": "Be brief."}]));
+        event.attributes.insert(
+            "gen_ai.input.messages".to_owned(),
+            json!([{"role": "user", "parts": [{"type": "text", "content": "Hi"}]}]),
+        );
+        event.attributes.insert(
+            "gen_ai.output.messages".to_owned(),
+            json!([{"role": "assistant", "parts": [{"type": "text", "content": "Hello"}], "finish_reason": "stop"}]),
+        );
+        let mut span = span();
+        apply(&mut span, vec![event]);
+        assert_eq!(span.messages_in, [Message::text("system", "Be brief."), Message::text("user", "Hi")]);
+        assert_eq!(span.messages_out, [Message::text("assistant", "Hello")]);
+        assert_eq!(span.finish_reasons, ["stop"]);
+        assert!(span.attributes.is_empty());
+    }
+
+    #[test]
+    fn exceptions_name_the_error() {
+        let mut event = event(1, "exception", json!(null));
+        event.attributes.insert("exception.type".to_owned(), json!("TimeoutError"));
+        event.attributes.insert("exception.message".to_owned(), json!("too slow"));
+        let mut span = span();
+        apply(&mut span, vec![event]);
+        let error = span.error.unwrap();
+        assert_eq!((error.kind.as_deref(), error.message.as_deref()), (Some("TimeoutError"), Some("too slow")));
+    }
+}

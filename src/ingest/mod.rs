@@ -1,0 +1,162 @@
+//! Traces in: foreign exports, in whatever format and vocabulary, become spans of the one model.
+//!
+//! A *source* knows a wire format (`otlp_json`, `otlp_protobuf`); `dialect` knows the vocabularies attributes are
+//! written in; `Gate` in `admit` is the one door every span passes. Adding a source is one file and one row of
+//! [`SOURCES`]. Nothing is stored here, and one bad row never costs the good ones around it.
+//!
+//! Memory: JSON lines and protobuf are read record by record, a top-level JSON array element by element. One record
+//! is held whole, so a pretty-printed single document is as large in memory as it is; `max_record_bytes` bounds it.
+
+mod admit;
+mod assemble;
+mod dialect;
+mod error;
+mod ids;
+mod json;
+mod open;
+mod otlp_json;
+mod otlp_protobuf;
+mod otlp_values;
+mod raw;
+mod records;
+mod span_json;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Span;
+
+use admit::Gate;
+use open::Opened;
+
+pub use admit::{Sink, TRUNCATED_KEY};
+pub use assemble::{Assembler, Gathered};
+pub use error::{IngestError, Rejected, SinkError};
+pub use open::Head;
+pub use raw::{Attributes, Event, LogEvent};
+
+/// A wire format that can be read.
+#[derive(Clone, Copy)]
+pub struct SourceInfo {
+    /// Name, as given by a user who does not want it recognised.
+    pub name: &'static str,
+    /// One line for lists.
+    pub summary: &'static str,
+    /// Says why the head is of this format; `None` when it is not.
+    pub recognise: fn(&Head<'_>) -> Option<String>,
+    read: fn(Opened, &mut Gate<'_>) -> Result<(), IngestError>,
+}
+
+/// All wire formats, the most specific first: the first that recognises a file reads it.
+pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
+
+/// Prices a span in US dollars; `None` when it cannot.
+pub type Price<'a> = &'a dyn Fn(&Span) -> Option<f64>;
+
+/// How to read.
+#[derive(Clone, Copy)]
+pub struct ReadOptions<'a> {
+    /// Records longer than this are rejected; also the bound of memory. 256 MiB unless told otherwise.
+    pub max_record_bytes: usize,
+    /// Texts longer than this are shortened, with a mark, and listed in [`TRUNCATED_KEY`]. 1 MiB unless told otherwise.
+    pub max_field_bytes: usize,
+    /// Prices model calls that do not state their cost; they are marked with [`crate::model::PRICED_KEY`].
+    pub price: Option<Price<'a>>,
+}
+
+impl Default for ReadOptions<'_> {
+    fn default() -> Self {
+        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None }
+    }
+}
+
+/// What one file gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSummary {
+    /// The file, `-` for standard input.
+    pub file: String,
+    /// Name of the source that read it.
+    pub format: String,
+    /// Why that one.
+    pub why_recognised: String,
+    /// Spans handed out.
+    pub spans: u64,
+    /// Log records handed out because they may belong to spans.
+    pub log_events: u64,
+    /// Rows turned away.
+    pub rejected: u64,
+    /// Texts shortened.
+    pub shortened: u64,
+    /// Spans by vocabulary.
+    pub dialects: BTreeMap<String, u64>,
+    /// What was understood and of no use here, by what it was.
+    pub ignored: BTreeMap<String, u64>,
+}
+
+/// Reads one file, compressed or not, into `sink`. `format` names a source; without it the content decides.
+///
+/// # Errors
+/// When the file cannot be opened, is empty or of no known format, or when `sink` fails. Bad rows are not errors.
+pub fn read_file(
+    path: &Path,
+    format: Option<&str>,
+    options: &ReadOptions<'_>,
+    sink: &mut dyn Sink,
+) -> Result<FileSummary, IngestError> {
+    read(Opened::path(path)?, format, options, sink)
+}
+
+/// Reads a stream such as standard input; `name` stands in for the file's in messages. See [`read_file`].
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_stream(
+    name: &str,
+    reader: Box<dyn BufRead + Send>,
+    format: Option<&str>,
+    options: &ReadOptions<'_>,
+    sink: &mut dyn Sink,
+) -> Result<FileSummary, IngestError> {
+    read(Opened::stream(name, reader), format, options, sink)
+}
+
+fn read(
+    opened: Opened,
+    format: Option<&str>,
+    options: &ReadOptions<'_>,
+    sink: &mut dyn Sink,
+) -> Result<FileSummary, IngestError> {
+    let file = opened.file.clone();
+    let (source, why) = choose(&opened, format)?;
+    let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
+    let mut gate = Gate::new(options, summary, sink);
+    (source.read)(opened, &mut gate)?;
+    Ok(gate.summary)
+}
+
+fn choose(opened: &Opened, format: Option<&str>) -> Result<(&'static SourceInfo, String), IngestError> {
+    let head = opened.head();
+    if head.whole && head.trimmed().is_empty() {
+        return Err(IngestError::Empty { file: opened.file.clone() });
+    }
+    let known = || SOURCES.iter().map(|source| source.name).collect::<Vec<_>>().join(", ");
+    if let Some(format) = format {
+        let named = SOURCES.iter().find(|source| source.name == format);
+        return named
+            .map(|source| (source, "named by the user".to_owned()))
+            .ok_or_else(|| IngestError::UnknownFormat { format: format.to_owned(), known: known() });
+    }
+    let recognised = SOURCES.iter().find_map(|source| (source.recognise)(&head).map(|why| (source, why)));
+    recognised.ok_or_else(|| IngestError::Unrecognised {
+        file: opened.file.clone(),
+        excerpt: error::excerpt(head.bytes.get(..80).unwrap_or(head.bytes)),
+        known: known(),
+    })
+}

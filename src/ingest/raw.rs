@@ -1,0 +1,83 @@
+//! A span as a wire format gives it, before any vocabulary is applied: what sources hand to `dialect`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::model::{Source, SpanId, SpanStatus, TraceId};
+
+/// Attributes by key.
+pub type Attributes = BTreeMap<String, Value>;
+
+/// Something that happened at a moment within a span.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Name.
+    pub name: String,
+    /// When, nanoseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ns: Option<i64>,
+    /// Attributes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: Attributes,
+    /// Body, for events that came as log records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+}
+
+/// An event that came as a log record, apart from the span it belongs to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogEvent {
+    /// Trace of the span.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+    /// The event.
+    pub event: Event,
+    /// Where it was read.
+    pub source: Source,
+}
+
+/// A span without meaning yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct RawSpan {
+    /// Thirty-two lower-case hexadecimal digits.
+    pub(crate) trace_id: String,
+    /// Sixteen of them.
+    pub(crate) span_id: String,
+    pub(crate) parent_id: Option<String>,
+    pub(crate) name: String,
+    pub(crate) start_ns: i64,
+    pub(crate) end_ns: Option<i64>,
+    pub(crate) status: SpanStatus,
+    pub(crate) status_message: Option<String>,
+    pub(crate) attributes: Attributes,
+    pub(crate) events: Vec<Event>,
+    pub(crate) resource: Attributes,
+}
+
+impl RawSpan {
+    /// Keeps something that has no field and no attribute of its own, under the names OpenTelemetry gives such
+    /// things in formats other than its own.
+    pub(crate) fn keep(&mut self, key: &str, value: Value) {
+        let empty = match &value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Number(number) => number.as_u64() == Some(0),
+            _ => false,
+        };
+        if !empty {
+            self.attributes.entry(key.to_owned()).or_insert(value);
+        }
+    }
+}
+
+/// The attribute that keeps events no field was made from.
+pub(crate) const EVENTS_KEY: &str = "otel.events";
+
+/// Events as the value of an attribute.
+pub(crate) fn events_value(events: &[Event]) -> Value {
+    events.iter().map(|event| serde_json::to_value(event).unwrap_or_else(|_| json!({"name": event.name}))).collect()
+}
