@@ -11,3 +11,4 @@ pub mod scorer;
 pub mod sys;
 
 pub mod ingest;
+pub mod lake;

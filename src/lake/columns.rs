@@ -1,0 +1,161 @@
+//! The columns of a part: one row per span.
+//!
+//! What is often filtered, grouped or summed has a typed column that any engine can read; `span` holds the whole
+//! span, so no column is a promise to keep for ever. Times are UTC without a zone mark.
+//!
+//! | column | type | meaning |
+//! |---|---|---|
+//! | `trace_id`, `span_id`, `parent_id` | text | as in the span |
+//! | `session_id`, `user_id` | text | as in the span |
+//! | `kind`, `name` | text | as in the span |
+//! | `start`, `end` | datetime, ns | as in the span |
+//! | `duration_ms` | double | end minus start; empty while open or negative |
+//! | `status` | text | `unset`, `ok`, `error` |
+//! | `error_kind`, `error_message` | text | message at most 1,000 characters |
+//! | `agent_name`, `agent_version` | text | as in the span |
+//! | `model_request`, `model_response`, `provider` | text | as in the span |
+//! | `prompt_name`, `prompt_version` | text | as in the span |
+//! | `tool_name` | text | as in the span |
+//! | `input_tokens`, `output_tokens` | long | subset semantics: caches and reasoning included |
+//! | `cache_read_tokens`, `cache_write_tokens`, `reasoning_tokens` | long | parts of the two above |
+//! | `cost_usd` | double | where stated or priced |
+//! | `service_name` | text | `service.name` of the resource |
+//! | `root` | bool | stands for its trace, as far as known when written |
+//! | `counted` | bool | not an evaluator span nor below one: counts in tokens and cost |
+//! | `duplicate` | bool | differing versions of the span were met; this one was kept |
+//! | `digest` | text | of the span's content without where it was read and without a computed price |
+//! | `trace_key` | long | first eight bytes of the digest of `trace_id`: cheap to look up |
+//! | `span_bytes` | long | length of `span` |
+//! | `span` | text | the whole span as JSON |
+
+use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, PolarsResult, Series, TimeUnit};
+use serde_json::Value;
+
+use crate::model::{Digest, PRICED_KEY, Span, SpanStatus, TraceId};
+
+/// Longest error message in its own column, characters; the span holds all of it.
+const MESSAGE: usize = 1000;
+
+/// A span ready to be written.
+pub(crate) struct Row<'a> {
+    pub(crate) span: &'a Span,
+    /// The span as JSON.
+    pub(crate) text: String,
+    /// Digest of what the span says; see [`digest_without_source`].
+    pub(crate) digest: String,
+    pub(crate) root: bool,
+    pub(crate) counted: bool,
+    pub(crate) duplicate: bool,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(span: &'a Span) -> Self {
+        let text = serde_json::to_string(span).unwrap_or_default();
+        let digest = digest_without_source(span, &text);
+        Self { span, text, digest, root: false, counted: true, duplicate: false }
+    }
+}
+
+/// What a span says, without where it was read and without a price that was computed: neither a copied file nor a new
+/// price list makes it another span.
+fn digest_without_source(span: &Span, text: &str) -> String {
+    let plain;
+    let text = if span.attributes.contains_key(PRICED_KEY) {
+        let mut unpriced = Span { cost_usd: None, ..span.clone() };
+        unpriced.attributes.remove(PRICED_KEY);
+        plain = serde_json::to_string(&unpriced).unwrap_or_default();
+        plain.as_str()
+    } else {
+        text
+    };
+    // The source is the last field, so its text can be cut off the end without a copy of a possibly huge span.
+    let source = serde_json::to_string(&span.source).unwrap_or_default();
+    let content = text.strip_suffix('}').and_then(|text| text.strip_suffix(source.as_str())).unwrap_or(text);
+    Digest::of(content.as_bytes()).to_string()
+}
+
+/// A short key of a trace id: equal ids have equal keys; unequal ids almost never do, and readers check.
+pub(crate) fn trace_key(id: &TraceId) -> i64 {
+    let digest = Digest::of(id.as_str().as_bytes());
+    let head = digest.as_str().get(3..19).unwrap_or("0");
+    u64::from_str_radix(head, 16).unwrap_or(0).cast_signed()
+}
+
+/// The frame of one part.
+pub(crate) fn frame(rows: &[Row<'_>]) -> PolarsResult<DataFrame> {
+    let text = |name: &str, read: fn(&Span) -> Option<&str>| {
+        let values: Vec<Option<&str>> = rows.iter().map(|row| read(row.span)).collect();
+        Series::new(name.into(), values).into_column()
+    };
+    let long = |name: &str, read: fn(&Span) -> Option<u64>| {
+        let values: Vec<Option<i64>> =
+            rows.iter().map(|row| read(row.span).and_then(|count| i64::try_from(count).ok())).collect();
+        Series::new(name.into(), values).into_column()
+    };
+    let double = |name: &str, read: fn(&Span) -> Option<f64>| {
+        let values: Vec<Option<f64>> = rows.iter().map(|row| read(row.span)).collect();
+        Series::new(name.into(), values).into_column()
+    };
+    let flag = |name: &str, read: fn(&Row<'_>) -> bool| {
+        let values: Vec<bool> = rows.iter().map(read).collect();
+        Series::new(name.into(), values).into_column()
+    };
+    let error_message: Vec<Option<String>> = rows
+        .iter()
+        .map(|row| Some(row.span.error.as_ref()?.message.as_ref()?.chars().take(MESSAGE).collect()))
+        .collect();
+    let digests: Vec<&str> = rows.iter().map(|row| row.digest.as_str()).collect();
+    let keys: Vec<i64> = rows.iter().map(|row| trace_key(&row.span.trace_id)).collect();
+    let bytes: Vec<i64> = rows.iter().map(|row| i64::try_from(row.text.len()).unwrap_or(i64::MAX)).collect();
+    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+    let columns = vec![
+        text("trace_id", |span| Some(span.trace_id.as_str())),
+        text("span_id", |span| Some(span.span_id.as_str())),
+        text("parent_id", |span| span.parent_id.as_ref().map(|id| id.as_str())),
+        text("session_id", |span| span.session_id.as_ref().map(|id| id.as_str())),
+        text("user_id", |span| span.user_id.as_deref()),
+        text("kind", |span| Some(span.kind.as_str())),
+        text("name", |span| Some(&span.name)),
+        time("start", rows.iter().map(|row| Some(row.span.start_ns)).collect())?,
+        time("end", rows.iter().map(|row| row.span.end_ns).collect())?,
+        double("duration_ms", Span::duration_ms),
+        text("status", |span| Some(status(span.status))),
+        text("error_kind", |span| span.error.as_ref()?.kind.as_deref()),
+        Series::new("error_message".into(), error_message).into_column(),
+        text("agent_name", Span::agent_name),
+        text("agent_version", |span| span.agent.as_ref()?.version.as_deref()),
+        text("model_request", |span| span.model.as_ref()?.request.as_deref()),
+        text("model_response", |span| span.model.as_ref()?.response.as_deref()),
+        text("provider", |span| span.model.as_ref()?.provider.as_deref()),
+        text("prompt_name", |span| span.prompt.as_ref()?.name.as_deref()),
+        text("prompt_version", |span| span.prompt.as_ref()?.version.as_deref()),
+        text("tool_name", |span| span.tool.as_ref().map(|tool| tool.name.as_str())),
+        long("input_tokens", |span| span.usage.input),
+        long("output_tokens", |span| span.usage.output),
+        long("cache_read_tokens", |span| span.usage.cache_read),
+        long("cache_write_tokens", |span| span.usage.cache_write),
+        long("reasoning_tokens", |span| span.usage.reasoning),
+        double("cost_usd", |span| span.cost_usd),
+        text("service_name", |span| span.resource.get("service.name").and_then(Value::as_str)),
+        flag("root", |row| row.root),
+        flag("counted", |row| row.counted),
+        flag("duplicate", |row| row.duplicate),
+        Series::new("digest".into(), digests).into_column(),
+        Series::new("trace_key".into(), keys).into_column(),
+        Series::new("span_bytes".into(), bytes).into_column(),
+        Series::new("span".into(), texts).into_column(),
+    ];
+    DataFrame::new(rows.len(), columns)
+}
+
+fn time(name: &str, values: Vec<Option<i64>>) -> PolarsResult<Column> {
+    Ok(Series::new(name.into(), values).cast(&DataType::Datetime(TimeUnit::Nanoseconds, None))?.into_column())
+}
+
+fn status(status: SpanStatus) -> &'static str {
+    match status {
+        SpanStatus::Unset => "unset",
+        SpanStatus::Ok => "ok",
+        SpanStatus::Error => "error",
+    }
+}

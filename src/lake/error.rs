@@ -1,0 +1,60 @@
+//! What can go wrong with a lake.
+
+use std::path::{Path, PathBuf};
+
+use polars::error::PolarsError;
+
+use crate::sys::files::FileError;
+
+/// A lake failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// The folder does not take files.
+    #[error("cannot write into lake `{}`: {cause}; make the folder writable or name another lake", folder.display())]
+    Unwritable {
+        /// The lake.
+        folder: PathBuf,
+        /// The system's word.
+        cause: String,
+    },
+    /// A part cannot be read.
+    #[error("cannot read lake part `{}`: {cause}; if it is damaged, delete it and ingest its traces again", part.display())]
+    Unreadable {
+        /// The part, or the folder of parts.
+        part: PathBuf,
+        /// The reader's word.
+        cause: String,
+    },
+    /// The folder cannot be listed.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No trace has this id.
+    #[error("no trace `{wanted}` in lake `{}`; `assize traces ls` lists what there is", folder.display())]
+    NoSuchTrace {
+        /// What was asked for.
+        wanted: String,
+        /// The lake.
+        folder: PathBuf,
+    },
+    /// Several traces begin so.
+    #[error("`{wanted}` is the beginning of several trace ids ({found}, …); give more digits")]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// Some of those found.
+        found: String,
+    },
+}
+
+impl LakeError {
+    pub(crate) fn unreadable(part: &Path, cause: &PolarsError) -> Self {
+        // The first line says what; the rest is the query plan.
+        let cause = cause.to_string();
+        let first = cause.lines().next().unwrap_or_default();
+        Self::Unreadable { part: part.to_owned(), cause: crate::sys::text::one_line(first, 300) }
+    }
+
+    pub(crate) fn unwritable(folder: &Path, cause: impl std::fmt::Display) -> Self {
+        Self::Unwritable { folder: folder.to_owned(), cause: cause.to_string() }
+    }
+}

@@ -1,0 +1,155 @@
+//! Writing traces: one new part per day touched, whole or not at all, and nothing that is already there.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series, col};
+
+use crate::model::{Digester, SpanId, Trace, TraceFault, TraceId};
+use crate::sys::files;
+
+use super::columns::{Row, frame, trace_key};
+use super::parts::{NEAR_DAYS, date_of_nanos, one_of, query, shift};
+use super::{Lake, LakeError, Written};
+
+/// JSON bytes of spans per row group: what a reader that wants one trace has to unpack.
+const GROUP_BYTES: usize = 16 << 20;
+
+/// What a lake holds of the traces being written.
+#[derive(Default)]
+struct Held {
+    homes: HashMap<TraceId, Date>,
+    digests: HashSet<String>,
+}
+
+impl Lake {
+    /// Adds the spans of traces that are not there yet; see the module for where they go.
+    ///
+    /// All spans of a trace known to one call land in one day. Callers with more than fits in memory call again;
+    /// spans that belong to a trace written before join it, on disk if near in time, else when read.
+    ///
+    /// # Errors
+    /// When a folder or file cannot be written, or a neighboring part cannot be read. Parts are written one after
+    /// the other; those finished before an error stay, and writing the same traces again adds only the rest.
+    pub fn write(&self, traces: &[Trace]) -> Result<Written, LakeError> {
+        let mut written = Written::default();
+        if traces.iter().all(|trace| trace.spans.is_empty()) {
+            return Ok(written);
+        }
+        let held = self.held(traces)?;
+        let mut days: BTreeMap<Date, Vec<Row<'_>>> = BTreeMap::new();
+        for trace in traces {
+            let Some(root) = trace.root() else { continue };
+            let home = held.homes.get(&trace.id).copied();
+            let day = home.unwrap_or_else(|| date_of_nanos(root.start_ns));
+            for row in rows_of(trace, home.is_some()) {
+                if held.digests.contains(&row.digest) {
+                    written.already_there += 1;
+                } else {
+                    written.added += 1;
+                    days.entry(day).or_default().push(row);
+                }
+            }
+        }
+        for (day, rows) in days {
+            written.parts.push(self.write_part(day, rows)?);
+        }
+        Ok(written)
+    }
+
+    /// Looks up which of the traces are there, and which of their spans, in the days around them.
+    fn held(&self, traces: &[Trace]) -> Result<Held, LakeError> {
+        let starts = traces.iter().flat_map(|trace| &trace.spans).map(|span| span.start_ns);
+        let (first, last) = starts.fold((i64::MAX, i64::MIN), |(low, high), at| (low.min(at), high.max(at)));
+        let (first, last) = (shift(date_of_nanos(first), -NEAR_DAYS), shift(date_of_nanos(last), NEAR_DAYS));
+        let keys: BTreeSet<i64> = traces.iter().map(|trace| trace_key(&trace.id)).collect();
+        let keys = Series::new("keys".into(), keys.into_iter().collect::<Vec<_>>());
+        let mut held = Held::default();
+        for day in self.days()?.into_iter().filter(|day| first <= day.date && day.date <= last) {
+            let found = query(&day.parts, |scan| {
+                scan.filter(one_of("trace_key", keys.clone())).select([col("trace_id"), col("digest")])
+            })?;
+            add_held(&found, day.date, &mut held)
+                .map_err(|error| LakeError::unreadable(&self.day_folder(day.date), &error))?;
+        }
+        Ok(held)
+    }
+
+    fn write_part(&self, day: Date, mut rows: Vec<Row<'_>>) -> Result<PathBuf, LakeError> {
+        // Sorted by trace, so that row groups cover narrow ranges of ids and a reader of one trace skips the rest.
+        rows.sort_by(|left, right| {
+            let (left, right) = (left.span, right.span);
+            (&left.trace_id, left.start_ns, &left.span_id).cmp(&(&right.trace_id, right.start_ns, &right.span_id))
+        });
+        let mut digester = Digester::new();
+        for row in &rows {
+            digester.add("span", row.digest.as_bytes());
+        }
+        let name = digester.finish();
+        let folder = self.day_folder(day);
+        let path = folder.join(format!("part-{}.parquet", name.short()));
+        let unwritable = |cause: &dyn std::fmt::Display| LakeError::unwritable(&self.root, cause);
+        files::create_folder(&folder).map_err(|error| unwritable(&error.cause))?;
+        let bytes: usize = rows.iter().map(|row| row.text.len()).sum();
+        let per_group = (GROUP_BYTES / (bytes / rows.len().max(1)).max(1)).clamp(64, 1 << 17);
+        let mut table = frame(&rows).map_err(|error| unwritable(&error))?;
+        drop(rows);
+        write_atomic(&folder, &path, &mut table, per_group).map_err(|error| unwritable(&error))?;
+        Ok(path)
+    }
+}
+
+/// Streams a frame into a temporary file beside its place, syncs it and renames it.
+fn write_atomic(folder: &Path, path: &Path, table: &mut DataFrame, per_group: usize) -> Result<(), String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let temporary =
+        tempfile::Builder::new().prefix(".part-").suffix(".tmp").tempfile_in(folder).map_err(|error| said(&error))?;
+    let file: &File = temporary.as_file();
+    ParquetWriter::new(file).with_row_group_size(Some(per_group)).finish(table).map_err(|error| said(&error))?;
+    file.sync_all().map_err(|error| said(&error))?;
+    // A temporary file is private; a lake is shared with whoever may read the folder.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(|error| said(&error))?;
+    }
+    temporary.persist(path).map_err(|error| said(&error.error))?;
+    Ok(())
+}
+
+fn add_held(found: &DataFrame, date: Date, held: &mut Held) -> Result<(), polars::error::PolarsError> {
+    let (ids, digests) = (found.column("trace_id")?.str()?, found.column("digest")?.str()?);
+    for (id, digest) in ids.iter().zip(digests.iter()) {
+        let (Some(id), Some(digest)) = (id, digest) else { continue };
+        let id = TraceId::from(id);
+        // Days come in order: the earliest stays.
+        held.homes.entry(id).or_insert(date);
+        held.digests.insert(digest.to_owned());
+    }
+    Ok(())
+}
+
+/// The rows of one trace. In a trace that is there already, only a span without parent can be the root.
+fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
+    let root: Option<&SpanId> =
+        trace.root().filter(|root| !known || root.parent_id.is_none()).map(|root| &root.span_id);
+    let evaluators = trace.evaluator_spans();
+    let duplicates: HashSet<&SpanId> = trace
+        .faults
+        .iter()
+        .filter_map(|fault| match fault {
+            TraceFault::Duplicate { span } => Some(span),
+            _ => None,
+        })
+        .collect();
+    let row = |span| {
+        let mut row = Row::new(span);
+        row.root = Some(&row.span.span_id) == root;
+        row.counted = !evaluators.contains(&row.span.span_id);
+        row.duplicate = duplicates.contains(&row.span.span_id);
+        row
+    };
+    trace.spans.iter().map(row).collect()
+}
