@@ -12,3 +12,4 @@ pub mod sys;
 
 pub mod ingest;
 pub mod lake;
+pub mod provider;
