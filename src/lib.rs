@@ -13,3 +13,4 @@ pub mod sys;
 pub mod ingest;
 pub mod lake;
 pub mod provider;
+pub mod store;
