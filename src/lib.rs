@@ -13,4 +13,5 @@ pub mod sys;
 pub mod ingest;
 pub mod lake;
 pub mod provider;
+pub mod report;
 pub mod store;

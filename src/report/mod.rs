@@ -1,0 +1,110 @@
+//! Reports: renderings of finished findings for people and machines, one file per form, one row in [`REPORTERS`].
+//!
+//! A reporter decides nothing and looks nothing up: all numbers and words about numbers come in a view made by
+//! `compare`. All text in it may be hostile.
+
+mod html;
+mod json;
+mod junit;
+mod layout;
+mod markdown;
+mod moves;
+mod number;
+mod progress;
+mod prometheus;
+mod terminal;
+mod words;
+
+use jiff::Timestamp;
+
+use crate::compare::{Comparison, Details, RunView};
+
+pub use progress::Progress;
+pub use terminal::{TerminalStyle, terminal};
+
+/// What is reported.
+#[derive(Clone, Copy)]
+pub enum Subject<'a> {
+    /// One run.
+    Run(&'a RunView),
+    /// Two runs.
+    Comparison(&'a Comparison),
+}
+
+/// All that a reporter gets.
+#[derive(Clone, Copy)]
+pub struct Material<'a> {
+    /// The findings.
+    pub subject: Subject<'a>,
+    /// Opened examples; may be empty or fewer than the rows.
+    pub details: &'a Details,
+    /// When the report is made.
+    pub made_at: Timestamp,
+}
+
+/// A report could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the {form} report: {cause}")]
+pub struct ReportError {
+    /// Form.
+    pub form: &'static str,
+    /// Why.
+    pub cause: String,
+}
+
+/// One row of the table of reporters.
+pub struct ReporterInfo {
+    /// Name: `--format NAME`.
+    pub name: &'static str,
+    /// Ending of the file it is written to.
+    pub extension: &'static str,
+    /// One sentence for help.
+    pub summary: &'static str,
+    /// Renders.
+    pub render: fn(&Material<'_>) -> Result<Vec<u8>, ReportError>,
+}
+
+/// All reporters, sorted by name.
+pub const REPORTERS: &[ReporterInfo] = &[
+    ReporterInfo {
+        name: "html",
+        extension: "html",
+        summary: "One self-contained page for people: verdict, metrics, slices, examples with what changed and why.",
+        render: html::render,
+    },
+    ReporterInfo {
+        name: "json",
+        extension: "json",
+        summary: "All findings and rows under a versioned schema, for programs.",
+        render: json::render,
+    },
+    ReporterInfo {
+        name: "junit",
+        extension: "xml",
+        summary: "One test case per gate with its reasons, for CI pages.",
+        render: junit::render,
+    },
+    ReporterInfo {
+        name: "markdown",
+        extension: "md",
+        summary: "A comment for a pull request, at most 60 kB, with a marker so that it can be replaced.",
+        render: markdown::render,
+    },
+    ReporterInfo {
+        name: "prometheus",
+        extension: "prom",
+        summary: "Gauges for the textfile collector: means, intervals, unscored, cost, latency, verdict.",
+        render: prometheus::render,
+    },
+    ReporterInfo {
+        name: "terminal",
+        extension: "txt",
+        summary: "The summary a run ends with, as plain text of 80 columns.",
+        render: terminal::render,
+    },
+];
+
+/// Looks a reporter up by name.
+pub fn find(name: &str) -> Option<&'static ReporterInfo> {
+    REPORTERS.iter().find(|info| info.name == name)
+}
