@@ -15,3 +15,5 @@ pub mod lake;
 pub mod provider;
 pub mod report;
 pub mod store;
+
+pub mod judge;
