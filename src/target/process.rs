@@ -1,0 +1,149 @@
+//! A child process with bounded pipes, of which nothing is left when it is done, timed out or forgotten.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long pipes are read on after the process itself has ended: what it left running may hold them open for ever.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Bytes of standard error that are kept: its end, where programs say why they stop.
+const STDERR_TAIL: usize = 4096;
+
+/// What a process did.
+pub(super) struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// The end of standard error.
+    pub stderr: String,
+}
+
+/// Why there is no [`Finished`].
+pub(super) enum Trouble {
+    /// It could not be started or waited for.
+    Io(std::io::Error),
+    /// It wrote more than it may.
+    TooMuchOutput,
+    /// It did not end in time; what it had said on standard error until then.
+    TimedOut(String),
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Runs a command in a process group of its own. Whatever happens, also when the future is dropped, the whole group
+/// is killed: the children of its children too, unless they left the group.
+pub(super) async fn run(
+    mut command: Command,
+    input: &[u8],
+    stdout_limit: usize,
+    limit: Duration,
+) -> Result<Finished, Trouble> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command.spawn()?;
+    let _group = Group::of(&child);
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let outcome = timeout(limit, converse(&mut child, input, &mut stdout, stdout_limit, &mut stderr)).await;
+    let stderr = String::from_utf8_lossy(&stderr).into_owned();
+    match outcome {
+        Ok(status) => Ok(Finished { status: status?, stdout, stderr }),
+        Err(_) => Err(Trouble::TimedOut(stderr)),
+    }
+}
+
+async fn converse(
+    child: &mut Child,
+    input: &[u8],
+    stdout: &mut Vec<u8>,
+    stdout_limit: usize,
+    stderr: &mut Vec<u8>,
+) -> Result<ExitStatus, Trouble> {
+    let (pipe_in, pipe_out, pipe_err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let write = async {
+        if let Some(mut pipe) = pipe_in {
+            // A program that does not care for its input closes it early; that is its right.
+            let _ = pipe.write_all(input).await;
+        }
+        Ok(())
+    };
+    let read_out = read_all(pipe_out, stdout, stdout_limit);
+    let read_err = async {
+        read_tail(pipe_err, stderr).await;
+        Ok(())
+    };
+    let mut pipes = std::pin::pin!(async { tokio::try_join!(write, read_out, read_err) });
+    tokio::select! {
+        // What it wrote last must be read even when its end is seen at the same time.
+        biased;
+        done = &mut pipes => {
+            done?;
+            Ok(child.wait().await?)
+        }
+        status = child.wait() => {
+            if let Ok(done) = timeout(GRACE, pipes).await {
+                done?;
+            }
+            Ok(status?)
+        }
+    }
+}
+
+async fn read_all(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>, limit: usize) -> Result<(), Trouble> {
+    let Some(pipe) = pipe else { return Ok(()) };
+    pipe.take(limit as u64 + 1).read_to_end(to).await?;
+    if to.len() > limit { Err(Trouble::TooMuchOutput) } else { Ok(()) }
+}
+
+async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut block = [0_u8; 4096];
+    while let Ok(read @ 1..) = pipe.read(&mut block).await {
+        to.extend_from_slice(block.get(..read).unwrap_or_default());
+        if to.len() > 2 * STDERR_TAIL {
+            to.drain(..to.len() - STDERR_TAIL);
+        }
+    }
+}
+
+/// The group of a process; killed when this is dropped.
+///
+/// The group's number is the leader's. It stays taken as long as any member lives, so no stranger is hit while there
+/// is somebody to kill; only when the whole group is gone could the number be reused, within the moment between the
+/// leader's end and this.
+struct Group {
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    #[cfg(unix)]
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self { leader: id.and_then(rustix::process::Pid::from_raw) }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_child: &Child) -> Self {
+        Self {}
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader {
+            // The usual error is that nobody is left, which is what is wanted.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
