@@ -18,3 +18,5 @@ pub mod store;
 
 pub mod judge;
 pub mod target;
+
+pub mod runner;
