@@ -20,3 +20,5 @@ pub mod judge;
 pub mod target;
 
 pub mod runner;
+
+pub mod ops;

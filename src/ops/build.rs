@@ -1,0 +1,155 @@
+//! From names and options to components: target and graders of a suite, every problem at once with its line. Names
+//! and options were held against the tables when the project was read; what is left is what building finds.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use serde_json::Value;
+
+use super::exit::{Done, Failed};
+use super::project::{Project, World};
+use super::services::Services;
+use crate::config::{Faults, GraderConfig, GraderUse, Suite, TargetConfig};
+use crate::judge::{self, Judge, JudgeModel};
+use crate::model::{Digester, GraderInfo, GraderKind, canonical_json};
+use crate::provider::ModelHandle;
+use crate::runner::{Grader, Work};
+use crate::scorer;
+use crate::target::{self, Target};
+
+/// What a run is made of.
+pub struct Parts {
+    /// Target.
+    pub target: Arc<dyn Target>,
+    /// Graders, in the suite's order.
+    pub graders: Vec<Grader>,
+    /// The judges among them, by grader name, for the plan.
+    pub judges: Vec<(String, Arc<Judge>, ModelHandle)>,
+}
+
+/// Collects problems of components with their lines.
+pub struct Builder<'a> {
+    project: &'a Project,
+    world: &'a World,
+    services: &'a Services,
+    faults: Faults,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder without problems yet.
+    pub fn new(project: &'a Project, world: &'a World, services: &'a Services) -> Self {
+        Self { project, world, services, faults: project.faults.clone() }
+    }
+
+    /// Builds the parts of a suite with one of its targets.
+    pub fn parts(mut self, suite: &Suite, target: &str) -> Done<Parts> {
+        let known = suite.targets.keys().cloned().collect::<Vec<_>>().join(", ");
+        let built = match suite.targets.get(target) {
+            Some(config) => self.target(target, config),
+            None => {
+                let error = anyhow!("suite `{}` has no target `{target}`; there is {known}", suite.name);
+                return Err(Failed::usage(error));
+            }
+        };
+        let mut graders = Vec::new();
+        let mut judges = Vec::new();
+        for config in &suite.graders {
+            match &config.with {
+                GraderUse::Scorer { scorer, options } => {
+                    graders.extend(self.scorer(config, scorer, &Value::Object(options.clone())));
+                }
+                GraderUse::Judge { judge, model, draws } => {
+                    if let Some((info, built, handle)) = self.judge(config, judge, model, *draws) {
+                        graders.push(Grader { info, work: Work::Judge(built.clone()) });
+                        judges.push((config.name.clone(), built, handle));
+                    }
+                }
+            }
+        }
+        self.faults.done(&self.project.file).map_err(Failed::usage)?;
+        let target = built.ok_or_else(|| Failed::usage(anyhow!("target `{target}` could not be built")))?;
+        Ok(Parts { target, graders, judges })
+    }
+
+    fn target(&mut self, name: &str, config: &TargetConfig) -> Option<Arc<dyn Target>> {
+        let options = Value::Object(config.options.clone());
+        let models = |alias: &str| self.services.model(alias);
+        let context = target::BuildContext {
+            name,
+            env: &self.world.env,
+            http: self.services.http(),
+            clock: self.world.clock.clone(),
+            models: &models,
+            base: &self.project.root,
+        };
+        let built = target::find(&config.kind).ok_or_else(|| no_such("target kind", &config.kind));
+        let built = built.and_then(|info| (info.build)(&options, &context));
+        built.map(Arc::from).map_err(|message| self.faults.add(&config.pointer, message)).ok()
+    }
+
+    fn scorer(&mut self, config: &GraderConfig, name: &str, options: &Value) -> Option<Grader> {
+        let built = scorer::find(name).ok_or_else(|| no_such("scorer", name));
+        let built = built.and_then(|info| Ok((info, (info.build)(options)?)));
+        let (info, scorer) = built.map_err(|message| self.faults.add(&config.pointer, message)).ok()?;
+        let digest = Digester::new()
+            .part("scorer", info.name.as_bytes())
+            .part("version", info.version.as_bytes())
+            .part("options", canonical_json(options).as_bytes())
+            .finish();
+        let info = GraderInfo {
+            name: config.name.clone(),
+            kind: GraderKind::Scorer,
+            component: info.name.to_owned(),
+            version: info.version.to_owned(),
+            digest,
+            scale: scorer.scale(),
+            direction: scorer.direction(),
+            draws: 1,
+            model: None,
+        };
+        Some(Grader { info, work: Work::Scorer(scorer) })
+    }
+
+    fn judge(
+        &mut self,
+        config: &GraderConfig,
+        name: &str,
+        model: &str,
+        draws: Option<u32>,
+    ) -> Option<(GraderInfo, Arc<Judge>, ModelHandle)> {
+        match load_judge(self.project, self.services, name, model) {
+            Ok((judge, handle)) => {
+                let draws = draws.unwrap_or(judge.spec().draws);
+                Some((judge.info(&config.name, draws), Arc::new(judge), handle))
+            }
+            Err(message) => {
+                self.faults.add(&config.pointer, message);
+                None
+            }
+        }
+    }
+}
+
+/// A judge with its model, by their names.
+pub fn load_judge(
+    project: &Project,
+    services: &Services,
+    name: &str,
+    model: &str,
+) -> Result<(Judge, ModelHandle), String> {
+    let folder = project.path(&project.config.judges);
+    let files = judge::find(name, Some(&folder)).map_err(|error| error.to_string())?;
+    let spec = files.parse().map_err(|problems| judge::CatalogueError::wrong(name, problems).to_string())?;
+    let handle = services.model(model)?;
+    let mut parameters = JudgeModel::of_defaults(handle.model.clone(), &spec);
+    parameters.temperature = handle.temperature.or(parameters.temperature);
+    parameters.max_tokens = handle.max_tokens.unwrap_or(parameters.max_tokens);
+    parameters.seed = handle.seed.or(parameters.seed);
+    parameters.extra = handle.extra.clone();
+    Ok((Judge::new(Arc::new(spec), handle.client.clone(), parameters), handle))
+}
+
+/// Never said of a project that was read whole; better than a panic if that ever changes.
+fn no_such(what: &str, name: &str) -> String {
+    format!("no {what} `{name}`")
+}

@@ -1,0 +1,97 @@
+//! What a configuration says about components, held against their tables: kinds, names, options.
+//!
+//! Looks at names and options only. Keys, models and the files of judges are looked at when something is built of
+//! them: a verb that needs none of them must not fail for their sake.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::config::{Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, Suite, TargetConfig};
+use crate::dataset::FieldMapping;
+use crate::judge::{self, CatalogueError};
+use crate::provider::{self, EndpointOptions};
+use crate::{scorer, target};
+
+/// Adds everything that is wrong with the components of a configuration whose folder is `root`.
+pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
+    for config in config.providers.values() {
+        provider(config, faults);
+    }
+    let judges = root.join(&config.judges);
+    for suite in config.suites.values() {
+        fields(suite, faults);
+        for config in suite.targets.values() {
+            target(config, faults);
+        }
+        for config in &suite.graders {
+            match &config.with {
+                GraderUse::Scorer { scorer, options } => grader(config, scorer, options, faults),
+                GraderUse::Judge { judge, .. } => {
+                    // Other errors are about the files of a judge that is there.
+                    if let Err(error @ CatalogueError::NotFound { .. }) = judge::find(judge, Some(&judges)) {
+                        faults.add(&format!("{}/judge", config.pointer), error.to_string());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn provider(config: &ProviderConfig, faults: &mut Faults) {
+    if provider::find(&config.kind).is_none() {
+        let known: Vec<&str> = provider::PROVIDERS.iter().map(|info| info.name).collect();
+        faults.add(&format!("{}/kind", config.pointer), unknown("provider", &config.kind, &known));
+    }
+    let besides = ["kind", "timeout", "max_attempts"];
+    faults.options(&EndpointOptions::schema(), &value(&config.options), &config.pointer, &besides);
+}
+
+fn target(config: &TargetConfig, faults: &mut Faults) {
+    match target::find(&config.kind) {
+        Some(info) => {
+            faults.options(&(info.schema)(), &value(&config.options), &config.pointer, &["kind"]);
+        }
+        None => {
+            let known: Vec<&str> = target::TARGETS.iter().map(|info| info.name).collect();
+            faults.add(&format!("{}/kind", config.pointer), unknown("target kind", &config.kind, &known));
+        }
+    }
+}
+
+fn grader(config: &GraderConfig, name: &str, options: &Map<String, Value>, faults: &mut Faults) {
+    let Some(info) = scorer::find(name) else {
+        let known: Vec<&str> = scorer::SCORERS.iter().map(|info| info.name).collect();
+        faults.add(&format!("{}/scorer", config.pointer), unknown("scorer", name, &known));
+        return;
+    };
+    let options = value(options);
+    if faults.options(&(info.schema)(), &options, &config.pointer, &["name", "scorer"])
+        && let Err(message) = (info.build)(&options)
+    {
+        faults.add(&config.pointer, message);
+    }
+}
+
+fn fields(suite: &Suite, faults: &mut Faults) {
+    let DatasetChoice::File { fields: Some(fields), .. } = &suite.dataset else { return };
+    let schema = schemars::schema_for!(FieldMapping).to_value();
+    let pointer = format!("{}/fields", suite.pointer);
+    if faults.options(&schema, &value(fields), &pointer, &[])
+        && let Err(error) = serde_json::from_value::<FieldMapping>(value(fields))
+    {
+        faults.add(&pointer, error.to_string());
+    }
+}
+
+fn value(options: &Map<String, Value>) -> Value {
+    Value::Object(options.clone())
+}
+
+/// The message about a name that no table has.
+pub fn unknown(what: &str, wanted: &str, known: &[&str]) -> String {
+    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
+    let hint = nearest.filter(|name| strsim::damerau_levenshtein(name, wanted) <= 1 + name.len() / 3);
+    let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
+    format!("no {what} `{wanted}`{hint}; there is {}", known.join(", "))
+}

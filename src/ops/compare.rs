@@ -1,0 +1,204 @@
+//! `assize compare` and `assize report`: findings from the store, reports from findings.
+
+use std::collections::BTreeMap;
+
+use super::exit::{Done, Exit};
+use super::findings::{self, Loaded};
+use super::outputs::{self, Wanted, Written};
+use super::project::{Project, World};
+use super::refs::find_run;
+use crate::compare::{self, BreakdownFold, Comparison, Details, ExampleMeta, RunView};
+use crate::config::OnInconclusive;
+use crate::model::{GatePolicy, RunId, TargetOutcome, Verdict};
+use crate::report::{Material, Subject};
+use crate::store::Store;
+use crate::sys::text;
+
+/// Most trials of a run whose traces enter the table of agents and tools.
+const MOST_TRACES: usize = 2_000;
+
+/// A comparison with what its reports need.
+pub struct Compared {
+    /// Findings.
+    pub comparison: Comparison,
+    /// Opened examples.
+    pub details: Details,
+    /// Reports written.
+    pub written: Vec<Written>,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+/// A run's findings with what its reports need.
+pub struct Viewed {
+    /// Findings.
+    pub view: RunView,
+    /// Opened examples.
+    pub details: Details,
+    /// Reports written.
+    pub written: Vec<Written>,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+/// What is asked of a comparison.
+pub struct Ask<'a> {
+    /// Run compared against, as typed.
+    pub baseline: &'a str,
+    /// Run being judged, as typed.
+    pub candidate: &'a str,
+    /// Suite, for `baseline` and `latest`.
+    pub suite: Option<&'a str>,
+    /// Differences allowed by name.
+    pub allow: &'a [String],
+    /// Reports, as typed.
+    pub reports: &'a [String],
+}
+
+/// Compares two runs of the store.
+pub async fn compare(project: &Project, world: &World, ask: Ask<'_>) -> Done<Compared> {
+    let wanted = outputs::plan(ask.reports, &world.here)?;
+    let store = project.store(&world.env).await?;
+    let baseline = find_run(project, store.as_ref(), ask.baseline, ask.suite).await?;
+    let candidate = find_run(project, store.as_ref(), ask.candidate, ask.suite).await?;
+    compare_runs(project, world, store.as_ref(), (&baseline, &candidate), ask.allow, &wanted).await
+}
+
+/// Compares two known runs and writes the reports.
+pub async fn compare_runs(
+    project: &Project,
+    world: &World,
+    store: &dyn Store,
+    (baseline, candidate): (&RunId, &RunId),
+    allow: &[String],
+    wanted: &[Wanted],
+) -> Done<Compared> {
+    let baseline = findings::load(store, baseline).await?;
+    let candidate = findings::load(store, candidate).await?;
+    let suite = &candidate.results.header.suite;
+    let policy = policy_of(project, suite);
+    let metas = all_metas(&baseline, &candidate);
+    let mut comparison = compare::compare(&baseline.results, &candidate.results, &metas, &policy, allow);
+    comparison.breakdown = breakdown(store, &baseline, &candidate).await?;
+    let details = findings::details(store, Some(&baseline.results), &candidate.results, &comparison.examples).await?;
+    let subject = Subject::Comparison(&comparison);
+    let written = outputs::write(wanted, &Material { subject, details: &details, made_at: world.clock.now() })?;
+    let exit = exit_of(comparison.verdict, comparison.instrument_failed, on_inconclusive(project, suite));
+    Ok(Compared { comparison, details, written, exit })
+}
+
+/// Findings of one run and its reports.
+pub async fn view_run(
+    project: &Project,
+    world: &World,
+    store: &dyn Store,
+    run: &RunId,
+    wanted: &[Wanted],
+) -> Done<Viewed> {
+    let loaded = findings::load(store, run).await?;
+    let suite = loaded.results.header.suite.clone();
+    let view = compare::summarize(&loaded.results, &loaded.metas, &policy_of(project, &suite));
+    let details = findings::details(store, None, &loaded.results, &view.examples).await?;
+    let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
+    let written = outputs::write(wanted, &material)?;
+    let exit = match view.verdict {
+        Some(verdict) => exit_of(verdict, view.instrument_failed, on_inconclusive(project, &suite)),
+        None if view.instrument_failed || measured_nothing(&view) => Exit::Instrument,
+        None => Exit::Pass,
+    };
+    Ok(Viewed { view, details, written, exit })
+}
+
+/// Whether a grader gave not one score because it failed each time. Nothing demands that it gives any when it is not
+/// gated, but a run whose judge never answered has not done what was asked.
+fn measured_nothing(view: &RunView) -> bool {
+    view.metrics
+        .iter()
+        .any(|metric| metric.estimate.n == 0 && metric.unscored.keys().any(|reason| reason.is_instrument_failure()))
+}
+
+/// What kept graders from scoring, once per grader and reason, with the words of the first time.
+pub fn unscored_causes(details: &Details) -> Vec<String> {
+    let mut causes = BTreeMap::new();
+    let trials = details.iter().flat_map(|example| &example.candidate);
+    for score in trials.flat_map(|trial| &trial.scores) {
+        if let Some(unscored) = score.scored.as_ref().err().filter(|unscored| unscored.reason.is_instrument_failure()) {
+            let key = (score.grader.clone(), unscored.reason);
+            causes.entry(key).or_insert_with(|| text::one_line(&unscored.detail, 300));
+        }
+    }
+    let words = causes.into_iter().map(|((grader, reason), detail)| {
+        format!("{grader} is unscored somewhere ({}): {detail}", reason.as_str().replace('_', " "))
+    });
+    words.collect()
+}
+
+/// A report made again: of one run, or of two as `BASE..CANDIDATE`.
+pub enum Again {
+    /// One run.
+    Run(Box<Viewed>),
+    /// Two runs.
+    Comparison(Box<Compared>),
+}
+
+/// Makes reports again from the store.
+pub async fn report(
+    project: &Project,
+    world: &World,
+    subject: &str,
+    suite: Option<&str>,
+    allow: &[String],
+    reports: &[String],
+) -> Done<Again> {
+    if let Some((baseline, candidate)) = subject.split_once("..") {
+        let ask = Ask { baseline, candidate, suite, allow, reports };
+        return Ok(Again::Comparison(Box::new(compare(project, world, ask).await?)));
+    }
+    let wanted = outputs::plan(reports, &world.here)?;
+    let store = project.store(&world.env).await?;
+    let run = find_run(project, store.as_ref(), subject, suite).await?;
+    Ok(Again::Run(Box::new(view_run(project, world, store.as_ref(), &run, &wanted).await?)))
+}
+
+/// The demands of a suite; a run of a suite that is no longer configured is shown without any.
+fn policy_of(project: &Project, suite: &str) -> GatePolicy {
+    project.config.suites.get(suite).map(|suite| suite.gate.clone()).unwrap_or_default()
+}
+
+fn on_inconclusive(project: &Project, suite: &str) -> OnInconclusive {
+    project.config.suites.get(suite).map(|suite| suite.on_inconclusive).unwrap_or_default()
+}
+
+fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive: OnInconclusive) -> Exit {
+    if instrument_failed {
+        return Exit::Instrument;
+    }
+    match (verdict, on_inconclusive) {
+        (Verdict::Pass, _) | (Verdict::Inconclusive, OnInconclusive::Pass) => Exit::Pass,
+        (Verdict::Fail, _) | (Verdict::Inconclusive, OnInconclusive::Fail) => Exit::GateFailed,
+        (Verdict::Inconclusive, OnInconclusive::Report) => Exit::Inconclusive,
+    }
+}
+
+/// Examples of both runs; where both know one, the candidate's word holds.
+fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+    let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
+    let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
+    candidate.metas.iter().chain(only_baseline).cloned().collect()
+}
+
+async fn breakdown(store: &dyn Store, baseline: &Loaded, candidate: &Loaded) -> Done<Vec<compare::Breakdown>> {
+    let mut fold = BreakdownFold::default();
+    for (loaded, is_candidate) in [(baseline, false), (candidate, true)] {
+        let trials = loaded.results.examples.values().flat_map(|example| example.trials.values());
+        for trial in trials.take(MOST_TRACES) {
+            if let Some(TargetOutcome::Output { digest, .. }) = &trial.target {
+                let output = findings::output(store, digest).await?;
+                if let Some(trace) = &output.trace {
+                    if is_candidate { fold.push_candidate(trace) } else { fold.push_baseline(trace) }
+                }
+            }
+        }
+    }
+    Ok(fold.finish())
+}

@@ -1,0 +1,31 @@
+//! Use cases, one file per verb: what happens when a user asks for something, free of how it was typed or is printed.
+//!
+//! Builds components from names, owns paths, decides how a command ends. Numbers and rules come from below.
+
+pub mod bless;
+mod build;
+mod check;
+pub mod ci;
+pub mod compare;
+pub mod datasets;
+pub mod demo;
+pub mod doctor;
+mod examples;
+mod exit;
+mod findings;
+pub mod ingest;
+pub mod init;
+pub mod judges;
+mod outputs;
+mod project;
+mod refs;
+pub mod run;
+pub mod sample;
+pub mod schema;
+mod services;
+pub mod traces;
+mod trail;
+
+pub use exit::{Done, Exit, Failed};
+pub use outputs::Written;
+pub use project::{Project, World};

@@ -1,0 +1,312 @@
+//! `assize run`: a suite's examples put to a target, graded, journaled. Plans and prices first.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use serde::Serialize;
+
+use super::build::{Builder, Parts};
+use super::compare::{self, Viewed};
+use super::examples::{Chosen, open_dataset};
+use super::exit::{Done, Exit, Failed};
+use super::findings::EXAMPLES_PER_BLOB;
+use super::outputs;
+use super::project::{Project, World};
+use super::refs::find_run;
+use super::services::Services;
+use super::trail;
+use crate::config::Suite;
+use crate::dataset::line_of_example;
+use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
+use crate::runner::{
+    self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Plan, Progress, Quantity, RunOutcome,
+};
+use crate::store::Store;
+use crate::sys::{self, git};
+
+/// How many examples the price of a run is estimated from.
+const ESTIMATE_FROM: usize = 50;
+
+/// Calls without an answer, beyond those that one short outage meets, after which a service is taken for dead.
+const SILENCE: u64 = 10;
+
+/// How a run is made.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// Target; the suite's candidate when absent.
+    pub target: Option<String>,
+    /// Trials; as the suite says when absent.
+    pub trials: Option<u32>,
+    /// Only so many examples, of a seeded order.
+    pub limit: Option<u64>,
+    /// Plan only.
+    pub dry_run: bool,
+    /// Budget in US dollars.
+    pub max_cost: Option<f64>,
+    /// Ask everything again.
+    pub no_cache: bool,
+    /// Record answers here.
+    pub record: Option<PathBuf>,
+    /// Tags as typed, `key=value`.
+    pub tags: Vec<String>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Suite.
+    pub suite: Option<String>,
+    /// How.
+    pub how: How,
+    /// Run to go on with, as typed.
+    pub resume: Option<String>,
+    /// Take the run from another process.
+    pub force: bool,
+    /// Reports, as typed.
+    pub reports: Vec<String>,
+}
+
+/// Who watches a run and how it can be stopped.
+pub struct Watch<'a> {
+    /// Told of the plan before anything is called.
+    pub on_plan: &'a (dyn Fn(&Planned) + Sync),
+    /// Makes the listeners of a run.
+    pub listeners: &'a (dyn Fn(&RunHeader) -> Vec<Box<dyn Listener>> + Sync),
+    /// Stops it.
+    pub control: Control,
+}
+
+/// A plan with what it is a plan of.
+#[derive(Clone, Debug, Serialize)]
+pub struct Planned {
+    /// Suite.
+    pub suite: String,
+    /// Target.
+    pub target: String,
+    /// Dataset.
+    pub dataset: String,
+    /// Examples.
+    pub examples: u64,
+    /// Trials per example.
+    pub trials: u32,
+    /// Cells, calls, tokens, money.
+    pub plan: Plan,
+    /// Calls of models: judges, and the target when it is a prompt. Repair asks and retries come on top.
+    pub model_calls: u64,
+    /// Budget in US dollars.
+    pub max_cost: Option<f64>,
+}
+
+/// How a run ended.
+pub struct RunDone {
+    /// The plan it was made by.
+    pub planned: Planned,
+    /// The run; absent after a dry run.
+    pub run: Option<RunId>,
+    /// Findings and reports; absent after a dry run.
+    pub viewed: Option<Viewed>,
+    /// Why it stopped before its end.
+    pub stop: Option<CancelReason>,
+    /// What else went wrong: listeners, cache.
+    pub warnings: Vec<String>,
+    /// How the command ends.
+    pub exit: Exit,
+}
+
+/// Runs a suite, or goes on with a run.
+pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -> Done<RunDone> {
+    let wanted = outputs::plan(&ask.reports, &world.here)?;
+    let store = project.store(&world.env).await?;
+    let earlier = match &ask.resume {
+        Some(wanted) => {
+            let id = find_run(project, store.as_ref(), wanted, None).await?;
+            Some(store.find_run(id.as_str()).await.map_err(Failed::instrument)?.header)
+        }
+        None => None,
+    };
+    let suite_name = earlier.as_ref().map(|header| header.suite.clone()).or_else(|| ask.suite.clone());
+    let suite = project.suite(suite_name.as_deref())?;
+    let services = Services::open(project, world, ask.how.no_cache, ask.how.record.as_ref()).await?;
+    let how = How {
+        target: earlier.as_ref().map(|header| header.target.name.clone()).or_else(|| ask.how.target.clone()),
+        ..ask.how.clone()
+    };
+    let target = how.target.as_deref().unwrap_or(&suite.candidate);
+    let parts = Builder::new(project, world, &services).parts(suite, target)?;
+    let examples = choose(project, world, suite, &how, earlier.as_ref())?;
+    let mut warnings: Vec<String> = examples.warning().into_iter().collect();
+    let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
+    let planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
+    (watch.on_plan)(&planned);
+    if how.dry_run {
+        return Ok(RunDone { planned, run: None, viewed: None, stop: None, warnings, exit: Exit::Pass });
+    }
+    let header = keep_examples(store.as_ref(), header, &examples).await?;
+    let action = if earlier.is_some() { "resume" } else { "run" };
+    let detail = format!("suite {}, target {}, {}", header.suite, header.target.name, header.dataset);
+    let actor = trail::actor(project, world);
+    trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
+    let job = Job {
+        mode: if earlier.is_some() { Mode::Resume { force: ask.force } } else { Mode::Fresh },
+        examples: Arc::new(examples),
+        target: parts.target,
+        graders: parts.graders,
+        store: store.clone(),
+        clock: world.clock.clone(),
+        listeners: (watch.listeners)(&header),
+        options: options(suite, &how, &planned),
+        control: watch.control.clone(),
+        header,
+    };
+    let outcome = runner::execute(job).await.map_err(Failed::instrument)?;
+    let viewed = compare::view_run(project, world, store.as_ref(), &outcome.run, &wanted).await?;
+    warnings.extend(services.warnings());
+    warnings.extend(compare::unscored_causes(&viewed.details));
+    warnings.extend(outcome.listener_failures.iter().cloned());
+    let exit = exit_of(&outcome, viewed.exit);
+    Ok(RunDone { planned, run: Some(outcome.run), viewed: Some(viewed), stop: outcome.stop, warnings, exit })
+}
+
+fn exit_of(outcome: &RunOutcome, finished: Exit) -> Exit {
+    match (outcome.status, &outcome.stop) {
+        (RunStatus::Complete, _) => finished,
+        (_, Some(CancelReason::Interrupted)) => Exit::Interrupted,
+        (_, Some(CancelReason::BudgetSpent | CancelReason::DeadlinePassed)) => Exit::BudgetSpent,
+        (_, Some(CancelReason::Fatal { .. }) | None) => Exit::Instrument,
+    }
+}
+
+fn choose(project: &Project, world: &World, suite: &Suite, how: &How, earlier: Option<&RunHeader>) -> Done<Chosen> {
+    let reader = open_dataset(project, world, &suite.dataset)?;
+    let limit = earlier.map(|header| header.examples).or(how.limit);
+    let seed = earlier.map_or(suite.seed, |header| header.seed);
+    Chosen::of(reader, limit, seed)
+}
+
+fn header(
+    project: &Project,
+    world: &World,
+    suite: &Suite,
+    how: &How,
+    parts: &Parts,
+    examples: &Chosen,
+    earlier: Option<&RunHeader>,
+) -> Done<RunHeader> {
+    let dataset = examples.header();
+    let now = world.clock.now();
+    Ok(RunHeader {
+        format: 1,
+        id: earlier.map_or_else(|| sys::new_run_id(world.clock.as_ref()), |header| header.id.clone()),
+        suite: suite.name.clone(),
+        created_at: earlier.map_or(now, |header| header.created_at),
+        dataset: examples.name(),
+        dataset_digest: dataset.digest.clone(),
+        examples: examples.len() as u64,
+        trials: earlier.map_or(how.trials.unwrap_or(suite.trials), |header| header.trials),
+        target: parts.target.info(),
+        graders: parts.graders.iter().map(|grader| grader.info.clone()).collect(),
+        seed: earlier.map_or(suite.seed, |header| header.seed),
+        price_digest: project.config.prices.digest(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        git_commit: git::commit(&project.root),
+        tags: tags(&how.tags)?,
+        example_blobs: earlier.map(|header| header.example_blobs.clone()).unwrap_or_default(),
+    })
+}
+
+fn tags(typed: &[String]) -> Done<BTreeMap<String, String>> {
+    let split = |text: &String| match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(Failed::usage(anyhow!("expected `--tag KEY=VALUE`, found `{text}`"))),
+    };
+    typed.iter().map(split).collect()
+}
+
+async fn plan(
+    project: &Project,
+    suite: &Suite,
+    store: &dyn Store,
+    header: &RunHeader,
+    examples: &Chosen,
+    parts: &Parts,
+    how: &How,
+) -> Done<Planned> {
+    let progress = if header.example_blobs.is_empty() {
+        Progress::fresh(header)
+    } else {
+        Progress::read(store, header, examples).await.map_err(Failed::instrument)?.0
+    };
+    let mut plan = Plan::of(&progress);
+    let estimate = |example: &Example, grader: Option<&str>| estimate_call(project, parts, example, grader);
+    plan.estimate(examples, ESTIMATE_FROM, &estimate).map_err(|error| Failed::usage(anyhow!(error)))?;
+    Ok(Planned {
+        suite: suite.name.clone(),
+        target: header.target.name.clone(),
+        dataset: header.dataset.clone(),
+        examples: header.examples,
+        trials: header.trials,
+        model_calls: plan.judge_calls() + if header.target.kind == "prompt" { plan.target_calls() } else { 0 },
+        plan,
+        max_cost: how.max_cost.or(suite.max_cost),
+    })
+}
+
+/// What one call of a judge will take, from its rendered prompt. The output it will see is known only when it is
+/// recorded; else the prompt without it is a lower bound, and the upper bound leaves room for it.
+fn estimate_call(project: &Project, parts: &Parts, example: &Example, grader: Option<&str>) -> Option<CallEstimate> {
+    let (_, judge, handle) = parts.judges.iter().find(|(name, ..)| Some(name.as_str()) == grader)?;
+    let empty = crate::model::Output::default();
+    let output = example.recorded.first().map_or(&empty, |recorded: &Recorded| &recorded.output);
+    let size = judge.estimate(&ScoreInput { example, output });
+    if size.prompt_chars == 0 {
+        return Some(CallEstimate::default());
+    }
+    let input = size.prompt_chars as f64 / 4.0;
+    let (least, most) = (80.0, f64::from(size.max_output_tokens));
+    let price = project.config.prices.find(&handle.model);
+    let cost = price.map(|price| Quantity {
+        low: (input * price.input + least * price.output) / 1e6,
+        high: (1.25 * input * price.input + most * price.output) / 1e6,
+    });
+    Some(CallEstimate { tokens: Quantity { low: input + least, high: 1.25 * input + most }, cost_usd: cost })
+}
+
+/// Keeps the examples of a run in the store, without what is recorded for them, so that reports need no dataset.
+async fn keep_examples(store: &dyn Store, mut header: RunHeader, examples: &Chosen) -> Done<RunHeader> {
+    if !header.example_blobs.is_empty() {
+        return Ok(header);
+    }
+    let mut chunk = Vec::new();
+    for index in 0..examples.len() {
+        let example = examples.load(index).map_err(|error| Failed::usage(anyhow!(error)))?;
+        let bare = Example { recorded: Vec::new(), labels: Vec::new(), ..(*example).clone() };
+        chunk.extend_from_slice(line_of_example(&bare).map_err(Failed::usage)?.as_bytes());
+        chunk.push(b'\n');
+        if (index + 1) % EXAMPLES_PER_BLOB == 0 || index + 1 == examples.len() {
+            let digest = Digest::of(&chunk);
+            let bytes = std::mem::take(&mut chunk);
+            store.put_blobs(&[(digest.clone(), bytes)]).await.map_err(Failed::instrument)?;
+            header.example_blobs.push(digest);
+        }
+    }
+    Ok(header)
+}
+
+fn options(suite: &Suite, how: &How, planned: &Planned) -> Options {
+    let calls = planned.plan.total();
+    let per_judge_call = calls.filter(|range| range.calls > 0).map(|range| range.cost_usd.high / range.calls as f64);
+    Options {
+        target_concurrency: suite.concurrency.targets as usize,
+        judge_concurrency: suite.concurrency.judges as usize,
+        budget: Budget {
+            max_cost_usd: how.max_cost.or(suite.max_cost),
+            max_time: suite.max_time,
+            max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(suite.concurrency.judges))),
+            judge_call_usd: per_judge_call,
+            ..Budget::default()
+        },
+        ..Options::default()
+    }
+}

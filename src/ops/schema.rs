@@ -1,0 +1,47 @@
+//! `assize schema`: JSON Schemas of all that is written by hand or printed as JSON, made from the code.
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+
+use super::exit::{Done, Failed};
+use crate::compare::{Comparison, RunView};
+use crate::config::Raw;
+use crate::dataset::FieldMapping;
+use crate::provider::EndpointOptions;
+use crate::{scorer, target};
+
+/// Names of all schemas.
+pub fn names() -> Vec<String> {
+    let fixed = ["config", "mapping", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
+    let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
+    fixed.into_iter().chain(scorers).chain(targets).collect()
+}
+
+/// One schema. Those of components carry their summary and a working sample.
+pub fn schema(name: &str) -> Done<Value> {
+    let dressed = |mut schema: Value, summary: &str, sample: &str| {
+        if let Some(map) = schema.as_object_mut() {
+            map.insert("description".to_owned(), json!(summary));
+            map.insert("x-sample".to_owned(), json!(sample));
+        }
+        schema
+    };
+    let found = match name {
+        "config" => Some(Raw::schema()),
+        "mapping" => Some(schemars::schema_for!(FieldMapping).to_value()),
+        "provider" => Some(EndpointOptions::schema()),
+        "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
+        "report.run" => Some(schemars::schema_for!(RunView).to_value()),
+        other => match other.split_once('.') {
+            Some(("scorer", name)) => {
+                scorer::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
+            }
+            Some(("target", name)) => {
+                target::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
+            }
+            _ => None,
+        },
+    };
+    found.ok_or_else(|| Failed::usage(anyhow!("no schema `{name}`; there is {}", names().join(", "))))
+}

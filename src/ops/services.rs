@@ -1,0 +1,125 @@
+//! The model services of a project, set up when something first asks for them: a run that asks no model needs no key.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::exit::{Done, Failed};
+use super::project::{Project, World};
+use crate::provider::{self, CacheUse, Client, EndpointOptions, ModelHandle, Recorder, ReplyCache};
+use crate::sys::{self, RetryPolicy};
+
+/// Clients by provider name, with what they share.
+pub struct Services {
+    project: Project,
+    world: World,
+    http: reqwest::Client,
+    cache: Arc<ReplyCache>,
+    cache_use: CacheUse,
+    recorder: Option<Arc<Recorder>>,
+    clients: Mutex<BTreeMap<String, Arc<Client>>>,
+}
+
+impl Services {
+    /// Opens cache and recording; makes no client yet.
+    pub async fn open(project: &Project, world: &World, no_cache: bool, record: Option<&PathBuf>) -> Done<Self> {
+        let http = sys::http_client().map_err(Failed::instrument)?;
+        let path = project.path(&project.config.cache);
+        let cache = ReplyCache::open_or_off(&path, world.clock.clone()).await;
+        let recorder = match record {
+            Some(file) => Some(Arc::new(Recorder::open(&world.here.join(file)).map_err(Failed::usage)?)),
+            None => None,
+        };
+        Ok(Self {
+            project: project.clone(),
+            world: world.clone(),
+            http,
+            cache: Arc::new(cache),
+            cache_use: if no_cache { CacheUse::Refresh } else { CacheUse::ReadWrite },
+            recorder,
+            clients: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    /// The HTTP client they share.
+    pub fn http(&self) -> &reqwest::Client {
+        &self.http
+    }
+
+    /// A model of the configuration, ready to be asked; says why there is none.
+    pub fn model(&self, alias: &str) -> Result<ModelHandle, String> {
+        let known = || self.project.config.models.keys().cloned().collect::<Vec<_>>().join(", ");
+        let config =
+            self.project.config.models.get(alias).ok_or_else(|| format!("no model `{alias}`; there is {}", known()))?;
+        let mut handle = ModelHandle::new(self.client(&config.provider)?, config.model.clone());
+        handle.temperature = config.temperature;
+        handle.max_tokens = config.max_tokens;
+        handle.seed = config.seed;
+        handle.extra = config.extra.clone();
+        Ok(handle)
+    }
+
+    /// The client of a provider; the same one each time, so that its limits hold for all who ask.
+    pub fn client(&self, name: &str) -> Result<Arc<Client>, String> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(name) {
+            return Ok(client.clone());
+        }
+        let client = Arc::new(self.make(name)?);
+        clients.insert(name.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    fn make(&self, name: &str) -> Result<Client, String> {
+        let config = self.project.config.providers.get(name).ok_or_else(|| format!("no provider `{name}`"))?;
+        let options: EndpointOptions = serde_json::from_value(serde_json::Value::Object(config.options.clone()))
+            .map_err(|error| format!("provider `{name}`: {error}"))?;
+        let context = provider::BuildContext {
+            endpoint: name,
+            env: &self.world.env,
+            http: &self.http,
+            clock: self.world.clock.clone(),
+            base: &self.project.root,
+        };
+        let model = options.build(&config.kind, &context).map_err(|error| error.to_string())?;
+        let retry = RetryPolicy {
+            max_attempts: config.max_attempts,
+            attempt_timeout: config.timeout,
+            ..RetryPolicy::default()
+        };
+        let prices = self.project.config.prices.clone();
+        let mut builder = Client::builder(model)
+            .endpoint(name)
+            .retry(retry)
+            .limits(options.limits())
+            .cache(self.cache.clone(), self.cache_use)
+            .price(Arc::new(move |model, usage| prices.cost(model, usage)));
+        if let Some(recorder) = &self.recorder {
+            builder = builder.recorder(recorder.clone());
+        }
+        Ok(builder.build())
+    }
+
+    /// Clients in use, by name.
+    pub fn clients(&self) -> Vec<(String, Arc<Client>)> {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.iter().map(|(name, client)| (name.clone(), client.clone())).collect()
+    }
+
+    /// What went wrong beside the answers: a cache that could not be used, a recording that could not be written,
+    /// answers that were billed and of no use (a failure carries no spend, so totals do not hold theirs).
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = self.cache.warning().into_iter().collect();
+        for (name, client) in self.clients() {
+            warnings.extend(client.warnings());
+            let lost = client.stats().lost;
+            if lost.calls > 0 {
+                warnings.push(format!(
+                    "{} answers of `{name}` were billed and could not be used: ${:.4} that the totals do not hold",
+                    lost.calls, lost.cost_usd
+                ));
+            }
+        }
+        warnings
+    }
+}

@@ -1,0 +1,48 @@
+//! `assize traces`: what is in the lake.
+
+use super::exit::{Done, Failed};
+use super::project::Project;
+use super::sample::window;
+use crate::dataset::{Filter, trace_dimension};
+use crate::lake::{Lake, TraceFilter, TraceRow};
+use crate::model::Trace;
+
+/// What is asked of the list.
+#[derive(Clone, Debug, Default)]
+pub struct ListAsk {
+    /// Filter, as typed.
+    pub filter: Option<String>,
+    /// Only with a failed span.
+    pub errors: bool,
+    /// Begin, as typed.
+    pub since: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Traces, newest first.
+pub fn list(project: &Project, ask: &ListAsk) -> Done<Vec<TraceRow>> {
+    let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
+    let (since, until) = window(ask.since.as_deref(), None)?;
+    let within = TraceFilter { since, until, only_errors: ask.errors, ..TraceFilter::default() };
+    let lake = Lake::new(project.path(&project.config.lake));
+    let Some(filter) = filter else {
+        return lake.list(&within, ask.limit).map_err(Failed::instrument);
+    };
+    // A filter on any attribute needs whole traces; without one the list reads only the columns it shows.
+    let mut rows = Vec::new();
+    for trace in lake.traces(&within).map_err(Failed::instrument)? {
+        let trace = trace.map_err(Failed::instrument)?;
+        if filter.matches(|name| trace_dimension(&trace, name)) {
+            rows.extend(TraceRow::of(&trace));
+        }
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.start_ns));
+    rows.truncate(ask.limit);
+    Ok(rows)
+}
+
+/// One trace, by its id or its first characters.
+pub fn show(project: &Project, wanted: &str) -> Done<Trace> {
+    Lake::new(project.path(&project.config.lake)).trace(wanted).map_err(Failed::usage)
+}
