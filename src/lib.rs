@@ -22,3 +22,5 @@ pub mod target;
 pub mod runner;
 
 pub mod ops;
+
+pub mod cli;

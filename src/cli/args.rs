@@ -1,0 +1,444 @@
+//! What can be typed: verbs, flags and their help. Says nothing about how anything is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Did your LLM agents get better or worse? Traces in, an honest verdict out.
+#[derive(Debug, Parser)]
+#[command(name = "assize", version, max_term_width = 100, propagate_version = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Configuration file; by default `assize.toml` here or in a folder above.
+    #[arg(long, short, global = true, help_heading = EVERYWHERE, value_name = "FILE", env = "ASSIZE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the result as JSON on stdout, and nothing else there.
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub json: bool,
+    /// Colors on stdout: `auto` (a terminal, and NO_COLOR is not set), `always` or `never`.
+    #[arg(
+        long, global = true, help_heading = EVERYWHERE, value_name = "WHEN", default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub color: ColorWhen,
+    /// ASCII only: no arrows, no boxes.
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
+    pub ascii: bool,
+    /// Nothing on stderr but errors.
+    #[arg(long, short, global = true, help_heading = EVERYWHERE)]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags of every verb stand apart from its own.
+const EVERYWHERE: &str = "With every verb";
+
+const AFTER_HELP: &str = "\
+Start here:
+  assize demo                 the whole loop on shipped data: no key, no network
+  assize init                 a commented assize.toml, a dataset and a CI workflow
+
+Exit codes:
+  0 pass, 1 a gate failed, 2 usage or configuration, 3 the instrument failed, 4 inconclusive,
+  5 budget spent, 130 interrupted";
+
+/// When to color.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    /// When stdout is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the whole loop on shipped data: no key, no network; ends with a verdict and an HTML report.
+    Demo(DemoArgs),
+    /// Write a commented assize.toml, a small dataset, an agent to try and a CI workflow.
+    Init(InitArgs),
+    /// Read traces into the lake: files, folders, or `-` for stdin.
+    #[command(after_help = "Example:\n  assize ingest traces/*.jsonl.gz otlp/\n  assize ingest - < spans.json")]
+    Ingest(IngestArgs),
+    /// Make a dataset version from traces, by a recorded design.
+    #[command(after_help = "Example:\n  assize sample support --key ticket.id --variant service.version \\\n    \
+                            --stratify ticket.intent --count 200")]
+    Sample(SampleArgs),
+    /// List, show, compare, import and export datasets.
+    #[command(subcommand)]
+    Dataset(DatasetVerb),
+    /// Run a suite: trials, graders, journal. Plans and prices first.
+    #[command(
+        after_help = "Example:\n  assize run support --dry-run\n  assize run support --target v2 --max-cost 3\n  \
+                            assize run --resume 7f3a91c2"
+    )]
+    Run(RunArgs),
+    /// List runs.
+    Runs(RunsArgs),
+    /// Compare two runs: findings, verdict, report.
+    #[command(after_help = "Example:\n  assize compare 1c9e44d0 7f3a91c2 --report html=report.html\n  \
+                            assize compare baseline latest --suite support")]
+    Compare(CompareArgs),
+    /// Run, compare with the baseline, gate and write the PR comment, in one command.
+    #[command(after_help = "Example:\n  assize ci support --report markdown=comment.md --report junit=junit.xml")]
+    Ci(CiArgs),
+    /// Make a run the baseline of its suite: the only way a baseline moves.
+    Bless(BlessArgs),
+    /// Make a report again from the store.
+    #[command(after_help = "Example:\n  assize report 7f3a91c2 --report html=run.html\n  \
+                            assize report 1c9e44d0..7f3a91c2 --report markdown=-")]
+    Report(ReportArgs),
+    /// List, show, check and calibrate judges.
+    #[command(subcommand)]
+    Judge(JudgeVerb),
+    /// List and show traces of the lake.
+    #[command(subcommand)]
+    Traces(TracesVerb),
+    /// Say what is configured, from where, and whether it really works.
+    Doctor(DoctorArgs),
+    /// Print a JSON Schema: the configuration, a mapping, a report, or the options of a component.
+    Schema(SchemaArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Shell.
+        shell: Shell,
+    },
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for everything the demo makes; it can be explored afterwards.
+    #[arg(long, value_name = "DIR", default_value = ".assize-demo")]
+    pub dir: PathBuf,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Folder to write to.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+/// `ingest`
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Files, folders (read recursively), or `-` for stdin.
+    #[arg(required = true, value_name = "SRC")]
+    pub sources: Vec<String>,
+    /// Form of the input; found out by content when left out.
+    #[arg(long)]
+    pub format: Option<String>,
+    /// Where rejected records are kept. Default: beside the lake.
+    #[arg(long, value_name = "FILE")]
+    pub rejected: Option<PathBuf>,
+}
+
+/// `sample`
+#[derive(Debug, Args)]
+pub struct SampleArgs {
+    /// Name of the dataset.
+    pub name: String,
+    /// Read traces from these files instead of the lake.
+    #[arg(long, value_name = "SRC")]
+    pub from: Vec<String>,
+    /// How many examples. Either this or `--rate`; all when neither is given.
+    #[arg(long, conflicts_with = "rate")]
+    pub count: Option<u64>,
+    /// Share of examples, in (0, 1].
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Dimensions that define strata, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "DIMENSION")]
+    pub stratify: Vec<String>,
+    /// How `--count` is split over strata.
+    #[arg(long, default_value = "proportional", requires = "stratify")]
+    pub allocate: Allocate,
+    /// Seed of the choice.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Only traces that fit, such as `ticket.intent=refund,status!=error`.
+    #[arg(long = "where", value_name = "FILTER")]
+    pub filter: Option<String>,
+    /// Only traces that began at or after this moment or date.
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Only traces that began before this moment or date.
+    #[arg(long)]
+    pub until: Option<String>,
+    /// Dimension that names the task, so that several variants of it become one example. Default: the input's digest.
+    #[arg(long, value_name = "DIMENSION")]
+    pub key: Option<String>,
+    /// Dimension that names the variant (version, configuration) behind a trace.
+    #[arg(long, value_name = "DIMENSION")]
+    pub variant: Option<String>,
+    /// Dimension whose values are not independent. Default: the session.
+    #[arg(long, value_name = "DIMENSION")]
+    pub cluster: Option<String>,
+    /// Dimensions to keep for slices, separated by commas. Those of `--stratify` are always kept.
+    #[arg(long, value_delimiter = ',', value_name = "DIMENSION")]
+    pub dimensions: Vec<String>,
+    /// Dimension that holds the expected answer.
+    #[arg(long, value_name = "DIMENSION")]
+    pub reference: Option<String>,
+    /// What the dataset is, in words.
+    #[arg(long)]
+    pub description: Option<String>,
+}
+
+/// How a number of examples is split over strata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Allocate {
+    /// By the size of the stratum.
+    Proportional,
+    /// The same for each.
+    Equal,
+}
+
+/// `dataset`
+#[derive(Debug, Subcommand)]
+pub enum DatasetVerb {
+    /// List datasets and versions.
+    Ls,
+    /// Show one version: counts, design, strata, first examples.
+    Show {
+        /// `name` or `name@version`.
+        dataset: String,
+        /// How many examples to show.
+        #[arg(long, default_value_t = 3)]
+        examples: usize,
+    },
+    /// Say what changed between two versions.
+    Diff {
+        /// Older version.
+        from: String,
+        /// Newer version.
+        to: String,
+    },
+    /// Make a version from a file of examples: JSON lines, JSON, CSV or Parquet.
+    #[command(after_help = "Example:\n  assize dataset import qa examples.csv --map mapping.toml\n  \
+                            assize dataset import qa qa.jsonl --field input=question --field reference=answer")]
+    Import {
+        /// Name of the dataset.
+        name: String,
+        /// File.
+        file: PathBuf,
+        /// TOML file with the field mapping.
+        #[arg(long, value_name = "FILE")]
+        map: Option<PathBuf>,
+        /// One field of the mapping, as `key=path`.
+        #[arg(long = "field", value_name = "KEY=PATH")]
+        fields: Vec<String>,
+        /// What the dataset is, in words.
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// Write a version as JSON lines.
+    Export {
+        /// `name` or `name@version`.
+        dataset: String,
+        /// File; `-` for stdout.
+        #[arg(default_value = "-")]
+        to: String,
+    },
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Suite; may be left out when there is only one.
+    pub suite: Option<String>,
+    /// How to run.
+    #[command(flatten)]
+    pub how: RunHow,
+    /// Go on with a stopped or killed run.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit"])]
+    pub resume: Option<String>,
+    /// Take over a run that another process seems to hold.
+    #[arg(long, requires = "resume")]
+    pub force: bool,
+    /// Reports to write, as `form=path`; may be repeated. Path `-` is stdout.
+    #[arg(long = "report", value_name = "FORM=PATH")]
+    pub reports: Vec<String>,
+}
+
+/// How a run is made; shared by `run` and `ci`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunHow {
+    /// Target to try; the suite's candidate when left out.
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Trials per example; as the suite says when left out.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub trials: Option<u32>,
+    /// Only the first N examples of a seeded order.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Plan and price, then stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Most US dollars this run may spend.
+    #[arg(long, value_name = "USD")]
+    pub max_cost: Option<f64>,
+    /// Ask everything again, whatever the cache holds.
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Record every answer of the models in this cassette, for `kind = "replay"`.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Tags kept with the run, as `key=value`.
+    #[arg(long = "tag", value_name = "KEY=VALUE")]
+    pub tags: Vec<String>,
+}
+
+/// `runs`
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// Only of this suite.
+    pub suite: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+}
+
+/// `compare`
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Run compared against: an id, its last characters, `baseline` or `latest`.
+    pub baseline: String,
+    /// Run being judged.
+    pub candidate: String,
+    /// Suite, for `baseline` and `latest`; may be left out when there is only one.
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// Difference that is allowed, by its name: `dataset`, `grader:NAME`, `trials`, `prices`.
+    #[arg(long = "allow", value_name = "WHAT")]
+    pub allow: Vec<String>,
+    /// Reports to write, as `form=path`; may be repeated. Path `-` is stdout.
+    #[arg(long = "report", value_name = "FORM=PATH")]
+    pub reports: Vec<String>,
+}
+
+/// `ci`
+#[derive(Debug, Args)]
+pub struct CiArgs {
+    /// Suite; may be left out when there is only one.
+    pub suite: Option<String>,
+    /// How to run.
+    #[command(flatten)]
+    pub how: RunHow,
+    /// Baseline: a run, `baseline` (the blessed one), or `target:NAME` to run that target now. By default the blessed
+    /// run, else the suite's `baseline` target.
+    #[arg(long)]
+    pub baseline: Option<String>,
+    /// Difference that is allowed, by its name.
+    #[arg(long = "allow", value_name = "WHAT")]
+    pub allow: Vec<String>,
+    /// Reports to write, as `form=path`; may be repeated. By default HTML, Markdown and JUnit in the reports folder.
+    #[arg(long = "report", value_name = "FORM=PATH")]
+    pub reports: Vec<String>,
+}
+
+/// `bless`
+#[derive(Debug, Args)]
+pub struct BlessArgs {
+    /// Run: an id, its last characters, or `latest`.
+    pub run: String,
+    /// Why.
+    #[arg(long, short = 'm')]
+    pub reason: String,
+    /// Who; from git or the environment when left out.
+    #[arg(long)]
+    pub by: Option<String>,
+    /// Suite, for `latest`.
+    #[arg(long)]
+    pub suite: Option<String>,
+}
+
+/// `report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A run, or two as `BASE..CANDIDATE`.
+    pub subject: String,
+    /// Suite, for `baseline` and `latest`.
+    #[arg(long)]
+    pub suite: Option<String>,
+    /// Difference that is allowed, by its name.
+    #[arg(long = "allow", value_name = "WHAT")]
+    pub allow: Vec<String>,
+    /// Reports to write, as `form=path`; may be repeated. By default the terminal form on stdout.
+    #[arg(long = "report", value_name = "FORM=PATH")]
+    pub reports: Vec<String>,
+}
+
+/// `judge`
+#[derive(Debug, Subcommand)]
+pub enum JudgeVerb {
+    /// List judges, shipped and your own.
+    Ls,
+    /// Print a judge: rubric, scale, prompt.
+    Show {
+        /// Judge.
+        judge: String,
+    },
+    /// Find faults in judges: placeholders, scale, examples. All when none is named.
+    Check {
+        /// Judges.
+        judges: Vec<String>,
+    },
+    /// Ask a judge about its labelled examples and say how far it agrees with them.
+    Calibrate {
+        /// Judge.
+        judge: String,
+        /// Model: a name from `[models]`.
+        #[arg(long)]
+        model: String,
+    },
+}
+
+/// `traces`
+#[derive(Debug, Subcommand)]
+pub enum TracesVerb {
+    /// List traces, newest first.
+    Ls {
+        /// Only traces that fit, such as `ticket.intent=refund`.
+        #[arg(long = "where", value_name = "FILTER")]
+        filter: Option<String>,
+        /// Only traces with a failed span.
+        #[arg(long)]
+        errors: bool,
+        /// Only traces that began at or after this moment or date.
+        #[arg(long)]
+        since: Option<String>,
+        /// At most so many.
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one trace as a tree of spans.
+    Show {
+        /// Trace id, or its first characters.
+        trace: String,
+    },
+}
+
+/// `doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Do not ask the models anything.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// `schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// `config`, `mapping`, `provider`, `report.run`, `report.comparison`, `scorer.NAME` or `target.KIND`; lists the names
+    /// when left out.
+    pub name: Option<String>,
+}

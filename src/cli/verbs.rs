@@ -1,0 +1,375 @@
+//! One short function per verb: typed words to a use case, its result to the printer.
+
+use serde_json::{Value, json};
+
+use super::args::Allocate;
+use super::args::{
+    BlessArgs, CiArgs, Cli, CompareArgs, DatasetVerb, DemoArgs, IngestArgs, JudgeVerb, ReportArgs, RunArgs, RunHow,
+    RunsArgs, SampleArgs, SchemaArgs, TracesVerb, Verb,
+};
+use super::print::Printer;
+use super::{progress, show};
+use crate::model::RunHeader;
+use crate::ops::compare::{Again, Compared, Viewed};
+use crate::ops::run::{How, Planned, RunDone, Watch};
+use crate::ops::{
+    Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, sample, schema,
+    traces,
+};
+use crate::report::{Material, Subject, TerminalStyle, terminal};
+use crate::runner::{Control, Listener};
+
+/// Carries out a verb.
+pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Printer) -> Done<Exit> {
+    match cli.verb {
+        // Verbs that need no project, so that a broken one is no obstacle.
+        Verb::Demo(args) => return verb_demo(&args, world, printer).await,
+        Verb::Init(args) => {
+            let done = init::init(&world.here.join(&args.dir))?;
+            printer.result(&done, || show::started(&done))?;
+            return Ok(Exit::Pass);
+        }
+        Verb::Schema(args) => return verb_schema(&args, printer),
+        _ => {}
+    }
+    let project = project?;
+    match cli.verb {
+        Verb::Ingest(args) => verb_ingest(&project, world, args, printer),
+        Verb::Sample(args) => verb_sample(&project, world, args, printer),
+        Verb::Dataset(verb) => verb_dataset(&project, world, verb, printer),
+        Verb::Run(args) => verb_run(&project, world, args, printer).await,
+        Verb::Runs(args) => verb_runs(&project, world, &args, printer).await,
+        Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
+        Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
+        Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
+        Verb::Report(args) => verb_report(&project, world, args, printer).await,
+        Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
+        Verb::Traces(verb) => verb_traces(&project, verb, printer),
+        Verb::Doctor(args) => {
+            let (looks, exit) = doctor::doctor(&project, world, args.offline).await?;
+            printer.result(&looks, || show::looks(&looks))?;
+            Ok(exit)
+        }
+        Verb::Demo(_) | Verb::Init(_) | Verb::Schema(_) | Verb::Completions { .. } => Ok(Exit::Pass),
+    }
+}
+
+fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
+    match &args.name {
+        Some(name) => {
+            let schema = schema::schema(name)?;
+            printer.text(&serde_json::to_string_pretty(&schema).map_err(crate::ops::Failed::instrument)?)?;
+        }
+        None => {
+            let names = schema::names();
+            printer.result(&names, || names.join("\n"))?;
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
+    let ask = ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected };
+    let report = ingest::ingest(project, world, ask)?;
+    printer.result(&report, || show::ingested(&report))?;
+    // A file that could not be used at all is the user's to mend, though the others went in.
+    Ok(if report.unusable.is_empty() { Exit::Pass } else { Exit::Usage })
+}
+
+fn verb_sample(project: &Project, world: &World, args: SampleArgs, printer: &Printer) -> Done<Exit> {
+    let ask = sample::Ask {
+        name: args.name,
+        from: args.from,
+        count: args.count,
+        rate: args.rate,
+        stratify: args.stratify,
+        equal: args.allocate == Allocate::Equal,
+        seed: args.seed,
+        filter: args.filter,
+        since: args.since,
+        until: args.until,
+        key: args.key,
+        variant: args.variant,
+        cluster: args.cluster,
+        dimensions: args.dimensions,
+        reference: args.reference,
+        description: args.description,
+    };
+    let report = sample::sample(project, world, ask)?;
+    printer.result(&report, || show::sampled(&report))?;
+    Ok(Exit::Pass)
+}
+
+fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &Printer) -> Done<Exit> {
+    match verb {
+        DatasetVerb::Ls => {
+            let headers = datasets::list(project)?;
+            printer.result(&headers, || show::datasets(&headers))?;
+        }
+        DatasetVerb::Show { dataset, examples } => {
+            let shown = datasets::show(project, &dataset, examples)?;
+            printer.result(&shown, || show::dataset(&shown))?;
+        }
+        DatasetVerb::Diff { from, to } => {
+            let diff = datasets::diff(project, &from, &to)?;
+            printer.result(&diff, || show::dataset_diff(&diff))?;
+        }
+        DatasetVerb::Import { name, file, map, fields, description } => {
+            let ask = datasets::ImportAsk { name, file, map, fields, description };
+            let done = datasets::import(project, world, ask)?;
+            printer.result(&done, || show::imported(&done))?;
+        }
+        DatasetVerb::Export { dataset, to } => {
+            if let Some(lines) = datasets::export(project, world, &dataset, &to)? {
+                printer.bytes(&lines)?;
+            } else {
+                printer.note(&format!("Written to {to}."));
+            }
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+fn how(args: RunHow) -> How {
+    How {
+        target: args.target,
+        trials: args.trials,
+        limit: args.limit,
+        dry_run: args.dry_run,
+        max_cost: args.max_cost,
+        no_cache: args.no_cache,
+        record: args.record,
+        tags: args.tags,
+    }
+}
+
+/// Makes what watches a run and calls `with` with it; Ctrl-C stops the run, a second one gives it up.
+async fn watched<T>(printer: &Printer, with: impl AsyncFnOnce(&Watch<'_>) -> T) -> T {
+    let control = Control::new();
+    let quiet = printer.quiet;
+    let on_plan = |planned: &Planned| printer.note(&show::plan(planned));
+    let listeners = move |_: &RunHeader| -> Vec<Box<dyn Listener>> { progress::listeners(quiet, None) };
+    let watch = Watch { on_plan: &on_plan, listeners: &listeners, control: control.clone() };
+    let interrupts = async {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if control.is_stopped() {
+                printer.note("Giving up what is running.");
+            } else {
+                printer.note("Stopping: finishing what is running. Press Ctrl-C again to give that up.");
+            }
+            control.stop();
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        done = with(&watch) => done,
+        () = interrupts => unreachable!("waits for ever"),
+    }
+}
+
+fn style(printer: &Printer) -> TerminalStyle {
+    TerminalStyle { color: printer.color, ascii: printer.ascii, width: printer.width }
+}
+
+fn viewed_text(viewed: &Viewed, world: &World, printer: &Printer) -> String {
+    let subject = Subject::Run(&viewed.view);
+    terminal(&Material { subject, details: &viewed.details, made_at: world.clock.now() }, style(printer))
+}
+
+fn compared_text(compared: &Compared, world: &World, printer: &Printer) -> String {
+    let subject = Subject::Comparison(&compared.comparison);
+    terminal(&Material { subject, details: &compared.details, made_at: world.clock.now() }, style(printer))
+}
+
+fn reports_to_stdout(written: &[crate::ops::Written], printer: &Printer) -> Done<bool> {
+    let mut any = false;
+    for report in written {
+        match (&report.text, &report.path) {
+            (Some(text), _) => {
+                any = true;
+                printer.bytes(text)?;
+            }
+            (None, Some(path)) => printer.note(&format!("{} report: {}", report.form, path.display())),
+            (None, None) => {}
+        }
+    }
+    Ok(any)
+}
+
+fn run_json(done: &RunDone) -> Value {
+    json!({
+        "format": 1,
+        "run": done.run,
+        "plan": done.planned,
+        "view": done.viewed.as_ref().map(|viewed| &viewed.view),
+        "stop": done.stop,
+        "warnings": done.warnings,
+        "reports": done.viewed.as_ref().map(|viewed| &viewed.written),
+        "exit": done.exit.code(),
+    })
+}
+
+fn after_run(done: &RunDone, printer: &Printer) {
+    for warning in &done.warnings {
+        printer.note(&format!("warning: {warning}"));
+    }
+    if let (Some(stop), Some(run)) = (&done.stop, &done.run) {
+        printer.note(&show::stopped(stop, run));
+    }
+}
+
+async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Printer) -> Done<Exit> {
+    let ask = run::Ask {
+        suite: args.suite,
+        how: how(args.how),
+        resume: args.resume,
+        force: args.force,
+        reports: args.reports,
+    };
+    let done = watched(printer, async |watch| run::run(project, world, ask, watch).await).await?;
+    after_run(&done, printer);
+    let on_stdout = match &done.viewed {
+        Some(viewed) => reports_to_stdout(&viewed.written, printer)?,
+        None => false,
+    };
+    if !on_stdout {
+        printer.result(&run_json(&done), || match &done.viewed {
+            Some(viewed) => viewed_text(viewed, world, printer),
+            None => String::new(),
+        })?;
+    }
+    Ok(done.exit)
+}
+
+async fn verb_runs(project: &Project, world: &World, args: &RunsArgs, printer: &Printer) -> Done<Exit> {
+    let store = project.store(&world.env).await?;
+    let runs = store.runs(args.suite.as_deref(), args.limit).await.map_err(crate::ops::Failed::instrument)?;
+    printer.result(&runs, || show::runs(&runs))?;
+    Ok(Exit::Pass)
+}
+
+fn print_comparison(compared: &Compared, world: &World, printer: &Printer, extra: Value) -> Done<()> {
+    if reports_to_stdout(&compared.written, printer)? {
+        return Ok(());
+    }
+    let mut json = json!({
+        "format": 1,
+        "comparison": compared.comparison,
+        "reports": compared.written,
+        "exit": compared.exit.code(),
+    });
+    if let (Some(map), Value::Object(extra)) = (json.as_object_mut(), extra) {
+        map.extend(extra);
+    }
+    printer.result(&json, || compared_text(compared, world, printer))
+}
+
+async fn verb_compare(project: &Project, world: &World, args: CompareArgs, printer: &Printer) -> Done<Exit> {
+    let ask = compare::Ask {
+        baseline: &args.baseline,
+        candidate: &args.candidate,
+        suite: args.suite.as_deref(),
+        allow: &args.allow,
+        reports: &args.reports,
+    };
+    let compared = compare::compare(project, world, ask).await?;
+    print_comparison(&compared, world, printer, Value::Null)?;
+    Ok(compared.exit)
+}
+
+async fn verb_ci(project: &Project, world: &World, args: CiArgs, printer: &Printer) -> Done<Exit> {
+    let ask = ci::Ask {
+        suite: args.suite,
+        how: how(args.how),
+        baseline: args.baseline,
+        allow: args.allow,
+        reports: args.reports,
+    };
+    let done = watched(printer, async |watch| ci::ci(project, world, ask, watch).await).await?;
+    after_run(&done.candidate, printer);
+    match &done.compared {
+        Some(compared) => {
+            let extra = json!({ "run": done.candidate.run, "exit": done.exit.code() });
+            print_comparison(compared, world, printer, extra)?;
+        }
+        None => printer.result(&run_json(&done.candidate), || match &done.candidate.viewed {
+            Some(viewed) => viewed_text(viewed, world, printer),
+            None => String::new(),
+        })?,
+    }
+    Ok(done.exit)
+}
+
+async fn verb_bless(project: &Project, world: &World, args: BlessArgs, printer: &Printer) -> Done<Exit> {
+    let ask = bless::Ask { run: args.run, reason: args.reason, by: args.by, suite: args.suite };
+    let baseline = bless::bless(project, world, ask).await?;
+    printer.result(&baseline, || show::blessed(&baseline))?;
+    Ok(Exit::Pass)
+}
+
+async fn verb_report(project: &Project, world: &World, args: ReportArgs, printer: &Printer) -> Done<Exit> {
+    let suite = args.suite.as_deref();
+    match compare::report(project, world, &args.subject, suite, &args.allow, &args.reports).await? {
+        Again::Comparison(compared) => print_comparison(&compared, world, printer, Value::Null)?,
+        Again::Run(viewed) => {
+            if !reports_to_stdout(&viewed.written, printer)? {
+                printer.result(&viewed.view, || viewed_text(&viewed, world, printer))?;
+            }
+        }
+    }
+    // A report is not a gate: that it could be made is success.
+    Ok(Exit::Pass)
+}
+
+async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: &Printer) -> Done<Exit> {
+    match verb {
+        JudgeVerb::Ls => {
+            let list = judges::list(project)?;
+            printer.result(&list, || show::judges(&list))?;
+        }
+        JudgeVerb::Show { judge } => {
+            let full = judges::show(project, &judge)?;
+            printer.result(&full, || show::judge(&full))?;
+        }
+        JudgeVerb::Check { judges: names } => {
+            let (checked, exit) = judges::check(project, &names)?;
+            printer.result(&checked, || show::checked(&checked))?;
+            return Ok(exit);
+        }
+        JudgeVerb::Calibrate { judge, model } => {
+            let done = judges::calibrate(project, world, &judge, &model).await?;
+            printer.result(&done, || show::calibrated(&done))?;
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+fn verb_traces(project: &Project, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
+    match verb {
+        TracesVerb::Ls { filter, errors, since, limit } => {
+            let rows = traces::list(project, &traces::ListAsk { filter, errors, since, limit })?;
+            printer.result(&rows, || show::traces(&rows))?;
+        }
+        TracesVerb::Show { trace } => {
+            let trace = traces::show(project, &trace)?;
+            printer.result(&trace, || show::trace(&trace, printer.ascii))?;
+        }
+    }
+    Ok(Exit::Pass)
+}
+
+async fn verb_demo(args: &DemoArgs, world: &World, printer: &Printer) -> Done<Exit> {
+    let done = watched(printer, async |watch| demo::demo(world, &args.dir, watch).await).await?;
+    let json = json!({
+        "format": 1,
+        "folder": done.folder,
+        "ingested": done.ingested,
+        "sampled": done.sampled,
+        "runs": done.runs.iter().map(|run| &run.run).collect::<Vec<_>>(),
+        "comparison": done.compared.comparison,
+        "report": done.report,
+    });
+    printer.result(&json, || show::demo(&done, &compared_text(&done.compared, world, printer)))?;
+    // The demo's gate fails on purpose, and that is success; without a verdict it did not show what it should.
+    Ok(if done.compared.comparison.instrument_failed { Exit::Instrument } else { Exit::Pass })
+}
