@@ -1,0 +1,25 @@
+//! The one integration binary: every test that needs more than one module, a process, a database or a browser.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "helpers of tests may panic and speak like tests"
+)]
+
+#[path = "../mock/mod.rs"]
+mod mock;
+mod world;
+
+mod bad_input;
+mod browser;
+mod ci;
+mod cli;
+mod faults;
+mod providers;
+mod real_data;
+mod reports;
+mod runner;
+mod store;
+mod tidy;

@@ -1,0 +1,6 @@
+//! The runner: its invariants under failures, stops, kills and resumption.
+
+mod doubles;
+mod invariants;
+mod limits;
+mod resuming;
