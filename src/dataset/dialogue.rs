@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::error::shown;
-use crate::model::{Message, Part, Source, Span, SpanId, SpanKind, SpanStatus, ToolUse, Trace, TraceId, Usage};
+use crate::model::{Message, Part, Source, Span, SpanId, SpanKind, ToolUse, Trace, TraceId};
 
 /// What is wrong with a dialogue, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,33 +142,10 @@ impl Builder {
 }
 
 fn span(trace_id: &TraceId, ordinal: usize, kind: SpanKind, name: &str) -> Span {
-    Span {
-        trace_id: trace_id.clone(),
-        span_id: SpanId::new(format!("{ordinal:06}")),
-        parent_id: None,
-        session_id: None,
-        user_id: None,
-        kind,
-        name: name.to_owned(),
-        start_ns: i64::try_from(ordinal).unwrap_or(i64::MAX),
-        end_ns: None,
-        status: SpanStatus::Unset,
-        error: None,
-        agent: None,
-        model: None,
-        prompt: None,
-        tool: None,
-        messages_in: Vec::new(),
-        messages_out: Vec::new(),
-        input: None,
-        output: None,
-        usage: Usage::default(),
-        cost_usd: None,
-        finish_reasons: Vec::new(),
-        attributes: std::collections::BTreeMap::new(),
-        resource: std::collections::BTreeMap::new(),
-        source: Source { dialect: Some("openai_chat".to_owned()), file: None, line: None },
-    }
+    let span_id = SpanId::new(format!("{ordinal:06}"));
+    let start_ns = i64::try_from(ordinal).unwrap_or(i64::MAX);
+    let source = Source { dialect: Some("openai_chat".to_owned()), file: None, line: None };
+    Span { source, ..Span::new(trace_id.clone(), span_id, kind, name, start_ns) }
 }
 
 fn message_of(role: &str, item: &Value) -> Message {

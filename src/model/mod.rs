@@ -11,6 +11,7 @@ mod event;
 mod failure;
 mod gate;
 mod id;
+mod message;
 mod output;
 mod run;
 mod score;
@@ -24,12 +25,13 @@ pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};
 pub use gate::{Change, FailOn, GatePolicy, MetricPolicy, MetricRole, Verdict};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
+pub use message::{Message, Part};
 pub use output::{Output, ScoreInput, Usage};
 pub use run::{
     CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
 pub use trace::{
-    AgentRef, Message, ModelRef, PRICED_KEY, Part, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse,
-    Trace, TraceFault,
+    AgentRef, ModelRef, PRICED_KEY, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse, Trace,
+    TraceFault,
 };

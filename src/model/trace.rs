@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{SessionId, SpanId, TraceId, Usage};
+use super::{Message, Part, SessionId, SpanId, TraceId, Usage};
 
 /// The attribute that marks a cost as computed from a price table; a cost without it was stated by the source.
 pub const PRICED_KEY: &str = "assize.cost_priced";
@@ -136,81 +136,6 @@ pub struct ToolUse {
     pub result: Option<Value>,
 }
 
-/// One message of a conversation with a model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant`, `tool`, or what the source said.
-    pub role: String,
-    /// What the message holds, in order.
-    pub parts: Vec<Part>,
-}
-
-/// One part of a message; the shape of OpenTelemetry's GenAI messages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Part {
-    /// Plain text.
-    Text {
-        /// The text.
-        content: String,
-    },
-    /// The model asks for a tool to be run.
-    ToolCall {
-        /// Id that the result refers to.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
-        /// Name of the tool.
-        name: String,
-        /// Arguments, JSON where they parsed.
-        #[serde(default)]
-        arguments: Value,
-    },
-    /// What a tool gave back.
-    ToolResult {
-        /// Id of the call that is answered.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        id: Option<String>,
-        /// The result, JSON where it parsed.
-        #[serde(default)]
-        result: Value,
-    },
-    /// Text the model produced for itself.
-    Reasoning {
-        /// The text.
-        content: String,
-    },
-    /// A part of a type this program does not read, kept as it came.
-    Other {
-        /// The part verbatim.
-        value: Value,
-    },
-}
-
-impl Message {
-    /// A message of plain text.
-    pub fn text(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), parts: vec![Part::Text { content: content.into() }] }
-    }
-
-    /// The text parts, joined by line breaks; empty when there are none.
-    pub fn plain_text(&self) -> String {
-        let texts: Vec<&str> = self
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Part::Text { content } => Some(content.as_str()),
-                _ => None,
-            })
-            .collect();
-        texts.join("\n")
-    }
-
-    /// Whether the message asks for a tool.
-    pub fn calls_tools(&self) -> bool {
-        self.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }))
-    }
-}
-
 /// Where a span was read, for error messages and for pushing scores back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -304,6 +229,37 @@ pub struct Span {
 }
 
 impl Span {
+    /// An open span at a root of which nothing more is known.
+    pub fn new(trace_id: TraceId, span_id: SpanId, kind: SpanKind, name: impl Into<String>, start_ns: i64) -> Self {
+        Self {
+            trace_id,
+            span_id,
+            parent_id: None,
+            session_id: None,
+            user_id: None,
+            kind,
+            name: name.into(),
+            start_ns,
+            end_ns: None,
+            status: SpanStatus::Unset,
+            error: None,
+            agent: None,
+            model: None,
+            prompt: None,
+            tool: None,
+            messages_in: Vec::new(),
+            messages_out: Vec::new(),
+            input: None,
+            output: None,
+            usage: Usage::default(),
+            cost_usd: None,
+            finish_reasons: Vec::new(),
+            attributes: BTreeMap::new(),
+            resource: BTreeMap::new(),
+            source: Source::default(),
+        }
+    }
+
     /// Milliseconds from start to end; `None` while open or when the end lies before the start.
     pub fn duration_ms(&self) -> Option<f64> {
         let end = self.end_ns?;

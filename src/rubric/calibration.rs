@@ -246,32 +246,11 @@ impl Builder {
     fn push(&mut self, kind: SpanKind, name: &str, parent_id: Option<SpanId>) -> usize {
         let index = self.spans.len();
         let start_ns = i64::try_from(index).unwrap_or(0) * 1_000_000;
+        let span_id = SpanId::new(format!("s{index}"));
         self.spans.push(Span {
-            trace_id: self.trace_id.clone(),
-            span_id: SpanId::new(format!("s{index}")),
             parent_id,
-            session_id: None,
-            user_id: None,
-            kind,
-            name: name.to_owned(),
-            start_ns,
             end_ns: Some(start_ns + 1_000_000),
-            status: SpanStatus::Unset,
-            error: None,
-            agent: None,
-            model: None,
-            prompt: None,
-            tool: None,
-            messages_in: Vec::new(),
-            messages_out: Vec::new(),
-            input: None,
-            output: None,
-            usage: crate::model::Usage::default(),
-            cost_usd: None,
-            finish_reasons: Vec::new(),
-            attributes: BTreeMap::new(),
-            resource: BTreeMap::new(),
-            source: crate::model::Source::default(),
+            ..Span::new(self.trace_id.clone(), span_id, kind, name, start_ns)
         });
         index
     }

@@ -123,7 +123,7 @@ fn show_hidden(content: &str) -> (String, usize) {
 /// Whether a joiner does its proper work between two letters of a script that needs it, or between two emoji, or a
 /// single variation selector follows what it varies. Runs of such characters smuggle text and are shown.
 fn joins(before: Option<char>, character: char, after: Option<char>) -> bool {
-    let visible = |neighbour: Option<char>| neighbour.is_some_and(|c| !c.is_ascii() && !is_joiner_or_selector_only(c));
+    let visible = |neighbour: Option<char>| neighbour.is_some_and(|c| !c.is_ascii() && !is_hidden(c));
     match character {
         '\u{200c}' | '\u{200d}' => {
             // An emoji before a joiner often carries a selector of its own.
@@ -133,10 +133,6 @@ fn joins(before: Option<char>, character: char, after: Option<char>) -> bool {
         '\u{fe0e}' | '\u{fe0f}' => before.is_some_and(|c| !is_hidden(c)),
         _ => false,
     }
-}
-
-fn is_joiner_or_selector_only(character: char) -> bool {
-    is_hidden(character)
 }
 
 /// Whether a character changes how other text reads without being seen. Wider than what a terminal needs: tags and

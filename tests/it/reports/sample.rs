@@ -625,31 +625,10 @@ impl Sample {
         let whole = (marks.latency * 1e6) as i64;
         let at = |share: f64| 1_795_255_200_000_000_000 + (whole as f64 * share) as i64;
         let span = |id: &str, parent: Option<&str>, kind, name: &str, from: f64, to: f64| Span {
-            trace_id: trace_id.clone(),
-            span_id: id.into(),
             parent_id: parent.map(Into::into),
-            session_id: None,
-            user_id: None,
-            kind,
-            name: self.t(name),
-            start_ns: at(from),
             end_ns: Some(at(to)),
             status: SpanStatus::Ok,
-            error: None,
-            agent: None,
-            model: None,
-            prompt: None,
-            tool: None,
-            messages_in: Vec::new(),
-            messages_out: Vec::new(),
-            input: None,
-            output: None,
-            usage: Usage::default(),
-            cost_usd: None,
-            finish_reasons: Vec::new(),
-            attributes: BTreeMap::new(),
-            resource: BTreeMap::new(),
-            source: Source::default(),
+            ..Span::new(trace_id.clone(), id.into(), kind, self.t(name), at(from))
         };
         let model = |mut span: Span, tokens: u64, out: &str| {
             span.model = Some(ModelRef {
