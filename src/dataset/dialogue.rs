@@ -144,7 +144,7 @@ impl Builder {
 fn span(trace_id: &TraceId, ordinal: usize, kind: SpanKind, name: &str) -> Span {
     let span_id = SpanId::new(format!("{ordinal:06}"));
     let start_ns = i64::try_from(ordinal).unwrap_or(i64::MAX);
-    let source = Source { dialect: Some("openai_chat".to_owned()), file: None, line: None };
+    let source = Source { dialect: Some("openai_chat".to_owned()), ..Source::default() };
     Span { source, ..Span::new(trace_id.clone(), span_id, kind, name, start_ns) }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind};
+use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore};
 
 use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
@@ -21,6 +21,11 @@ pub trait Sink {
     fn span(&mut self, span: Span) -> Result<(), SinkError>;
     /// An event that came as a log record and may belong to a span of the same ingest.
     fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError>;
+    /// A score that someone else gave; thrown away where nobody wants it.
+    fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
+        drop(score);
+        Ok(())
+    }
     /// A row that was not taken.
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError>;
 }
@@ -59,7 +64,7 @@ impl<'a> Gate<'a> {
 
     /// Lets one event in that came apart from its span.
     pub(crate) fn admit_event(&mut self, mut event: LogEvent, line: Option<u64>) -> Result<(), IngestError> {
-        event.source = Source { dialect: None, file: Some(self.summary.file.clone()), line };
+        event.source = Source { file: Some(self.summary.file.clone()), line, ..Source::default() };
         let mut list = Vec::new();
         let mut shortener = Shortener { limit: self.options.max_field_bytes, list: &mut list };
         for (key, value) in &mut event.event.attributes {
@@ -74,6 +79,20 @@ impl<'a> Gate<'a> {
         }
         self.summary.log_events += 1;
         let taken = self.sink.log_event(event);
+        self.stop_on(taken)
+    }
+
+    /// Lets one score in that someone else gave.
+    pub(crate) fn admit_score(&mut self, mut score: TraceScore, line: Option<u64>) -> Result<(), IngestError> {
+        score.source.file = Some(self.summary.file.clone());
+        score.source.line = line;
+        score.value = score.value.filter(|value| value.is_finite());
+        if score.value.is_none() && score.label.is_none() {
+            self.ignore("scores without a value", 1);
+            return Ok(());
+        }
+        self.summary.scores += 1;
+        let taken = self.sink.score(score);
         self.stop_on(taken)
     }
 

@@ -7,6 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::Value;
 
+use crate::model::Digester;
+
 use super::error::Problem;
 use super::json::describe;
 
@@ -54,6 +56,31 @@ pub(crate) fn read(
         Some(hex) => Ok(Some(hex)),
         None => Err(wrong(value.map_or_else(String::new, describe))),
     }
+}
+
+/// The trace id for what a platform calls a trace: its own digits where they are 128 bits in hexadecimal or a UUID,
+/// else a digest of the platform's name and id. The same export always gives the same id.
+pub(crate) fn native_trace(platform: &str, id: &str) -> String {
+    native(&[platform, id], id, 16)
+}
+
+/// The span id for what a platform calls a span of a trace: its own digits where they are 64 bits in hexadecimal,
+/// else a digest of platform, trace and id.
+pub(crate) fn native_span(platform: &str, trace: &str, id: &str) -> String {
+    native(&[platform, trace, id], id, 8)
+}
+
+fn native(parts: &[&str], id: &str, bytes: usize) -> String {
+    let plain = id.replace('-', "");
+    let is_hex = plain.len() == bytes * 2 && plain.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex && plain.bytes().any(|byte| byte != b'0') {
+        return plain.to_ascii_lowercase();
+    }
+    let mut digester = Digester::new();
+    for part in parts {
+        digester.add("native", part.as_bytes());
+    }
+    digester.finish().as_str().trim_start_matches("b3:").chars().take(bytes * 2).collect()
 }
 
 /// The id of raw bytes, as protobuf carries it.

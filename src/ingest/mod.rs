@@ -19,6 +19,7 @@ mod otlp_protobuf;
 mod otlp_values;
 mod raw;
 mod records;
+mod rows;
 mod span_json;
 mod times;
 
@@ -52,6 +53,9 @@ pub struct SourceInfo {
     /// Says why the head is of this format; `None` when it is not.
     pub recognise: fn(&Head<'_>) -> Option<String>,
     read: fn(Opened, &mut Gate<'_>) -> Result<(), IngestError>,
+    /// Reads one row of the platform's interface, which is also a record of its export files; `None` for formats
+    /// that no interface speaks.
+    row: Option<rows::RowFn>,
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
@@ -90,6 +94,9 @@ pub struct FileSummary {
     pub spans: u64,
     /// Log records handed out because they may belong to spans.
     pub log_events: u64,
+    /// Scores handed out that someone else gave.
+    #[serde(default)]
+    pub scores: u64,
     /// Rows turned away.
     pub rejected: u64,
     /// Texts shortened.

@@ -29,6 +29,7 @@ pub(super) const SOURCE: SourceInfo = SourceInfo {
     summary: "OpenTelemetry spans and logs as JSON: documents, lines, or lists of spans",
     recognise,
     read,
+    row: None,
 };
 
 const SPANS: &[&str] = &["resourceSpans", "resource_spans", "batches"];

@@ -31,6 +31,7 @@ pub(super) const SOURCE: SourceInfo = SourceInfo {
     summary: "OpenTelemetry spans in protobuf: one message, or a length-prefixed sequence",
     recognise,
     read,
+    row: None,
 };
 
 /// Tag of field 1, length-delimited: `resource_spans` of every message that is read here.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::{Source, SpanId, SpanStatus, TraceId};
+use crate::model::{Native, Source, SpanId, SpanKind, SpanStatus, TraceId, Usage};
 
 /// Attributes by key.
 pub type Attributes = BTreeMap<String, Value>;
@@ -55,6 +55,14 @@ pub(crate) struct RawSpan {
     pub(crate) attributes: Attributes,
     pub(crate) events: Vec<Event>,
     pub(crate) resource: Attributes,
+    /// Kind in the words of a platform's own format; without it the attributes decide.
+    pub(crate) kind: Option<SpanKind>,
+    /// Tokens where the format has fields for them, already in subset semantics; without it the attributes decide.
+    pub(crate) usage: Option<Usage>,
+    /// Money where the format has a field for it.
+    pub(crate) cost_usd: Option<f64>,
+    /// What the platform calls the span.
+    pub(crate) native: Option<Native>,
 }
 
 impl RawSpan {

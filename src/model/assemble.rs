@@ -245,7 +245,7 @@ mod tests {
                 let mut span = span(&id, parent.as_deref(), start, end);
                 span.trace_id = TraceId::new(trace);
                 span.name = name;
-                span.source = Source { dialect: None, file, line };
+                span.source = Source { dialect: None, file, line, native: None };
                 span
             },
         )

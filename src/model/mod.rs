@@ -16,6 +16,7 @@ mod output;
 mod run;
 mod score;
 mod trace;
+mod trace_score;
 
 pub use assemble::{Assembled, assemble};
 pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};
@@ -32,6 +33,7 @@ pub use run::{
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
 pub use trace::{
-    AgentRef, ModelRef, PRICED_KEY, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse, Trace,
+    AgentRef, ModelRef, Native, PRICED_KEY, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse, Trace,
     TraceFault,
 };
+pub use trace_score::{ScoreOrigin, TraceScore};

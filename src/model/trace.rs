@@ -148,6 +148,24 @@ pub struct Source {
     /// One-based line in that file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
+    /// What the platform it was exported from calls it; absent for formats without a platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub native: Option<Native>,
+}
+
+/// The ids a platform gave, kept word for word so that scores can be pushed back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Native {
+    /// Platform (`langfuse`, `langsmith`, ...).
+    pub platform: String,
+    /// Its id of the trace.
+    pub trace: String,
+    /// Its id of the span; absent where the platform has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<String>,
+    /// Its id of the project, where the export says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
 }
 
 /// One timed step of a trace.

@@ -1,23 +1,17 @@
 //! `assize ingest`: traces from files, folders or stdin into the lake. One bad row never costs the good ones.
 
-use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
-use serde::Serialize;
-
 use super::exit::{Done, Failed};
+pub use super::intake::IngestReport;
+use super::intake::{Taker, rejected_file};
 use super::project::{Project, World};
-use crate::ingest::{Assembler, FileSummary, LogEvent, ReadOptions, Rejected, Sink, SinkError, read_file, read_stream};
+use crate::ingest::{IngestError, ReadOptions, read_file, read_stream};
 use crate::lake::Lake;
-use crate::model::{Span, Trace, TraceFault};
+use crate::model::{Span, Trace};
 use crate::sys::files;
-
-/// Bytes of spans held before they are written; the bound of memory.
-const WRITE_AT: usize = 128 << 20;
-/// How many rejected rows are told on the terminal; all are kept in the file.
-const TOLD: usize = 10;
+use anyhow::anyhow;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -28,107 +22,6 @@ pub struct Ask {
     pub format: Option<String>,
     /// Where rejected rows are kept; beside the lake when absent.
     pub rejected: Option<PathBuf>,
-}
-
-/// What an ingest did.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct IngestReport {
-    /// What each file gave.
-    pub files: Vec<FileSummary>,
-    /// Files that could not be used at all, with the reason.
-    pub unusable: Vec<String>,
-    /// Traces met.
-    pub traces: u64,
-    /// Spans met.
-    pub spans: u64,
-    /// Spans new to the lake.
-    pub added: u64,
-    /// Spans the lake had already.
-    pub already_there: u64,
-    /// Spans met twice in these files.
-    pub duplicates: u64,
-    /// Rows turned away.
-    pub rejected: u64,
-    /// The first of them, in words.
-    pub rejections: Vec<String>,
-    /// Where all of them are kept.
-    pub rejected_file: Option<PathBuf>,
-    /// Faults of structure, by kind.
-    pub faults: BTreeMap<String, u64>,
-    /// Model calls without a known price.
-    pub unpriced_calls: u64,
-}
-
-/// Takes what the sources give.
-struct Taker<'a> {
-    assembler: Assembler,
-    report: &'a mut IngestReport,
-    rejected_to: PathBuf,
-    lake: Option<&'a Lake>,
-    kept: Vec<Trace>,
-}
-
-impl Taker<'_> {
-    fn flush(&mut self) -> Result<(), SinkError> {
-        let gathered = self.assembler.drain();
-        self.report.traces += gathered.traces.len() as u64;
-        self.report.duplicates += gathered.duplicates;
-        for rejected in gathered.rejected {
-            self.rejected(rejected)?;
-        }
-        for trace in &gathered.traces {
-            count_trace(self.report, trace);
-        }
-        match self.lake {
-            Some(lake) => {
-                let written = lake.write(&gathered.traces)?;
-                self.report.added += written.added;
-                self.report.already_there += written.already_there;
-            }
-            None => self.kept.extend(gathered.traces),
-        }
-        Ok(())
-    }
-}
-
-impl Sink for Taker<'_> {
-    fn span(&mut self, span: Span) -> Result<(), SinkError> {
-        self.report.spans += 1;
-        self.assembler.add(span);
-        if self.lake.is_some() && self.assembler.weight() > WRITE_AT { self.flush() } else { Ok(()) }
-    }
-
-    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
-        self.assembler.add_event(event);
-        Ok(())
-    }
-
-    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
-        self.report.rejected += 1;
-        if self.report.rejections.len() < TOLD {
-            self.report.rejections.push(rejected.to_string());
-        }
-        files::append_line(&self.rejected_to, &serde_json::to_string(&rejected)?)?;
-        self.report.rejected_file = Some(self.rejected_to.clone());
-        Ok(())
-    }
-}
-
-fn count_trace(report: &mut IngestReport, trace: &Trace) {
-    for fault in &trace.faults {
-        let kind = match fault {
-            TraceFault::MissingParent { .. } => "missing parent",
-            TraceFault::SeveralRoots { .. } => "several roots",
-            TraceFault::Cycle { .. } => "cycle of parents",
-            TraceFault::EndBeforeStart { .. } => "end before start",
-            TraceFault::Duplicate { .. } => "span id used twice",
-        };
-        *report.faults.entry(kind.to_owned()).or_default() += 1;
-    }
-    let unpriced = trace.spans.iter().filter(|span| {
-        span.kind == crate::model::SpanKind::Model && !span.usage.is_unknown() && span.cost_usd.is_none()
-    });
-    report.unpriced_calls += unpriced.count() as u64;
 }
 
 /// Reads sources into the lake. When nothing at all could be used, that is an error; else what was bad is reported.
@@ -153,10 +46,9 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
     let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
     let rejected_to = match &ask.rejected {
         Some(path) => world.here.join(path),
-        None => project.path(&project.config.lake).join("rejected.jsonl"),
+        None => rejected_file(project),
     };
-    let mut report = IngestReport::default();
-    let mut taker = Taker { assembler: Assembler::new(), report: &mut report, rejected_to, lake, kept: Vec::new() };
+    let mut taker = Taker::new(rejected_to, lake);
     let mut first_error = None;
     for source in &sources {
         let format = ask.format.as_deref();
@@ -166,7 +58,7 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         };
         match summary {
             Ok(summary) => taker.report.files.push(summary),
-            Err(error @ crate::ingest::IngestError::Sink { .. }) => return Err(Failed::instrument(error)),
+            Err(error @ IngestError::Sink { .. }) => return Err(Failed::instrument(error)),
             Err(error) => {
                 taker.report.unusable.push(error.to_string());
                 first_error = first_error.or(Some(error));
@@ -174,7 +66,7 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         }
     }
     taker.flush().map_err(|error| Failed::instrument(anyhow!("{error}")))?;
-    let kept = taker.kept;
+    let Taker { report, kept, .. } = taker;
     match first_error {
         Some(error) if report.files.is_empty() => Err(Failed::usage(error)),
         _ => Ok((report, kept)),

@@ -15,6 +15,7 @@ mod exit;
 mod findings;
 pub mod ingest;
 pub mod init;
+mod intake;
 pub mod judges;
 mod outputs;
 mod project;

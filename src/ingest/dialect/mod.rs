@@ -29,11 +29,12 @@ use bag::Bag;
 /// Gives a raw span its meaning.
 pub(crate) fn span_of(raw: RawSpan) -> Span {
     let mut bag = Bag { left: raw.attributes };
-    let dialect = name_of(&bag);
-    let kind = kind::of(&bag, &raw.name);
+    let dialect = raw.native.as_ref().map_or_else(|| name_of(&bag).to_owned(), |native| native.platform.clone());
+    let kind = raw.kind.unwrap_or_else(|| kind::of(&bag, &raw.name));
     let model = model(&mut bag);
-    let usage = usage::usage(&mut bag, model.as_ref().and_then(|model| model.provider.as_deref()));
-    let cost_usd = usage::cost(&mut bag);
+    let provider = model.as_ref().and_then(|model| model.provider.as_deref());
+    let usage = raw.usage.unwrap_or_else(|| usage::usage(&mut bag, provider));
+    let cost_usd = raw.cost_usd.or_else(|| usage::cost(&mut bag));
     let mut messages_in = content::messages_in(&mut bag);
     let (mut messages_out, mut reasons) = content::messages_out(&mut bag);
     let finish_reasons = match bag.take(keys::FINISH, texts) {
@@ -72,7 +73,7 @@ pub(crate) fn span_of(raw: RawSpan) -> Span {
         finish_reasons,
         attributes: bag.left,
         resource: raw.resource,
-        source: Source { dialect: Some(dialect.to_owned()), file: None, line: None },
+        source: Source { dialect: Some(dialect), native: raw.native, ..Source::default() },
     };
     if !raw.events.is_empty() {
         apply_events(&mut span, raw.events);

@@ -1,0 +1,142 @@
+//! Taking in what sources read: assembling, writing to the lake in bounded pieces, counting, keeping what was turned
+//! away. Shared by everything that brings traces in: files, platforms, the receiver.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::project::Project;
+use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
+use crate::lake::Lake;
+use crate::model::{Span, SpanKind, Trace, TraceFault, TraceScore};
+use crate::sys::files;
+
+/// Bytes of spans held before they are written; the bound of memory.
+const WRITE_AT: usize = 128 << 20;
+/// How many rejected rows are told on the terminal; all are kept in the file.
+const TOLD: usize = 10;
+
+/// What an ingest did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct IngestReport {
+    /// What each file gave.
+    pub files: Vec<FileSummary>,
+    /// Files that could not be used at all, with the reason.
+    pub unusable: Vec<String>,
+    /// Traces met.
+    pub traces: u64,
+    /// Spans met.
+    pub spans: u64,
+    /// Spans new to the lake.
+    pub added: u64,
+    /// Spans the lake had already.
+    pub already_there: u64,
+    /// Spans met twice in these files.
+    pub duplicates: u64,
+    /// Scores met that someone else gave.
+    pub scores: u64,
+    /// Rows turned away.
+    pub rejected: u64,
+    /// The first of them, in words.
+    pub rejections: Vec<String>,
+    /// Where all of them are kept.
+    pub rejected_file: Option<PathBuf>,
+    /// Faults of structure, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Model calls without a known price.
+    pub unpriced_calls: u64,
+}
+
+/// Takes what the sources give.
+pub(super) struct Taker<'a> {
+    assembler: Assembler,
+    pub(super) report: IngestReport,
+    rejected_to: PathBuf,
+    lake: Option<&'a Lake>,
+    /// The traces, where there is no lake to write them to.
+    pub(super) kept: Vec<Trace>,
+    scores: Vec<TraceScore>,
+}
+
+impl<'a> Taker<'a> {
+    /// An empty one. Rejected rows go to the file, traces to the lake where there is one, else they are kept.
+    pub(super) fn new(rejected_to: PathBuf, lake: Option<&'a Lake>) -> Self {
+        let report = IngestReport::default();
+        Self { assembler: Assembler::new(), report, rejected_to, lake, kept: Vec::new(), scores: Vec::new() }
+    }
+
+    /// Writes what is held.
+    pub(super) fn flush(&mut self) -> Result<(), SinkError> {
+        let gathered = self.assembler.drain();
+        self.report.traces += gathered.traces.len() as u64;
+        self.report.duplicates += gathered.duplicates;
+        for rejected in gathered.rejected {
+            self.rejected(rejected)?;
+        }
+        for trace in &gathered.traces {
+            count_trace(&mut self.report, trace);
+        }
+        match self.lake {
+            Some(lake) => {
+                let written = lake.write(&gathered.traces)?;
+                self.report.added += written.added;
+                self.report.already_there += written.already_there;
+            }
+            None => self.kept.extend(gathered.traces),
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Taker<'_> {
+    fn span(&mut self, span: Span) -> Result<(), SinkError> {
+        self.report.spans += 1;
+        self.assembler.add(span);
+        if self.lake.is_some() && self.assembler.weight() > WRITE_AT { self.flush() } else { Ok(()) }
+    }
+
+    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
+        self.assembler.add_event(event);
+        Ok(())
+    }
+
+    fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
+        self.report.scores += 1;
+        self.scores.push(score);
+        Ok(())
+    }
+
+    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
+        self.report.rejected += 1;
+        if self.report.rejections.len() < TOLD {
+            self.report.rejections.push(rejected.to_string());
+        }
+        files::append_line(&self.rejected_to, &serde_json::to_string(&rejected)?)?;
+        self.report.rejected_file = Some(self.rejected_to.clone());
+        Ok(())
+    }
+}
+
+fn count_trace(report: &mut IngestReport, trace: &Trace) {
+    for fault in &trace.faults {
+        let kind = match fault {
+            TraceFault::MissingParent { .. } => "missing parent",
+            TraceFault::SeveralRoots { .. } => "several roots",
+            TraceFault::Cycle { .. } => "cycle of parents",
+            TraceFault::EndBeforeStart { .. } => "end before start",
+            TraceFault::Duplicate { .. } => "span id used twice",
+        };
+        *report.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+    let unpriced = trace
+        .spans
+        .iter()
+        .filter(|span| span.kind == SpanKind::Model && !span.usage.is_unknown() && span.cost_usd.is_none());
+    report.unpriced_calls += unpriced.count() as u64;
+}
+
+/// Where rejected rows are kept when nothing else is said.
+pub(super) fn rejected_file(project: &Project) -> PathBuf {
+    project.path(&project.config.lake).join("rejected.jsonl")
+}
