@@ -65,6 +65,10 @@ pub enum Verb {
     /// Read traces into the lake: files, folders, or `-` for stdin.
     #[command(after_help = "Example:\n  assize ingest traces/*.jsonl.gz otlp/\n  assize ingest - < spans.json")]
     Ingest(IngestArgs),
+    /// Receive traces as they are made, over OTLP, into the lake.
+    #[command(after_help = "Example:\n  assize serve --otlp 127.0.0.1:4318\n  \
+                            OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 python agent.py")]
+    Serve(super::serve::ServeArgs),
     /// Make a dataset version from traces, by a recorded design.
     #[command(after_help = "Example:\n  assize sample support --key ticket.id --variant service.version \\\n    \
                             --stratify ticket.intent --count 200")]

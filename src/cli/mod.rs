@@ -5,6 +5,7 @@
 pub mod args;
 mod print;
 mod progress;
+mod serve;
 mod show;
 mod verbs;
 

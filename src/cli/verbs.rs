@@ -35,6 +35,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
     let project = project?;
     match cli.verb {
         Verb::Ingest(args) => verb_ingest(&project, world, args, printer),
+        Verb::Serve(args) => super::serve::run(&project, world, args, printer).await,
         Verb::Sample(args) => verb_sample(&project, world, args, printer),
         Verb::Dataset(verb) => verb_dataset(&project, world, verb, printer),
         Verb::Run(args) => verb_run(&project, world, args, printer).await,

@@ -19,6 +19,7 @@ mod otlp_protobuf;
 mod otlp_values;
 mod raw;
 mod records;
+mod request;
 mod rows;
 mod span_json;
 mod times;
@@ -42,6 +43,7 @@ pub use assemble::{Assembler, Gathered};
 pub use error::{IngestError, Rejected, SinkError};
 pub use open::Head;
 pub use raw::{Attributes, Event, LogEvent};
+pub use request::{Request, RequestError, read_request};
 
 /// A wire format that can be read.
 #[derive(Clone, Copy)]

@@ -27,7 +27,7 @@ pub struct Event {
 }
 
 /// An event that came as a log record, apart from the span it belongs to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogEvent {
     /// Trace of the span.
     pub trace_id: TraceId,

@@ -48,6 +48,28 @@ pub struct IngestReport {
     pub unpriced_calls: u64,
 }
 
+impl IngestReport {
+    /// Adds the counts of another report.
+    pub(super) fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.unusable.extend(other.unusable);
+        self.traces += other.traces;
+        self.spans += other.spans;
+        self.added += other.added;
+        self.already_there += other.already_there;
+        self.duplicates += other.duplicates;
+        self.scores += other.scores;
+        self.rejected += other.rejected;
+        let room = TOLD.saturating_sub(self.rejections.len());
+        self.rejections.extend(other.rejections.into_iter().take(room));
+        self.rejected_file = self.rejected_file.take().or(other.rejected_file);
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.unpriced_calls += other.unpriced_calls;
+    }
+}
+
 /// Takes what the sources give.
 pub(super) struct Taker<'a> {
     assembler: Assembler,

@@ -23,6 +23,7 @@ mod refs;
 pub mod run;
 pub mod sample;
 pub mod schema;
+pub mod serve;
 mod services;
 pub mod traces;
 mod trail;

@@ -19,6 +19,7 @@ mod cli;
 mod faults;
 mod providers;
 mod real_data;
+mod receive;
 mod reports;
 mod runner;
 mod store;

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("report", 3),
     ("judge", 4),
     ("target", 4),
+    ("receive", 4),
     ("runner", 5),
     ("ops", 6),
     ("cli", 7),

@@ -1,0 +1,67 @@
+//! `assize serve`: arguments, what is told while it runs, totals.
+
+use clap::Args;
+
+use super::print::{Printer, to_stderr};
+use super::show;
+use crate::ops::serve::{Ask, Listening, TOKEN, serve};
+use crate::ops::{Done, Exit, Project, World};
+use crate::receive::Told;
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Receive OTLP over HTTP at this address (protobuf and JSON; `/v1/traces`, `/v1/logs`). Default when `--grpc` is
+    /// not given either: 127.0.0.1:4318.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = DEFAULT)]
+    pub otlp: Option<String>,
+    /// Receive OTLP over gRPC at this address, such as 127.0.0.1:4317.
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc: Option<String>,
+    /// Write to the lake at least every so many seconds. Every request is on disk before it is answered.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub flush: u64,
+}
+
+const DEFAULT: &str = "127.0.0.1:4318";
+
+/// Carries it out.
+pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Printer) -> Done<Exit> {
+    let http = match (&args.otlp, &args.grpc) {
+        (None, None) => Some(DEFAULT.to_owned()),
+        (http, _) => http.clone(),
+    };
+    let ask = Ask { http, grpc: args.grpc, flush_s: args.flush };
+    let quiet = printer.quiet;
+    let stop = async {
+        // When the signal cannot be listened to, the process is ended by other means.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        printer.note("Stopping: writing what was received.");
+    };
+    let tell = move |told: Told| match told {
+        Told::Failed(why) => to_stderr(&format!("cannot write: {why}; kept in the spool and tried again")),
+        Told::Recovered(count) if !quiet => to_stderr(&format!("{count} rows left by an earlier stop are written")),
+        Told::Kept(_) | Told::Recovered(_) => {}
+    };
+    let report = serve(project, world, &ask, |listening| printer.note(&listening_text(listening)), tell, stop).await?;
+    printer.result(&report, || show::ingested(&report))?;
+    Ok(Exit::Pass)
+}
+
+fn listening_text(listening: &Listening) -> String {
+    let mut lines = Vec::new();
+    if let Some(address) = listening.http {
+        lines.push(format!("Receiving OTLP over HTTP on http://{address}/v1/traces"));
+    }
+    if let Some(address) = listening.grpc {
+        lines.push(format!("Receiving OTLP over gRPC on {address}"));
+    }
+    if listening.token {
+        lines.push(format!("Senders show the token of {TOKEN}."));
+    }
+    lines.extend(listening.warnings.iter().map(|warning| format!("warning: {warning}")));
+    lines.push("Ctrl-C stops.".to_owned());
+    lines.join("\n")
+}

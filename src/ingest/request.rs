@@ -1,0 +1,73 @@
+//! One OTLP export request, as a client sends it: what is in it goes through the same gate as a file.
+//!
+//! Unlike a file, a request is whole or wrong: what is not OTLP at all is an error for the sender, while single bad
+//! spans are turned away and counted. Knows no transport.
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+use super::admit::{Gate, Sink};
+use super::error::IngestError;
+use super::json::parse;
+use super::{FileSummary, ReadOptions, otlp_json, otlp_protobuf};
+
+/// The body of a request.
+pub enum Request<'a> {
+    /// A JSON document with spans, logs or both.
+    Json(&'a [u8]),
+    /// Spans.
+    Traces(ExportTraceServiceRequest),
+    /// Log records.
+    Logs(ExportLogsServiceRequest),
+}
+
+/// A request that gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// It is not what its head says.
+    #[error("body is {found}; expected {expected}")]
+    Malformed {
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// The taker of spans failed.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+}
+
+/// Reads a request into `sink`; `from` names the sender in what is told about bad spans.
+///
+/// # Errors
+/// When the body is not JSON, or when `sink` fails.
+pub fn read_request(
+    request: Request<'_>,
+    from: &str,
+    options: &ReadOptions<'_>,
+    sink: &mut dyn Sink,
+) -> Result<FileSummary, RequestError> {
+    let summary = FileSummary { file: from.to_owned(), format: "otlp".to_owned(), ..FileSummary::default() };
+    let mut gate = Gate::new(options, summary, sink);
+    match request {
+        Request::Json(body) => {
+            if let Err(problem) = parse(body)
+                && !body.trim_ascii_start().starts_with(b"{")
+            {
+                return Err(RequestError::Malformed { found: problem.found, expected: problem.expected });
+            }
+            otlp_json::record(body, None, &mut gate)?;
+        }
+        Request::Traces(request) => {
+            for message in request.resource_spans {
+                otlp_protobuf::resource_spans(message, &mut gate)?;
+            }
+        }
+        Request::Logs(request) => {
+            for message in request.resource_logs {
+                otlp_protobuf::resource_logs(message, &mut gate)?;
+            }
+        }
+    }
+    Ok(gate.summary)
+}

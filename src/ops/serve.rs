@@ -1,0 +1,144 @@
+//! `assize serve`: receives spans over OTLP and writes them to the lake until it is stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use super::exit::{Done, Failed};
+use super::intake::{IngestReport, Taker, rejected_file};
+use super::project::{Project, World};
+use crate::ingest::{ReadOptions, SinkError, read_request};
+use crate::lake::Lake;
+use crate::model::Span;
+use crate::receive::{Inbox, Item, Keeper, Pace, Receiver, Spool, Told, serve as serve_otlp};
+
+/// The variable with the token that senders must show.
+pub const TOKEN: &str = "ASSIZE_OTLP_TOKEN";
+/// Most bytes of one request.
+const MAX_BODY: usize = 64 << 20;
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Address for OTLP over HTTP.
+    pub http: Option<String>,
+    /// Address for OTLP over gRPC.
+    pub grpc: Option<String>,
+    /// Seconds between receiving and writing to the lake at most.
+    pub flush_s: u64,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listening {
+    /// OTLP over HTTP.
+    pub http: Option<SocketAddr>,
+    /// OTLP over gRPC.
+    pub grpc: Option<SocketAddr>,
+    /// Whether senders must show a token.
+    pub token: bool,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+}
+
+/// Puts what was received into the lake.
+struct LakeKeeper {
+    lake: Lake,
+    rejected_to: std::path::PathBuf,
+    held: Vec<Item>,
+    total: Arc<std::sync::Mutex<IngestReport>>,
+}
+
+impl Keeper for LakeKeeper {
+    fn take(&mut self, items: Vec<Item>) -> Result<(), SinkError> {
+        self.held.extend(items);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SinkError> {
+        let mut taker = Taker::new(self.rejected_to.clone(), Some(&self.lake));
+        for item in std::mem::take(&mut self.held) {
+            item.give(&mut taker)?;
+        }
+        taker.flush()?;
+        let mut total = self.total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        total.add(taker.report);
+        Ok(())
+    }
+}
+
+/// Serves until `stop` is done; then what was received is written and the totals are told.
+///
+/// # Errors
+/// When an address cannot be listened on, or the spool cannot be used.
+pub async fn serve(
+    project: &Project,
+    world: &World,
+    ask: &Ask,
+    listening: impl FnOnce(&Listening),
+    tell: impl Fn(Told) + Send + 'static,
+    stop: impl Future<Output = ()>,
+) -> Done<IngestReport> {
+    let lake_folder = project.path(&project.config.lake);
+    let http = listen(ask.http.as_deref()).await?;
+    let grpc = listen(ask.grpc.as_deref()).await?;
+    let token = world.env.secret(TOKEN);
+    let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+    let (http_at, grpc_at) = (address(&http), address(&grpc));
+    let open = [http_at, grpc_at].into_iter().flatten().any(|address| !address.ip().is_loopback());
+    let mut warnings = Vec::new();
+    if open && token.is_none() {
+        warnings.push(format!("anyone who reaches this address can send; set {TOKEN} to ask for a token"));
+    }
+    let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
+    let total = Arc::new(std::sync::Mutex::new(IngestReport::default()));
+    let keeper = LakeKeeper {
+        lake: Lake::new(&lake_folder),
+        rejected_to: rejected_file(project),
+        held: Vec::new(),
+        total: Arc::clone(&total),
+    };
+    let pace = Pace { flush_after: Duration::from_secs(ask.flush_s), ..Pace::default() };
+    let started = Inbox::start(spool, Box::new(keeper), pace, Box::new(tell));
+    let (inbox, thread) = started.map_err(Failed::instrument)?;
+    let prices = project.config.prices.clone();
+    let receiver = Receiver {
+        inbox: inbox.clone(),
+        read: Arc::new(move |request, from, sink| {
+            let price = |span: &Span| {
+                let model = span.model.as_ref()?;
+                [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
+            };
+            let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+            read_request(request, from, &options, sink)
+        }),
+        token: token.clone(),
+        max_body: MAX_BODY,
+    };
+    listening(&Listening { http: http_at, grpc: grpc_at, token: token.is_some(), warnings });
+    let served = serve_otlp(http, grpc, receiver, stop).await;
+    let close = move || {
+        inbox.close();
+        thread.join()
+    };
+    let ended = tokio::task::spawn_blocking(close).await;
+    served.map_err(Failed::instrument)?;
+    match ended {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(cause))) => return Err(Failed::instrument(anyhow!("{cause}"))),
+        _ => return Err(Failed::instrument(anyhow!("the writer ended badly; what was received is in the spool"))),
+    }
+    let total = std::mem::take(&mut *total.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    Ok(total)
+}
+
+async fn listen(address: Option<&str>) -> Done<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let mend = "give an address such as `127.0.0.1:4318`, one that is free";
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|error| Failed::usage(anyhow!("cannot listen on `{address}`: {error}; {mend}")))
+}

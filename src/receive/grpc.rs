@@ -1,0 +1,101 @@
+//! OTLP over gRPC: the same requests through the same door as HTTP.
+
+use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{LogsService, LogsServiceServer};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
+    MetricsService, MetricsServiceServer,
+};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
+use tonic::codec::CompressionEncoding;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request as Call, Response, Status};
+
+use super::http::{Asked, Denied, Receiver};
+use crate::ingest::Request;
+
+struct Services(Receiver);
+
+impl Services {
+    async fn take<T>(&self, call: Call<T>, request: fn(T) -> Request<'static>) -> Result<(i64, String), Status>
+    where
+        T: Send + 'static,
+    {
+        let said = call.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        if !self.0.allows(said) {
+            return Err(Status::unauthenticated("token is missing or wrong; send `authorization: Bearer …`"));
+        }
+        let peer = call.remote_addr().map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        let message = call.into_inner();
+        let taken = self.0.take(&format!("otlp+grpc://{peer}"), Asked::Decoded(request(message))).await;
+        taken.map(|(rejected, why)| (i64::try_from(rejected).unwrap_or(i64::MAX), why)).map_err(|denied| match denied {
+            Denied::Unauthorized => Status::unauthenticated("token is missing or wrong"),
+            Denied::Malformed(why) | Denied::Unsupported(why) => Status::invalid_argument(why),
+            Denied::TooLarge(limit) => Status::resource_exhausted(format!("larger than {limit} bytes")),
+            Denied::Later(why) => Status::unavailable(why),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Services {
+    async fn export(
+        &self,
+        call: Call<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let (rejected_spans, error_message) = self.take(call, Request::Traces).await?;
+        let partial = ExportTracePartialSuccess { rejected_spans, error_message };
+        let partial_success = (rejected_spans > 0).then_some(partial);
+        Ok(Response::new(ExportTraceServiceResponse { partial_success }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Services {
+    async fn export(
+        &self,
+        call: Call<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let (rejected_log_records, error_message) = self.take(call, Request::Logs).await?;
+        let partial = ExportLogsPartialSuccess { rejected_log_records, error_message };
+        let partial_success = (rejected_log_records > 0).then_some(partial);
+        Ok(Response::new(ExportLogsServiceResponse { partial_success }))
+    }
+}
+
+/// Metrics are of no use here; refusing them would make senders retry for nothing.
+#[tonic::async_trait]
+impl MetricsService for Services {
+    async fn export(
+        &self,
+        _: Call<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+/// Serves until `stop` is done and what was begun is answered.
+pub(super) async fn serve(
+    listener: tokio::net::TcpListener,
+    receiver: Receiver,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let limit = receiver.max_body;
+    let services = || Services(receiver.clone());
+    let gzip = CompressionEncoding::Gzip;
+    let traces = TraceServiceServer::new(services()).accept_compressed(gzip).max_decoding_message_size(limit);
+    let logs = LogsServiceServer::new(services()).accept_compressed(gzip).max_decoding_message_size(limit);
+    let metrics = MetricsServiceServer::new(services()).accept_compressed(gzip).max_decoding_message_size(limit);
+    tonic::transport::Server::builder()
+        .add_service(traces)
+        .add_service(logs)
+        .add_service(metrics)
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), stop)
+        .await
+        .map_err(std::io::Error::other)
+}

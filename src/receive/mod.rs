@@ -1,0 +1,16 @@
+//! Receiving spans as they are made: OTLP over HTTP (protobuf and JSON, compressed or not) and over gRPC.
+//!
+//! A request is answered when what it holds is on disk: the gate reads it (so nothing unredacted is kept), `inbox`
+//! appends it to a spool together with whatever else is waiting, and only then the sender hears yes. What is in the
+//! spool is handed to a [`Keeper`] in larger pieces; after a crash it is handed over again. Knows no lake.
+
+mod grpc;
+mod http;
+mod inbox;
+mod item;
+mod spool;
+
+pub use http::{Receiver, serve};
+pub use inbox::{Inbox, Keeper, Pace, Told};
+pub use item::Item;
+pub use spool::Spool;
