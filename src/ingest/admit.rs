@@ -9,6 +9,7 @@ use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore
 
 use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
+use super::item::Item;
 use super::raw::{LogEvent, RawSpan};
 use super::{FileSummary, ReadOptions, Rejected};
 
@@ -94,6 +95,16 @@ impl<'a> Gate<'a> {
         self.summary.scores += 1;
         let taken = self.sink.score(score);
         self.stop_on(taken)
+    }
+
+    /// Hands on what passed another gate with the same options.
+    pub(crate) fn pass_on(&mut self, items: Vec<Item>, summary: FileSummary) -> Result<(), IngestError> {
+        self.summary.add(summary);
+        for item in items {
+            let taken = item.give(self.sink);
+            self.stop_on(taken)?;
+        }
+        Ok(())
     }
 
     /// Turns one row away; reading goes on.

@@ -12,11 +12,14 @@ mod assemble;
 mod dialect;
 mod error;
 mod ids;
+mod item;
 mod json;
 mod open;
 mod otlp_json;
 mod otlp_protobuf;
+mod otlp_typed;
 mod otlp_values;
+mod parallel;
 mod raw;
 mod records;
 mod request;
@@ -41,6 +44,7 @@ use open::Opened;
 pub use admit::{Sink, TRUNCATED_KEY};
 pub use assemble::{Assembler, Gathered};
 pub use error::{IngestError, Rejected, SinkError};
+pub use item::Item;
 pub use open::Head;
 pub use raw::{Attributes, Event, LogEvent};
 pub use request::{Request, RequestError, read_request};
@@ -64,7 +68,7 @@ pub struct SourceInfo {
 pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
 
 /// Prices a span in US dollars; `None` when it cannot.
-pub type Price<'a> = &'a dyn Fn(&Span) -> Option<f64>;
+pub type Price<'a> = &'a (dyn Fn(&Span) -> Option<f64> + Sync);
 
 /// How to read.
 #[derive(Clone, Copy)]
@@ -107,6 +111,22 @@ pub struct FileSummary {
     pub dialects: BTreeMap<String, u64>,
     /// What was understood and of no use here, by what it was.
     pub ignored: BTreeMap<String, u64>,
+}
+
+impl FileSummary {
+    /// Adds the counts of another part of the same file.
+    fn add(&mut self, part: Self) {
+        self.spans += part.spans;
+        self.log_events += part.log_events;
+        self.scores += part.scores;
+        self.rejected += part.rejected;
+        self.shortened += part.shortened;
+        for (to, from) in [(&mut self.dialects, part.dialects), (&mut self.ignored, part.ignored)] {
+            for (name, count) in from {
+                *to.entry(name).or_default() += count;
+            }
+        }
+    }
 }
 
 /// Reads one file, compressed or not, into `sink`. `format` names a source; without it the content decides.

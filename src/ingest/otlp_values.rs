@@ -51,11 +51,7 @@ pub(crate) fn any_value(value: Value) -> Value {
         return integer(number);
     }
     if let Some(number) = take(&mut map, &["doubleValue", "double_value"]) {
-        // "NaN" and "Infinity" have no number in JSON and stay text.
-        return match number {
-            Value::String(text) => double(&text).unwrap_or(Value::String(text)),
-            other => other,
-        };
+        return double_value(number);
     }
     if let Some(list) = take(&mut map, &["arrayValue", "array_value"]) {
         return Value::Array(values(list).into_iter().map(any_value).collect());
@@ -78,12 +74,20 @@ fn values(list: Value) -> Vec<Value> {
     }
 }
 
-fn integer(value: Value) -> Value {
+pub(super) fn integer(value: Value) -> Value {
     match value {
         Value::String(text) => match text.trim().parse::<i64>() {
             Ok(number) => Value::from(number),
             Err(_) => Value::String(text),
         },
+        other => other,
+    }
+}
+
+/// "NaN" and "Infinity" have no number in JSON and stay text.
+pub(super) fn double_value(value: Value) -> Value {
+    match value {
+        Value::String(text) => double(&text).unwrap_or(Value::String(text)),
         other => other,
     }
 }

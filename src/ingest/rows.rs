@@ -7,33 +7,19 @@ use serde_json::Value;
 use super::admit::Gate;
 use super::error::IngestError;
 use super::json::{parse, replace_half_characters};
-use super::open::{Head, Opened};
-use super::records::{Records, Step};
+use super::open::Opened;
+use super::parallel::each_record;
 
 /// Reads one row; `line` is where it begins, where there are lines. Turns away what it cannot use by `Gate::reject`.
 pub(super) type RowFn = fn(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError>;
 
 /// Gives every row of a file to `row`. A list as a record is that many rows.
 pub(super) fn each(opened: Opened, gate: &mut Gate<'_>, row: RowFn) -> Result<(), IngestError> {
-    let head = opened.head().bytes.to_vec();
-    let head = Head { bytes: &head, whole: opened.head().whole };
-    let mut records = Records::new(opened, head, gate.options.max_record_bytes);
-    let mut buffer = Vec::new();
-    loop {
-        match records.next(&mut buffer) {
-            Step::End => return Ok(()),
-            Step::Bad(line, problem) => gate.reject(problem, Some(line), &buffer)?,
-            Step::Record(line) => match value(&buffer, gate) {
-                Ok(Value::Array(items)) => {
-                    for item in items {
-                        row(item, Some(line), gate)?;
-                    }
-                }
-                Ok(value) => row(value, Some(line), gate)?,
-                Err(problem) => gate.reject(problem, Some(line), &buffer)?,
-            },
-        }
-    }
+    each_record(opened, gate, |bytes, line, gate| match value(bytes, gate) {
+        Ok(Value::Array(items)) => items.into_iter().try_for_each(|item| row(item, line, gate)),
+        Ok(value) => row(value, line, gate),
+        Err(problem) => gate.reject(problem, line, bytes),
+    })
 }
 
 fn value(bytes: &[u8], gate: &mut Gate<'_>) -> Result<Value, super::error::Problem> {

@@ -31,8 +31,20 @@ pub(crate) fn is_span(map: &Map<String, Value>) -> bool {
 
 /// Reads one span. `resource` and `scope` are those of the envelope, if there is one.
 pub(crate) fn read(mut map: Map<String, Value>, envelope: &Attributes) -> Result<RawSpan, IdError> {
+    let said = take(&mut map, &["attributes"]);
+    let own = if said.is_some() { Some(attributes(said, "attributes").map_err(IdError::Wrong)?) } else { None };
+    read_with(map, own, envelope)
+}
+
+/// Reads one span whose attributes have been read already.
+pub(crate) fn read_with(
+    mut map: Map<String, Value>,
+    own: Option<Attributes>,
+    envelope: &Attributes,
+) -> Result<RawSpan, IdError> {
     let (trace_id, span_id, parent_id) = identity(&mut map)?;
     let mut raw = RawSpan { trace_id, span_id, parent_id, ..RawSpan::default() };
+    raw.attributes = flatten(own.unwrap_or_default());
     body(&mut map, &mut raw, envelope).map_err(IdError::Wrong)?;
     Ok(raw)
 }
@@ -70,7 +82,6 @@ fn body(map: &mut Map<String, Value>, raw: &mut RawSpan, envelope: &Attributes) 
     raw.start_ns = time(map, &["startTimeUnixNano", "start_time_unix_nano"], &["startTime", "start_time"])?
         .ok_or_else(|| Problem::new("`startTimeUnixNano`", "missing or zero", "nanoseconds since 1970"))?;
     raw.end_ns = time(map, &["endTimeUnixNano", "end_time_unix_nano"], &["endTime", "end_time"])?;
-    raw.attributes = flatten(attributes(take(map, &["attributes"]), "attributes")?);
     raw.resource = envelope.clone();
     match take(map, &["resource"]) {
         Some(Value::Object(mut resource)) => {

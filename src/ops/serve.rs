@@ -11,10 +11,10 @@ use tokio::net::TcpListener;
 use super::exit::{Done, Failed};
 use super::intake::{IngestReport, Taker, rejected_file};
 use super::project::{Project, World};
-use crate::ingest::{ReadOptions, SinkError, read_request};
+use crate::ingest::{Item, ReadOptions, SinkError, read_request};
 use crate::lake::Lake;
 use crate::model::Span;
-use crate::receive::{Inbox, Item, Keeper, Pace, Receiver, Spool, Told, serve as serve_otlp};
+use crate::receive::{Inbox, Keeper, Pace, Receiver, Spool, Told, serve as serve_otlp};
 
 /// The variable with the token that senders must show.
 pub const TOKEN: &str = "ASSIZE_OTLP_TOKEN";

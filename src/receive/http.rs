@@ -23,7 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
 use super::inbox::{Inbox, Refused};
-use super::item::Parcel;
+use super::parcel::Parcel;
 use crate::ingest::{FileSummary, Request, RequestError, Sink};
 
 /// Longest wait for open connections when stopping.

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::item::Item;
 use super::spool::Spool;
-use crate::ingest::SinkError;
+use crate::ingest::{Item, SinkError};
 
 /// Requests made durable by one write at most.
 const TOGETHER: usize = 256;

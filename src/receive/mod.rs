@@ -7,10 +7,9 @@
 mod grpc;
 mod http;
 mod inbox;
-mod item;
+mod parcel;
 mod spool;
 
 pub use http::{Receiver, serve};
 pub use inbox::{Inbox, Keeper, Pace, Told};
-pub use item::Item;
 pub use spool::Spool;

@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use super::item::Item;
+use crate::ingest::Item;
 use crate::sys::files::{self, FileError};
 
 /// A folder of received things.

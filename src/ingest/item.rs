@@ -1,11 +1,14 @@
-//! One thing received, in the form it has in the spool.
+//! What the gate hands out, as data: to be passed between threads, or written down.
 
 use serde::{Deserialize, Serialize};
 
-use crate::ingest::{LogEvent, Rejected, Sink, SinkError};
 use crate::model::{Span, TraceScore};
 
-/// What the gate hands out, as data.
+use super::admit::Sink;
+use super::error::{Rejected, SinkError};
+use super::raw::LogEvent;
+
+/// One thing the gate hands out.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -34,34 +37,25 @@ impl Item {
     }
 }
 
-/// Gathers what one request holds.
-#[derive(Default)]
-pub(super) struct Parcel {
-    pub(super) items: Vec<Item>,
-    pub(super) first_rejection: Option<String>,
-}
-
-impl Sink for Parcel {
+/// Everything that was handed out, in order.
+impl Sink for Vec<Item> {
     fn span(&mut self, span: Span) -> Result<(), SinkError> {
-        self.items.push(Item::Span(Box::new(span)));
+        self.push(Item::Span(Box::new(span)));
         Ok(())
     }
 
     fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
-        self.items.push(Item::Event(Box::new(event)));
+        self.push(Item::Event(Box::new(event)));
         Ok(())
     }
 
     fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
-        self.items.push(Item::Score(Box::new(score)));
+        self.push(Item::Score(Box::new(score)));
         Ok(())
     }
 
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
-        if self.first_rejection.is_none() {
-            self.first_rejection = Some(rejected.to_string());
-        }
-        self.items.push(Item::Rejected(Box::new(rejected)));
+        self.push(Item::Rejected(Box::new(rejected)));
         Ok(())
     }
 }
