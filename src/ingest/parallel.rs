@@ -155,3 +155,64 @@ fn hand_on(done: Receiver<(u64, Read)>, gate: &mut Gate<'_>) -> Result<(), Inges
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{Assembler, IngestError, LogEvent, ReadOptions, Rejected, Sink, SinkError, read_stream};
+    use crate::model::Span;
+
+    /// Three thousand spans, some five pieces; every five-hundredth line is broken.
+    fn lines() -> Vec<u8> {
+        let mut text = String::new();
+        for number in 1..=3000 {
+            if number % 500 == 0 {
+                text.push_str("{\"resourceSpans\": oops}\n");
+                continue;
+            }
+            let span = json!({"traceId": format!("{number:032x}"), "spanId": format!("{number:016x}"), "name": "x".repeat(1500),
+                "startTimeUnixNano": "1795248000100000000"});
+            text.push_str(&json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).to_string());
+            text.push('\n');
+        }
+        text.into_bytes()
+    }
+
+    #[test]
+    fn order_and_counts_are_those_of_the_file() {
+        let mut assembler = Assembler::new();
+        let reader = Box::new(std::io::Cursor::new(lines()));
+        let summary = read_stream("-", reader, None, &ReadOptions::default(), &mut assembler).unwrap();
+        assert_eq!((summary.spans, summary.rejected), (2994, 6));
+        let gathered = assembler.drain();
+        let bad: Vec<Option<u64>> = gathered.rejected.iter().map(|rejected| rejected.line).collect();
+        assert_eq!(bad, [500, 1000, 1500, 2000, 2500, 3000].map(Some));
+        assert_eq!(gathered.traces.len(), 2994);
+    }
+
+    /// Takes so many spans and no more.
+    struct Full(usize);
+
+    impl Sink for Full {
+        fn span(&mut self, _: Span) -> Result<(), SinkError> {
+            self.0 = self.0.checked_sub(1).ok_or("disk is full")?;
+            Ok(())
+        }
+        fn log_event(&mut self, _: LogEvent) -> Result<(), SinkError> {
+            Ok(())
+        }
+        fn rejected(&mut self, _: Rejected) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_taker_that_fails_ends_the_reading() {
+        for room in [0, 1, 700, 2993] {
+            let reader = Box::new(std::io::Cursor::new(lines()));
+            let read = read_stream("-", reader, None, &ReadOptions::default(), &mut Full(room));
+            assert!(matches!(read, Err(IngestError::Sink { .. })), "{room}: {read:?}");
+        }
+    }
+}
