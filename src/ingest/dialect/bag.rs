@@ -13,7 +13,7 @@ const MOST_INDEX: usize = 100_000;
 const MOST_DEPTH: usize = 16;
 
 /// Keys whose values are JSON whatever they hold, so that even a text comes in quotes.
-const DUMPED: &[&str] = &["traceloop.entity.", "ai.toolCall.", "mlflow.span"];
+const DUMPED: &[&str] = &["traceloop.entity.", "ai.toolCall."];
 
 /// The text a JSON text stands for; other values as they are.
 fn undumped(value: &Value) -> Value {

@@ -1,0 +1,1 @@
+//! Whole files in the vocabularies, each in the ways it is delivered.
