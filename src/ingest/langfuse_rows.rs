@@ -148,7 +148,8 @@ pub(super) fn observation(mut fields: Fields) -> Result<RawSpan, Problem> {
     cost(&mut fields, &mut raw);
     let content = (fields.take("input"), fields.take("output"));
     tracer(&mut fields, &mut raw, &content);
-    for (side, value) in [("input", content.0), ("output", content.1)] {
+    let input = content.0.map(|input| without_tools(input, &mut raw));
+    for (side, value) in [("input", input), ("output", content.1)] {
         if let Some(value) = value {
             raw.keep(&format!("langfuse.observation.{side}"), value);
         }
@@ -212,6 +213,24 @@ fn tracer(fields: &mut Fields, raw: &mut RawSpan, content: &(Option<Value>, Opti
     }
 }
 
+/// Langfuse's handler for LangChain writes the tools on offer behind the messages, as messages of a tool. They are
+/// kept apart, where OpenTelemetry has them.
+fn without_tools(input: Value, raw: &mut RawSpan) -> Value {
+    let offered = |item: &Value| {
+        item.get("role") == Some(&Value::from("tool"))
+            && item.get("tool_call_id").is_none()
+            && item.pointer("/content/function/name").is_some()
+    };
+    match structured(input.clone()) {
+        Value::Array(items) if items.iter().any(offered) => {
+            let (tools, rest): (Vec<Value>, Vec<Value>) = items.into_iter().partition(offered);
+            raw.keep("gen_ai.tool.definitions", tools.iter().filter_map(|tool| tool.get("content").cloned()).collect());
+            Value::Array(rest)
+        }
+        _ => input,
+    }
+}
+
 /// The columns that have a name in Langfuse's own vocabulary, and those that have none.
 fn named(fields: &mut Fields, raw: &mut RawSpan) {
     let model = fields.text("providedModelName").or_else(|| fields.text("model"));
@@ -233,7 +252,8 @@ fn named(fields: &mut Fields, raw: &mut RawSpan) {
         raw.attributes.insert("langfuse.observation.type".to_owned(), Value::from(kind.to_lowercase()));
     }
     for (key, value) in std::mem::take(&mut fields.0) {
-        let empty = value.as_object().is_some_and(Map::is_empty) || value == Value::from("{}") || value == Value::from("[]");
+        let empty =
+            value.as_object().is_some_and(Map::is_empty) || value == Value::from("{}") || value == Value::from("[]");
         if !empty && !LEFT_OUT.contains(&key.as_str()) {
             raw.keep(&format!("langfuse.observation.{key}"), value);
         }

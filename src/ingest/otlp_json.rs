@@ -14,9 +14,9 @@ use super::ids::IdError;
 use super::json::{
     describe, parse, quote_long_integers, replace_half_characters, take, take_list, take_object, take_text,
 };
+use super::log_records::{self, Said};
 use super::open::{Head, Opened};
 use super::otlp_values::{any_value, attributes};
-use super::log_records::{self, Said};
 use super::raw::{Attributes, Event, RawSpan};
 use super::records::{Records, Step};
 use super::times::{self, Unit};

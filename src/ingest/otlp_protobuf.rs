@@ -125,7 +125,11 @@ fn next_field(reader: &mut impl BufRead, buffer: &mut Vec<u8>, limit: usize) -> 
             }
             fill(reader, buffer, length, limit)
         }
-        _ => Err(Problem::new("message", format!("wire type {}", tag & 7), "protobuf spans or logs (`TracesData`, `LogsData`)")),
+        _ => Err(Problem::new(
+            "message",
+            format!("wire type {}", tag & 7),
+            "protobuf spans or logs (`TracesData`, `LogsData`)",
+        )),
     }
 }
 
@@ -179,7 +183,11 @@ fn cut(error: &io::Error) -> Problem {
 }
 
 fn undecodable(error: &prost::DecodeError) -> Problem {
-    Problem::new("message", format!("not decodable ({error})"), "OTLP spans or logs (`TracesData`, `LogsData`) in protobuf")
+    Problem::new(
+        "message",
+        format!("not decodable ({error})"),
+        "OTLP spans or logs (`TracesData`, `LogsData`) in protobuf",
+    )
 }
 
 /// A varint; `None` at the end of the stream.

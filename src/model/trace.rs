@@ -512,7 +512,10 @@ const ALIASES: &[(&str, &[&str])] = &[
         &["deployment.environment.name", "deployment.environment", "langfuse.environment", "sentry.environment"],
     ),
     ("tenant", &["tenant.id", "enduser.tenant", "organization.id"]),
-    ("tags", &["langfuse.trace.tags", "tag.tags", "langsmith.span.tags", "agentops.tags", "ai.telemetry.metadata.tags"]),
+    (
+        "tags",
+        &["langfuse.trace.tags", "tag.tags", "langsmith.span.tags", "agentops.tags", "ai.telemetry.metadata.tags"],
+    ),
 ];
 
 fn last_text(messages: &[Message], role: &str) -> Option<String> {

@@ -130,20 +130,15 @@ mod tests {
         let trace = Trace { id: "t".into(), session_id: None, spans: nested, faults: Vec::new() };
         assert_eq!(trace.repeating_spans().into_iter().collect::<Vec<_>>(), ["outer".into()]);
         // The inner one says nothing: the outer one is what is known.
-        let silent = vec![
-            span("outer", None, Model, Some(30), Some(3.0)),
-            span("inner", Some("outer"), Model, None, None),
-        ];
+        let silent =
+            vec![span("outer", None, Model, Some(30), Some(3.0)), span("inner", Some("outer"), Model, None, None)];
         assert_eq!(sums(silent), (Some(30), Some(3.0)));
         // Tokens within, money without: each is taken where it is known.
-        let split = vec![
-            span("outer", None, Model, Some(40), Some(3.0)),
-            span("inner", Some("outer"), Model, Some(30), None),
-        ];
+        let split =
+            vec![span("outer", None, Model, Some(40), Some(3.0)), span("inner", Some("outer"), Model, Some(30), None)];
         assert_eq!(sums(split), (Some(30), Some(3.0)));
         // A part is not the whole.
-        let partial =
-            vec![span("one", None, Model, Some(1), Some(1.0)), span("two", None, Model, Some(1), None)];
+        let partial = vec![span("one", None, Model, Some(1), Some(1.0)), span("two", None, Model, Some(1), None)];
         assert_eq!(sums(partial), (Some(2), None));
         let none = vec![span("agent", None, Agent, Some(7), Some(0.7))];
         assert_eq!(sums(none), (Some(7), Some(0.7)));

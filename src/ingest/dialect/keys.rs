@@ -5,6 +5,7 @@
 //! AgentOps, Sentry, Vercel, MLflow, others. Sources: OpenTelemetry semantic conventions 1.36 to 1.41 and
 //! `semantic-conventions-genai`; the OpenInference specification; `opentelemetry-semantic-conventions-ai`;
 //! AI SDK 4 to 7; Sentry's conventions. Message content, which is more than a key each, is in `content`.
+//! `docs/dialects.md` shows this table to users; a test holds the two together.
 
 /// Conversation. Never filled from anything that does not mean a conversation.
 pub(super) const SESSION: &[&str] = &[
@@ -38,12 +39,7 @@ pub(super) const USER: &[&str] = &[
 ];
 
 /// Name of the agent; `traceloop.entity.name` and the span's own name follow for agent spans.
-pub(super) const AGENT_NAME: &[&str] = &[
-    "gen_ai.agent.name",
-    "agent.name",
-    "agent_name",
-    "ai.telemetry.functionId",
-];
+pub(super) const AGENT_NAME: &[&str] = &["gen_ai.agent.name", "agent.name", "agent_name", "ai.telemetry.functionId"];
 /// Id of the agent.
 pub(super) const AGENT_ID: &[&str] = &["gen_ai.agent.id", "agent.id"];
 /// Version of the agent; `service.version` of the resource follows for agent spans.
@@ -156,8 +152,7 @@ pub(super) const USAGE_OBJECTS: &[&str] = &["langsmith.usage_metadata", "mlflow.
 /// JSON that holds Langfuse's buckets, which are added up; left in place.
 pub(super) const USAGE_BUCKETS: &[&str] = &["langfuse.observation.usage_details"];
 /// JSON that holds parts of the input and of the output, beside plain counts; left in place.
-pub(super) const USAGE_DETAILS: &[&str] =
-    &["gen_ai.usage.input_token_details", "gen_ai.usage.output_token_details"];
+pub(super) const USAGE_DETAILS: &[&str] = &["gen_ai.usage.input_token_details", "gen_ai.usage.output_token_details"];
 
 /// Stated cost in US dollars.
 pub(super) const COST: &[&str] = &[
@@ -259,3 +254,51 @@ pub(super) const ERROR_KIND: &[&str] = &["error.type", "exception.type"];
 /// Text of the error; the status message comes before.
 pub(super) const ERROR_MESSAGE: &[&str] =
     &["error.message", "exception.message", "langfuse.observation.status_message"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_users_shows_every_key_in_order() {
+        let page = include_str!("../../../docs/dialects.md");
+        let rows: &[&[&str]] = &[
+            SESSION,
+            USER,
+            AGENT_NAME,
+            AGENT_ID,
+            AGENT_VERSION,
+            MODEL_REQUEST,
+            MODEL_RESPONSE,
+            PROVIDER,
+            PROMPT_NAME,
+            PROMPT_VERSION,
+            INPUT_TOKENS,
+            OUTPUT_TOKENS,
+            CACHE_READ,
+            CACHE_WRITE,
+            REASONING,
+            TOTAL_TOKENS,
+            USAGE_OBJECTS,
+            USAGE_BUCKETS,
+            USAGE_DETAILS,
+            COST,
+            FINISH,
+            TOOL_NAME,
+            TOOL_CALL_ID,
+            TOOL_ARGUMENTS,
+            TOOL_RESULT,
+            INPUT,
+            OUTPUT,
+            ERROR_KIND,
+            ERROR_MESSAGE,
+        ];
+        for row in rows {
+            let shown = row.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            assert!(page.contains(&format!("| {shown} |")), "docs/dialects.md lacks the row {shown}");
+        }
+        for (left, right) in COST_OBJECTS.iter().chain(COST_HALVES) {
+            assert!(page.contains(&format!("`{left}`")) && page.contains(&format!("`{right}`")), "{left}, {right}");
+        }
+    }
+}

@@ -112,7 +112,9 @@ fn by_mcp(text: &str) -> Option<SpanKind> {
 /// Without a word for it: what the span names decides.
 fn guess(bag: &Bag) -> SpanKind {
     // Pydantic AI repeats the tokens of its calls on the span of the agent.
-    if bag.has("agent_name") && ["all_messages_events", "pydantic_ai.all_messages", "final_result"].iter().any(|key| bag.has(key)) {
+    if bag.has("agent_name")
+        && ["all_messages_events", "pydantic_ai.all_messages", "final_result"].iter().any(|key| bag.has(key))
+    {
         return SpanKind::Agent;
     }
     if keys::TOOL_NAME.iter().any(|key| bag.has(key)) {

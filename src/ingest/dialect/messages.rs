@@ -163,8 +163,9 @@ fn message(map: &Map<String, Value>, default_role: &str) -> Message {
     }
     // Before there were several calls there was one.
     parts.extend(map.get("function_call").and_then(call));
-    let calls = ["tool_calls", "toolCalls"].iter().find_map(|key| map.get(*key));
-    let calls = calls.map(|calls| structured(calls.clone()));
+    let said = |map: &Map<String, Value>| ["tool_calls", "toolCalls"].iter().find_map(|key| map.get(*key).cloned());
+    let calls = said(map).or_else(|| said(map.get("additional_kwargs")?.as_object()?));
+    let calls = calls.map(structured);
     if let Some(Value::Array(calls)) = calls {
         // Several recorders write a call both as a part and in the list.
         let known = |id: Option<&str>| {

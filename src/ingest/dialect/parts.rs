@@ -42,11 +42,7 @@ fn typed(map: &Map<String, Value>, kind: &str, value: &Value) -> Option<Part> {
             name: text_of(map, &["name"])?,
             arguments: map.get("server_tool_call").cloned().unwrap_or_default(),
         }),
-        "tool_call_response"
-        | "tool-result"
-        | "tool_result"
-        | "function_call_output"
-        | "server_tool_call_response" => {
+        "tool_call_response" | "tool-result" | "tool_result" | "function_call_output" | "server_tool_call_response" => {
             let keys = ["response", "result", "output", "server_tool_call_response", "content"];
             keys.iter().find_map(|key| map.get(*key)).map(|result| Part::ToolResult {
                 id: text_of(map, &["id", "tool_call_id", "toolCallId", "tool_use_id", "call_id"]),
@@ -79,7 +75,8 @@ fn gemini(map: &Map<String, Value>) -> Option<Part> {
 
 /// OpenAI's responses summarise reasoning in a list of texts; an empty list says nothing.
 fn summary(map: &Map<String, Value>) -> Option<String> {
-    let texts: Vec<&str> = map.get("summary")?.as_array()?.iter().filter_map(|item| item.get("text")?.as_str()).collect();
+    let texts: Vec<&str> =
+        map.get("summary")?.as_array()?.iter().filter_map(|item| item.get("text")?.as_str()).collect();
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
@@ -87,9 +84,10 @@ fn text_of(map: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     keys.iter().find_map(|key| map.get(*key).and_then(Value::as_str)).map(str::to_owned)
 }
 
-/// Whether a value names its kind and is neither a message nor a speaker of LangChain's.
+/// Whether a value names its kind and is neither a message nor a speaker or serialised object of LangChain's.
 pub(super) fn is_part(value: &Value) -> bool {
-    let said = |map: &Map<String, Value>| map.contains_key("type") && !map.contains_key("role");
+    let said =
+        |map: &Map<String, Value>| map.contains_key("type") && !map.contains_key("role") && !map.contains_key("lc");
     value.as_object().is_some_and(|map| said(map) && super::messages::langchain_role(map).is_none())
 }
 
@@ -136,10 +134,12 @@ mod tests {
             let answer = json!({"type": "tool_call_response", "id": "c", key: "rainy"});
             assert_eq!(shown(answer), json!({"type": "tool_result", "id": "c", "result": "rainy"}));
         }
-        let server = json!({"type": "server_tool_call", "id": "s", "name": "search", "server_tool_call": {"type": "web"}});
+        let server =
+            json!({"type": "server_tool_call", "id": "s", "name": "search", "server_tool_call": {"type": "web"}});
         let expected = json!({"type": "tool_call", "id": "s", "name": "search", "arguments": {"type": "web"}});
         assert_eq!(shown(server), expected);
-        let answer = json!({"type": "server_tool_call_response", "id": "s", "server_tool_call_response": {"type": "web"}});
+        let answer =
+            json!({"type": "server_tool_call_response", "id": "s", "server_tool_call_response": {"type": "web"}});
         assert_eq!(shown(answer), json!({"type": "tool_result", "id": "s", "result": {"type": "web"}}));
         for kept in [
             json!({"type": "uri", "modality": "image", "uri": "https://example.com/a.png"}),

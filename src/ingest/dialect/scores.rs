@@ -76,7 +76,8 @@ pub(crate) fn take(raw: &mut RawSpan) -> Vec<TraceScore> {
         }
     }
     for score in &mut scores {
-        score.trace_id = Some(TraceId::new(raw.trace_id.clone())).filter(|_| score.session_id.is_none() || score.span_id.is_some());
+        score.trace_id =
+            Some(TraceId::new(raw.trace_id.clone())).filter(|_| score.session_id.is_none() || score.span_id.is_some());
     }
     scores
 }
@@ -94,12 +95,8 @@ fn annotations(raw: &mut RawSpan, list: &str, one: &str, scope: Scope, scores: &
     }
     let mut bag = Bag { left: std::mem::take(&mut raw.attributes) };
     let items = bag.nested(list).filter(Value::is_array).unwrap_or_default();
-    let found: Vec<TraceScore> = items
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|item| annotation(item.get(one)?))
-        .collect();
+    let found: Vec<TraceScore> =
+        items.as_array().into_iter().flatten().filter_map(|item| annotation(item.get(one)?)).collect();
     if !found.is_empty() {
         bag.drop_below(list);
     }
@@ -168,7 +165,10 @@ mod tests {
         assert_eq!(raw.events.len(), 1);
         let [score] = scores.as_slice() else { panic!("{scores:?}") };
         assert_eq!((score.trace_id.as_ref().unwrap().as_str(), score.span_id.as_ref().unwrap().as_str()), ("t", "s"));
-        assert_eq!((score.value, score.label.as_deref(), score.origin), (Some(-0.5), Some("bad"), ScoreOrigin::Evaluator));
+        assert_eq!(
+            (score.value, score.label.as_deref(), score.origin),
+            (Some(-0.5), Some("bad"), ScoreOrigin::Evaluator)
+        );
         assert_eq!((score.author.as_deref(), score.at_ns), (Some("judge-1"), Some(7)));
     }
 

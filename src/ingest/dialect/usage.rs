@@ -166,12 +166,23 @@ fn bucket(key: &str) -> Option<Bucket> {
     } else {
         Some(Part::CacheRead)
     };
-    let read = key.starts_with("input") || key.starts_with("prompt") || matches!(part, Some(Part::CacheRead | Part::CacheWrite));
+    let read = key.starts_with("input")
+        || key.starts_with("prompt")
+        || matches!(part, Some(Part::CacheRead | Part::CacheWrite));
     let written = key.starts_with("output") || key.starts_with("completion") || matches!(part, Some(Part::Reasoning));
     if !read && !written || key.contains("cost") || key.contains("price") {
         return None;
     }
-    let plain = ["input", "output", "input_tokens", "output_tokens", "prompt_tokens", "completion_tokens", "prompttokens", "completiontokens"];
+    let plain = [
+        "input",
+        "output",
+        "input_tokens",
+        "output_tokens",
+        "prompt_tokens",
+        "completion_tokens",
+        "prompttokens",
+        "completiontokens",
+    ];
     Some(Bucket { output: !read, plain: plain.contains(&key), subset: key.contains("_details."), part })
 }
 
@@ -252,7 +263,8 @@ mod tests {
         let passed_on = json!({"input": 120, "prompt_details.cache_read": 100, "output": 30,
             "completion_details.reasoning": 10});
         assert_eq!(read(passed_on), expected);
-        let anthropic = json!({"input": 5, "output": 7, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20});
+        let anthropic =
+            json!({"input": 5, "output": 7, "cache_read_input_tokens": 100, "cache_creation_input_tokens": 20});
         let usage = read(anthropic);
         assert_eq!((usage.input, usage.output), (Some(125), Some(7)));
         assert_eq!((usage.cache_read, usage.cache_write), (Some(100), Some(20)));
