@@ -253,7 +253,7 @@ fn named(fields: &mut Fields, raw: &mut RawSpan) {
     }
     for (key, value) in std::mem::take(&mut fields.0) {
         let empty =
-            value.as_object().is_some_and(Map::is_empty) || value == Value::from("{}") || value == Value::from("[]");
+            value.as_object().is_some_and(Map::is_empty) || value == "{}" || value == "[]";
         if !empty && !LEFT_OUT.contains(&key.as_str()) {
             raw.keep(&format!("langfuse.observation.{key}"), value);
         }

@@ -13,7 +13,7 @@ use super::super::json::{container, structured};
 use super::parts::{call, is_part, part};
 
 /// Lists inside lists are looked into this deep.
-const DEPTH: usize = 4;
+const DEPTH: usize = 8;
 
 /// Reads messages; `None` when the value does not look like messages. `role` is that of messages that name none.
 pub(crate) fn read(value: &Value, role: &str) -> Option<Vec<Message>> {
