@@ -8,6 +8,8 @@
 //! Older rows without a parent hang below a step that stands for the trace itself: it has an id that follows from the
 //! trace's, so rows of `traces/` and of `observations/` meet in any order and from any file.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::admit::Gate;
@@ -215,7 +217,7 @@ fn with_root(whole: Whole, mut spans: Vec<RawSpan>) -> Vec<RawSpan> {
     for span in &mut spans {
         whole.share(span);
     }
-    let known: Vec<String> = spans.iter().map(|span| span.span_id.clone()).collect();
+    let known: HashSet<String> = spans.iter().map(|span| span.span_id.clone()).collect();
     let at_top = |span: &RawSpan| span.parent_id.as_ref().is_none_or(|parent| !known.contains(parent));
     let tops = spans.iter().filter(|span| at_top(span)).count();
     if tops == 1 {

@@ -198,7 +198,13 @@ fn cost(fields: &mut Fields, raw: &mut RawSpan) {
 /// Spans that reached Langfuse over OpenTelemetry bring their own attributes along inside the metadata. They say more
 /// than the columns made from them; what repeats input or output word for word is left out.
 fn tracer(fields: &mut Fields, raw: &mut RawSpan, content: &(Option<Value>, Option<Value>)) {
-    let mut metadata = fields.object("metadata");
+    let mut metadata = match fields.take("metadata").map(structured) {
+        Some(Value::Object(map)) => map,
+        other => {
+            raw.keep("langfuse.observation.metadata", other.into());
+            return;
+        }
+    };
     let mut object = |key: &str| match metadata.remove(key).map(structured) {
         Some(Value::Object(map)) => map,
         _ => Map::new(),
@@ -252,8 +258,7 @@ fn named(fields: &mut Fields, raw: &mut RawSpan) {
         raw.attributes.insert("langfuse.observation.type".to_owned(), Value::from(kind.to_lowercase()));
     }
     for (key, value) in std::mem::take(&mut fields.0) {
-        let empty =
-            value.as_object().is_some_and(Map::is_empty) || value == "{}" || value == "[]";
+        let empty = value.as_object().is_some_and(Map::is_empty) || value == "{}" || value == "[]";
         if !empty && !LEFT_OUT.contains(&key.as_str()) {
             raw.keep(&format!("langfuse.observation.{key}"), value);
         }
@@ -388,10 +393,15 @@ impl Whole {
 
 /// The metadata of a trace, without what its tracer said, which the spans say themselves.
 fn metadata(mut fields: Fields, root: &mut RawSpan) {
-    for (key, value) in fields.object("metadata") {
-        if !matches!(key.as_str(), "attributes" | "resourceAttributes" | "scope") {
-            root.keep(&format!("langfuse.trace.metadata.{key}"), value);
+    match fields.take("metadata").map(structured) {
+        Some(Value::Object(map)) => {
+            for (key, value) in map {
+                if !matches!(key.as_str(), "attributes" | "resourceAttributes" | "scope") {
+                    root.keep(&format!("langfuse.trace.metadata.{key}"), value);
+                }
+            }
         }
+        other => root.keep("langfuse.trace.metadata", other.into()),
     }
     for key in ["public", "bookmarked"] {
         if fields.flag(key) == Some(true) {

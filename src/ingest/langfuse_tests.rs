@@ -102,6 +102,9 @@ fn errors_levels_kinds_and_foreign_ids_are_kept() {
     assert_eq!(span.parent_id.as_ref().unwrap().as_str(), ids::native_span("langfuse", "my trace", "obs-0"));
     assert_eq!(span.attributes["langfuse.observation.metadata.tier"], json!("gold"));
     assert_eq!(span.agent.as_ref().unwrap().version.as_deref(), Some("v2"));
+    let mut plain = row.clone();
+    plain["metadata"] = json!("as a text");
+    assert_eq!(read(plain.to_string()).only().attributes["langfuse.observation.metadata"], json!("as a text"));
     for (kind, expected) in [
         ("SPAN", SpanKind::Step),
         ("AGENT", SpanKind::Agent),

@@ -61,6 +61,9 @@ fn a_download_of_langfuse_is_shown_with_its_answer() {
     let file = folder.join("traces/langfuse/exports/google-adk-2025-08-28.trace.json");
     let report = world.run(&["ingest", file.to_str().unwrap(), "--json"]).expect(0).json();
     assert_eq!((&report["traces"], &report["spans"], &report["scores"]), (&1.into(), &5.into(), &2.into()));
-    let shown = world.run(&["traces", "ls", "--json"]).expect(0);
-    assert!(shown.stdout.contains("demo-session") && shown.stdout.contains("demo-user"), "{}", shown.stdout);
+    let shown = world.run(&["traces", "ls", "--json"]).expect(0).json();
+    let shown = &shown[0];
+    assert_eq!((&shown["session_id"], &shown["agent"]), (&"demo-session".into(), &"hello_agent".into()));
+    assert_eq!((&shown["usage"]["input"], &shown["usage"]["output"]), (&67.into(), &9.into()));
+    assert!((shown["cost_usd"].as_f64().unwrap() - 1.03e-5).abs() < 1e-12, "{shown}");
 }

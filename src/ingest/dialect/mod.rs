@@ -256,8 +256,10 @@ fn agent(bag: &mut Bag, kind: SpanKind, name: &str, resource: &super::Attributes
     };
     if kind == SpanKind::Agent {
         agent.name = agent.name.or_else(|| bag.text(&["traceloop.entity.name"])).or_else(|| {
-            let named = name.strip_prefix("invoke_agent ").map(str::trim).filter(|name| !name.is_empty());
-            named.map(str::to_owned)
+            // Google's agents write `agent_run [name]`.
+            let bracketed = || name.strip_prefix("agent_run [")?.strip_suffix(']');
+            let named = name.strip_prefix("invoke_agent ").or_else(bracketed).map(str::trim);
+            named.filter(|name| !name.is_empty()).map(str::to_owned)
         });
         agent.version = agent.version.or_else(|| bag.text(&["traceloop.entity.version"]));
     }
