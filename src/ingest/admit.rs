@@ -44,7 +44,10 @@ impl<'a> Gate<'a> {
     }
 
     /// Lets one span in.
-    pub(crate) fn admit(&mut self, raw: RawSpan, line: Option<u64>) -> Result<(), IngestError> {
+    pub(crate) fn admit(&mut self, mut raw: RawSpan, line: Option<u64>) -> Result<(), IngestError> {
+        for score in dialect::take_scores(&mut raw) {
+            self.admit_score(score, line)?;
+        }
         let mut span = dialect::span_of(raw);
         span.source.file = Some(self.summary.file.clone());
         span.source.line = line;

@@ -14,8 +14,12 @@ mod error;
 mod ids;
 mod item;
 mod json;
+mod langfuse;
+mod langfuse_rows;
+mod log_records;
 mod open;
 mod otlp_json;
+mod otlp_proto_rows;
 mod otlp_protobuf;
 mod otlp_typed;
 mod otlp_values;
@@ -27,6 +31,10 @@ mod rows;
 mod span_json;
 mod times;
 
+#[cfg(test)]
+mod dialect_tests;
+#[cfg(test)]
+mod langfuse_tests;
 #[cfg(test)]
 mod tests;
 
@@ -65,7 +73,7 @@ pub struct SourceInfo {
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
-pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
+pub const SOURCES: &[SourceInfo] = &[langfuse::SOURCE, otlp_json::SOURCE, otlp_protobuf::SOURCE];
 
 /// Prices a span in US dollars; `None` when it cannot.
 pub type Price<'a> = &'a (dyn Fn(&Span) -> Option<f64> + Sync);

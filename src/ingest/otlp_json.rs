@@ -1,25 +1,24 @@
 //! OpenTelemetry in JSON: OTLP documents, the Collector's file exporter (one document per line), and bare spans as
 //! SDKs dump them (a list, lines, or an object that holds lists of them).
 //!
-//! Logs are read for the events that carry a model's messages; other logs and all metrics are counted and left.
+//! Logs are read for the events that carry a model's messages or a score; other logs and all metrics are counted and left.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::model::{Source, SpanId, TraceId};
-
 use super::admit::Gate;
-use super::dialect::{flatten, is_message_event};
+use super::dialect::flatten;
 use super::error::{IngestError, Problem};
 use super::ids::IdError;
 use super::json::{
     describe, parse, quote_long_integers, replace_half_characters, take, take_list, take_object, take_text,
 };
+use super::log_records::{self, Said};
 use super::open::{Head, Opened};
 use super::otlp_values::{any_value, attributes};
 use super::parallel::each_record;
-use super::raw::{Attributes, Event, LogEvent, RawSpan};
+use super::raw::{Attributes, Event, RawSpan};
 use super::times::{self, Unit};
 use super::{SourceInfo, otlp_typed, span_json};
 
@@ -86,10 +85,10 @@ pub(super) fn record(bytes: &[u8], line: Option<u64>, gate: &mut Gate<'_>) -> Re
     for span in batch.spans {
         gate.admit(span, line)?;
     }
-    for event in batch.events {
-        gate.admit_event(event, line)?;
+    for said in batch.said {
+        said.admit(line, gate)?;
     }
-    gate.ignore("log records that carry no message of a model", batch.other_logs);
+    gate.ignore(log_records::OTHER, batch.other_logs);
     gate.ignore("metrics", batch.metrics);
     for problem in batch.problems {
         gate.reject(problem, line, bytes)?;
@@ -101,7 +100,7 @@ pub(super) fn record(bytes: &[u8], line: Option<u64>, gate: &mut Gate<'_>) -> Re
 #[derive(Default)]
 struct Batch {
     spans: Vec<RawSpan>,
-    events: Vec<LogEvent>,
+    said: Vec<Said>,
     problems: Vec<Problem>,
     other_logs: u64,
     metrics: u64,
@@ -177,7 +176,7 @@ impl Batch {
         {
             for (index, record) in records.into_iter().enumerate() {
                 match log_record(record) {
-                    Ok(Some(event)) => self.events.push(event),
+                    Ok(Some(said)) => self.said.push(said),
                     Ok(None) => self.other_logs += 1,
                     Err(error) => self.problem(error, &format!("{place}.logRecords[{index}]")),
                 }
@@ -285,22 +284,16 @@ fn holds_spans(value: &Value) -> bool {
     }
 }
 
-/// The event of a log record when it is one that carries messages and names its span.
-fn log_record(value: Value) -> Result<Option<LogEvent>, IdError> {
+/// What a log record says when it is about a model call.
+fn log_record(value: Value) -> Result<Option<Said>, IdError> {
     let Value::Object(mut map) = value else {
         return Err(IdError::Wrong(Problem::new("log record", describe(&value), "an object")));
     };
     let wrong = IdError::Wrong;
     let mut attributes = flatten(attributes(take(&mut map, &["attributes"]), "attributes").map_err(wrong)?);
-    let said = take_text(&mut map, &["eventName", "event_name"]).map_err(wrong)?.filter(|name| !name.is_empty());
-    let name = match (said, attributes.remove("event.name")) {
-        (Some(name), _) | (None, Some(Value::String(name))) => name,
-        _ => return Ok(None),
-    };
-    if !is_message_event(&name) {
-        return Ok(None);
-    }
-    let Some((trace_id, span_id)) = span_json::log_identity(&mut map)? else { return Ok(None) };
+    let said = take_text(&mut map, &["eventName", "event_name"]).map_err(wrong)?;
+    let Some(name) = log_records::name(said, &mut attributes) else { return Ok(None) };
+    let (trace_id, span_id) = span_json::log_identity(&mut map)?;
     let time = take(&mut map, &["timeUnixNano", "time_unix_nano"]).filter(|time| time != "0" && time != 0);
     let time = time.or_else(|| take(&mut map, &["observedTimeUnixNano", "observed_time_unix_nano"]));
     let event = Event {
@@ -309,12 +302,7 @@ fn log_record(value: Value) -> Result<Option<LogEvent>, IdError> {
         attributes,
         body: take(&mut map, &["body"]).map(any_value),
     };
-    Ok(Some(LogEvent {
-        trace_id: TraceId::new(trace_id),
-        span_id: SpanId::new(span_id),
-        event,
-        source: Source::default(),
-    }))
+    Ok(log_records::said(trace_id, span_id, event))
 }
 
 /// What the reader that takes every form makes of a record; for comparison.

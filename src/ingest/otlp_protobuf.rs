@@ -1,41 +1,34 @@
-//! OpenTelemetry spans in protobuf: a `TracesData` or `ExportTraceServiceRequest` message, or a sequence of them, each
-//! after its length (four bytes big-endian as the Collector's file exporter writes it, or a varint), compressed with
-//! zstd one by one or not.
+//! OpenTelemetry spans and logs in protobuf: a `TracesData` or `LogsData` message (or the export request of the same
+//! shape), or a sequence of them, each after its length (four bytes big-endian as the Collector's file exporter writes
+//! it, or a varint), compressed with zstd one by one or not.
 //!
-//! A bare message is read one `ResourceSpans` at a time, so a file of any size fits. Logs and metrics are not read in
-//! this encoding.
+//! A bare message is read one `ResourceSpans` at a time, so a file of any size fits. Both signals share their outer
+//! fields; what decodes as neither is turned away. Metrics are not read in this encoding. What a span and a record
+//! become is in `otlp_proto_rows`.
 
 use std::io::{self, BufRead, Read};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
-use serde_json::{Number, Value, json};
-
-use crate::model::SpanStatus;
+use serde_json::Value;
 
 use super::admit::Gate;
 use super::error::{IngestError, Problem};
 use super::open::{Head, Opened};
-use super::raw::{Attributes, Event, RawSpan};
-use super::{SourceInfo, ids, otlp_json};
+use super::otlp_proto_rows::{attributes, log_record, raw_span};
+use super::{SourceInfo, log_records, otlp_json};
 
 /// The row of this source.
 pub(super) const SOURCE: SourceInfo = SourceInfo {
     name: "otlp_protobuf",
-    summary: "OpenTelemetry spans in protobuf: one message, or a length-prefixed sequence",
+    summary: "OpenTelemetry spans and logs in protobuf: one message, or a length-prefixed sequence",
     recognise,
     read,
     row: None,
 };
 
-/// Tag of field 1, length-delimited: `resource_spans` of every message that is read here.
+/// Tag of field 1, length-delimited: `resource_spans` or `resource_logs` of every message that is read here.
 const RESOURCE_SPANS: u8 = 0x0a;
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -52,7 +45,7 @@ enum Framing {
 
 fn recognise(head: &Head<'_>) -> Option<String> {
     framing(head.bytes).map(|framing| match framing {
-        Framing::Bare => "begins as a protobuf message with `resource_spans`".to_owned(),
+        Framing::Bare => "begins as a protobuf message of spans or logs".to_owned(),
         Framing::BigEndian => "begins with a four-byte length and a message".to_owned(),
         Framing::Varint => "begins with a varint length and a protobuf message".to_owned(),
     })
@@ -104,10 +97,7 @@ fn read(mut opened: Opened, gate: &mut Gate<'_>) -> Result<(), IngestError> {
         match next {
             Ok(Next::End) => return Ok(()),
             Ok(Next::Skipped) => {}
-            Ok(Next::Message) if framing == Framing::Bare => match ResourceSpans::decode(buffer.as_slice()) {
-                Ok(message) => resource_spans(message, gate)?,
-                Err(error) => gate.reject(undecodable(&error), None, &[])?,
-            },
+            Ok(Next::Message) if framing == Framing::Bare => resource(&buffer, gate)?,
             Ok(Next::Message) => frame(&buffer, gate)?,
             Err(problem) => return gate.reject(problem, None, &[]),
         }
@@ -135,7 +125,11 @@ fn next_field(reader: &mut impl BufRead, buffer: &mut Vec<u8>, limit: usize) -> 
             }
             fill(reader, buffer, length, limit)
         }
-        _ => Err(Problem::new("message", format!("wire type {}", tag & 7), "protobuf spans (`TracesData`)")),
+        _ => Err(Problem::new(
+            "message",
+            format!("wire type {}", tag & 7),
+            "protobuf spans or logs (`TracesData`, `LogsData`)",
+        )),
     }
 }
 
@@ -189,7 +183,11 @@ fn cut(error: &io::Error) -> Problem {
 }
 
 fn undecodable(error: &prost::DecodeError) -> Problem {
-    Problem::new("message", format!("not decodable ({error})"), "OTLP spans (`TracesData`) in protobuf")
+    Problem::new(
+        "message",
+        format!("not decodable ({error})"),
+        "OTLP spans or logs (`TracesData`, `LogsData`) in protobuf",
+    )
 }
 
 /// A varint; `None` at the end of the stream.
@@ -233,10 +231,43 @@ fn frame(bytes: &[u8], gate: &mut Gate<'_>) -> Result<(), IngestError> {
     if bytes.trim_ascii_start().starts_with(b"{") {
         return otlp_json::record(bytes, None, gate);
     }
-    match TracesData::decode(bytes) {
-        Ok(data) => data.resource_spans.into_iter().try_for_each(|message| resource_spans(message, gate)),
-        Err(error) => gate.reject(undecodable(&error), None, &[]),
+    let (mut rest, mut buffer) = (bytes, Vec::new());
+    loop {
+        match next_field(&mut rest, &mut buffer, gate.options.max_record_bytes) {
+            Ok(Next::End) => return Ok(()),
+            Ok(Next::Skipped) => {}
+            Ok(Next::Message) => resource(&buffer, gate)?,
+            Err(problem) => return gate.reject(problem, None, &[]),
+        }
     }
+}
+
+/// Reads one `ResourceSpans` or `ResourceLogs`: their bytes do not say which, so spans are tried first. A log record
+/// read as a span has other types in its fields, or no ids.
+fn resource(bytes: &[u8], gate: &mut Gate<'_>) -> Result<(), IngestError> {
+    let spans = ResourceSpans::decode(bytes);
+    let named = |spans: &ResourceSpans| {
+        spans.scope_spans.iter().flat_map(|scope| &scope.spans).any(|span| !span.trace_id.is_empty())
+    };
+    match spans {
+        Ok(message) if named(&message) => resource_spans(message, gate),
+        spans => match (ResourceLogs::decode(bytes), spans) {
+            (Ok(message), _) if !message.scope_logs.is_empty() => resource_logs(message, gate),
+            (_, Ok(message)) => resource_spans(message, gate),
+            (_, Err(error)) => gate.reject(undecodable(&error), None, &[]),
+        },
+    }
+}
+
+pub(super) fn resource_logs(message: ResourceLogs, gate: &mut Gate<'_>) -> Result<(), IngestError> {
+    for record in message.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+        match log_record(record) {
+            Ok(Some(said)) => said.admit(None, gate)?,
+            Ok(None) => gate.ignore(log_records::OTHER, 1),
+            Err(problem) => gate.reject(problem, None, &[])?,
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn resource_spans(message: ResourceSpans, gate: &mut Gate<'_>) -> Result<(), IngestError> {
@@ -256,94 +287,4 @@ pub(super) fn resource_spans(message: ResourceSpans, gate: &mut Gate<'_>) -> Res
         }
     }
     Ok(())
-}
-
-/// Log records are read in JSON only so far.
-pub(super) fn resource_logs(message: ResourceLogs, gate: &mut Gate<'_>) -> Result<(), IngestError> {
-    let records: usize = message.scope_logs.iter().map(|scope| scope.log_records.len()).sum();
-    gate.ignore("log records in protobuf", records as u64);
-    Ok(())
-}
-
-fn raw_span(span: Span, resource: &Attributes) -> Result<RawSpan, Problem> {
-    let missing = |field: &str| Problem::new(format!("`{field}`"), "missing or all zeros", "a valid id");
-    let nanos = |time: u64, field: &str| {
-        i64::try_from(time).map_err(|_| Problem::new(format!("`{field}`"), time.to_string(), "a time before 2262"))
-    };
-    let mut raw = RawSpan {
-        trace_id: ids::of_bytes(&span.trace_id, "trace_id", 16)?.ok_or_else(|| missing("trace_id"))?,
-        span_id: ids::of_bytes(&span.span_id, "span_id", 8)?.ok_or_else(|| missing("span_id"))?,
-        parent_id: ids::of_bytes(&span.parent_span_id, "parent_span_id", 8)?,
-        name: span.name,
-        start_ns: nanos(span.start_time_unix_nano, "start_time_unix_nano")?,
-        end_ns: Some(nanos(span.end_time_unix_nano, "end_time_unix_nano")?).filter(|end| *end != 0),
-        attributes: attributes(span.attributes),
-        resource: resource.clone(),
-        ..RawSpan::default()
-    };
-    if raw.start_ns == 0 {
-        return Err(Problem::new("`start_time_unix_nano`", "missing or zero", "nanoseconds since 1970"));
-    }
-    if let Some(status) = span.status {
-        raw.status = match StatusCode::try_from(status.code) {
-            Ok(StatusCode::Ok) => SpanStatus::Ok,
-            Ok(StatusCode::Error) => SpanStatus::Error,
-            _ => SpanStatus::Unset,
-        };
-        raw.status_message = Some(status.message).filter(|message| !message.trim().is_empty());
-    }
-    for event in span.events {
-        raw.events.push(Event {
-            name: event.name,
-            time_ns: i64::try_from(event.time_unix_nano).ok().filter(|time| *time != 0),
-            attributes: attributes(event.attributes),
-            body: None,
-        });
-    }
-    let links: Vec<Value> = span
-        .links
-        .into_iter()
-        .filter_map(|link| {
-            let trace_id = ids::of_bytes(&link.trace_id, "trace_id", 16).ok()??;
-            let span_id = ids::of_bytes(&link.span_id, "span_id", 8).ok()??;
-            Some(json!({"traceId": trace_id, "spanId": span_id, "attributes": attributes(link.attributes)}))
-        })
-        .collect();
-    raw.keep("otel.links", Value::from(links));
-    raw.keep("otel.trace_state", Value::from(span.trace_state));
-    raw.keep("otel.dropped_attributes_count", Value::from(span.dropped_attributes_count));
-    raw.keep("otel.dropped_events_count", Value::from(span.dropped_events_count));
-    raw.keep("otel.dropped_links_count", Value::from(span.dropped_links_count));
-    let kind = match SpanKind::try_from(span.kind) {
-        Ok(SpanKind::Internal) => "internal",
-        Ok(SpanKind::Server) => "server",
-        Ok(SpanKind::Client) => "client",
-        Ok(SpanKind::Producer) => "producer",
-        Ok(SpanKind::Consumer) => "consumer",
-        _ => "",
-    };
-    raw.keep("otel.span.kind", Value::from(kind));
-    Ok(raw)
-}
-
-fn attributes(pairs: Vec<KeyValue>) -> Attributes {
-    pairs.into_iter().map(|pair| (pair.key, pair.value.map_or(Value::Null, any_value))).collect()
-}
-
-/// Depth is bounded by prost's recursion limit.
-fn any_value(value: AnyValue) -> Value {
-    match value.value {
-        Some(ProtoValue::StringValue(text)) => Value::String(text),
-        Some(ProtoValue::BoolValue(flag)) => Value::Bool(flag),
-        Some(ProtoValue::IntValue(number)) => Value::from(number),
-        Some(ProtoValue::DoubleValue(number)) => {
-            Number::from_f64(number).map_or_else(|| Value::String(number.to_string()), Value::Number)
-        }
-        Some(ProtoValue::ArrayValue(list)) => list.values.into_iter().map(any_value).collect(),
-        Some(ProtoValue::KvlistValue(list)) => {
-            list.values.into_iter().map(|pair| (pair.key, pair.value.map_or(Value::Null, any_value))).collect()
-        }
-        Some(ProtoValue::BytesValue(bytes)) => Value::String(STANDARD.encode(bytes)),
-        _ => Value::Null,
-    }
 }

@@ -80,6 +80,30 @@ impl RawSpan {
             self.attributes.entry(key.to_owned()).or_insert(value);
         }
     }
+
+    /// Keeps the trace state, and the probability it tells where it tells one.
+    pub(crate) fn keep_trace_state(&mut self, trace_state: &str) {
+        self.keep("otel.trace_state", Value::from(trace_state));
+        if let Some(probability) = upstream_probability(trace_state) {
+            self.keep(UPSTREAM_KEY, Value::from(probability));
+        }
+    }
+}
+
+/// The attribute for the probability with which a sampler before this program kept the trace, above 0 and at most 1.
+pub(crate) const UPSTREAM_KEY: &str = "assize.upstream_probability";
+
+/// The probability that a trace state tells: `ot=th:T` keeps traces whose randomness is at least the threshold `T`,
+/// up to 14 hexadecimal digits with zeros at the end left out (OpenTelemetry, "TraceState: Probability Sampling").
+fn upstream_probability(trace_state: &str) -> Option<f64> {
+    let ours = trace_state.split(',').find_map(|member| member.trim().strip_prefix("ot="))?;
+    let threshold = ours.split(';').find_map(|pair| pair.trim().strip_prefix("th:"))?;
+    if threshold.is_empty() || threshold.len() > 14 || !threshold.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let rejected = u64::from_str_radix(&format!("{threshold:0<14}"), 16).ok()?;
+    let all = 1_u64 << 56;
+    Some((all - rejected) as f64 / all as f64)
 }
 
 /// The attribute that keeps events no field was made from.
@@ -88,4 +112,29 @@ pub(crate) const EVENTS_KEY: &str = "otel.events";
 /// Events as the value of an attribute.
 pub(crate) fn events_value(events: &[Event]) -> Value {
     events.iter().map(|event| serde_json::to_value(event).unwrap_or_else(|_| json!({"name": event.name}))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_tell_probabilities() {
+        for (state, expected) in [
+            ("ot=th:0", Some(1.0)),
+            ("ot=th:8", Some(0.5)),
+            ("vendor=x, ot=rv:6e6d1a75832a2f;th:c", Some(0.25)),
+            ("ot=th:fd70a3d70a3d71", Some(0.01)),
+            ("ot=th:", None),
+            ("ot=th:xyz", None),
+            ("ot=th:123456789012345", None),
+            ("other=th:8", None),
+            ("", None),
+        ] {
+            let found = upstream_probability(state);
+            let close = |found: f64, expected: f64| (found - expected).abs() < 1e-12;
+            let equal = found.zip(expected).map_or(found == expected, |(found, expected)| close(found, expected));
+            assert!(equal, "{state}: {found:?}");
+        }
+    }
 }

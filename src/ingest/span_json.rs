@@ -49,11 +49,11 @@ pub(crate) fn read_with(
     Ok(raw)
 }
 
-/// Takes `(trace_id, span_id)` out of a log record, where it has both.
-pub(crate) fn log_identity(map: &mut Map<String, Value>) -> Result<Option<(String, String)>, IdError> {
+/// Takes `(trace_id, span_id)` out of a log record, where it has them.
+pub(crate) fn log_identity(map: &mut Map<String, Value>) -> Result<(Option<String>, Option<String>), IdError> {
     let trace = ids::read(take(map, TRACE_ID).as_ref(), "traceId", 16, true)?;
     let span = ids::read(take(map, SPAN_ID).as_ref(), "spanId", 8, true)?;
-    Ok(trace.zip(span))
+    Ok((trace, span))
 }
 
 fn identity(map: &mut Map<String, Value>) -> Result<(String, String, Option<String>), IdError> {
@@ -107,7 +107,9 @@ fn body(map: &mut Map<String, Value>, raw: &mut RawSpan, envelope: &Attributes) 
     if let Some(Value::Object(scope)) = scope {
         keep_scope(raw, &scope);
     }
-    raw.keep("otel.trace_state", take_text(map, &["traceState", "trace_state"]).ok().flatten().into());
+    if let Ok(Some(state)) = take_text(map, &["traceState", "trace_state"]) {
+        raw.keep_trace_state(&state);
+    }
     for (keys, name) in [
         (["droppedAttributesCount", "dropped_attributes_count"], "otel.dropped_attributes_count"),
         (["droppedEventsCount", "dropped_events_count"], "otel.dropped_events_count"),

@@ -7,40 +7,67 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Message, SpanKind, SpanStatus, Trace, TraceFault};
+use crate::model::{Message, SpanKind, SpanStatus, Trace, TraceFault, TraceScore};
 
-const TRACE: &str = "5b8efff798038103d269b633813fc60c";
+pub(super) const TRACE: &str = "5b8efff798038103d269b633813fc60c";
 
 /// Everything one reading gave.
-struct Read {
-    summary: FileSummary,
-    gathered: Gathered,
+pub(super) struct Read {
+    pub(super) summary: FileSummary,
+    pub(super) gathered: Gathered,
+    pub(super) scores: Vec<TraceScore>,
+}
+
+/// Takes spans and scores.
+#[derive(Default)]
+pub(super) struct All {
+    pub(super) assembler: Assembler,
+    pub(super) scores: Vec<TraceScore>,
+}
+
+impl Sink for All {
+    fn span(&mut self, span: Span) -> Result<(), SinkError> {
+        self.assembler.span(span)
+    }
+
+    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
+        self.assembler.log_event(event)
+    }
+
+    fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
+        self.scores.push(score);
+        Ok(())
+    }
+
+    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
+        self.assembler.rejected(rejected)
+    }
 }
 
 impl Read {
-    fn spans(&self) -> Vec<&Span> {
+    pub(super) fn spans(&self) -> Vec<&Span> {
         self.gathered.traces.iter().flat_map(|trace| &trace.spans).collect()
     }
 
-    fn only(&self) -> &Span {
+    pub(super) fn only(&self) -> &Span {
         let spans = self.spans();
         assert_eq!(spans.len(), 1, "rejected: {:?}", self.gathered.rejected);
         spans[0]
     }
 }
 
-fn read_with(bytes: &[u8], options: &ReadOptions<'_>) -> Result<Read, IngestError> {
-    let mut assembler = Assembler::new();
+pub(super) fn read_with(bytes: &[u8], options: &ReadOptions<'_>) -> Result<Read, IngestError> {
+    let mut all = All::default();
     let reader = Box::new(std::io::Cursor::new(bytes.to_vec()));
-    let summary = read_stream("-", reader, None, options, &mut assembler)?;
-    Ok(Read { summary, gathered: assembler.drain() })
+    let summary = read_stream("-", reader, None, options, &mut all)?;
+    Ok(Read { summary, gathered: all.assembler.drain(), scores: all.scores })
 }
 
-fn read(bytes: impl AsRef<[u8]>) -> Read {
+pub(super) fn read(bytes: impl AsRef<[u8]>) -> Read {
     read_with(bytes.as_ref(), &ReadOptions::default()).unwrap()
 }
 
-fn list(attributes: &Value) -> Value {
+pub(super) fn list(attributes: &Value) -> Value {
     let pair = |(key, value): (&String, &Value)| {
         let value = match value {
             Value::String(text) => json!({"stringValue": text}),
@@ -57,13 +84,13 @@ fn list(attributes: &Value) -> Value {
     attributes.as_object().unwrap().iter().map(pair).collect()
 }
 
-fn span(attributes: Value) -> Value {
+pub(super) fn span(attributes: Value) -> Value {
     json!({"traceId": TRACE.to_uppercase(), "spanId": "b2b2b2b2b2b2b2b2", "parentSpanId": "a1a1a1a1a1a1a1a1",
         "name": "chat gpt-x", "kind": 3, "startTimeUnixNano": "1795248000100000000",
         "endTimeUnixNano": "1795248000900000000", "status": {"code": 1}, "attributes": list(&attributes)})
 }
 
-fn envelope(spans: &[Value]) -> Value {
+pub(super) fn envelope(spans: &[Value]) -> Value {
     let resource = json!({"service.name": "shop", "service.version": "1.4.2"});
     json!({"resourceSpans": [{"resource": {"attributes": list(&resource)},
         "scopeSpans": [{"scope": {"name": "x"}, "spans": spans}]}]})
@@ -638,7 +665,7 @@ proptest! {
     }
 }
 
-fn fixtures() -> Option<PathBuf> {
+pub(super) fn fixtures() -> Option<PathBuf> {
     let near = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared"));
     let named = crate::sys::Env::of_process().get("ASSIZE_SHARED").map(PathBuf::from);
     let found =
@@ -649,10 +676,10 @@ fn fixtures() -> Option<PathBuf> {
     found
 }
 
-fn read_fixture(path: &Path) -> Read {
-    let mut assembler = Assembler::new();
-    let summary = read_file(path, None, &ReadOptions::default(), &mut assembler).unwrap();
-    let read = Read { summary, gathered: assembler.drain() };
+pub(super) fn read_fixture(path: &Path) -> Read {
+    let mut all = All::default();
+    let summary = read_file(path, None, &ReadOptions::default(), &mut all).unwrap();
+    let read = Read { summary, gathered: all.assembler.drain(), scores: all.scores };
     assert!(read.gathered.rejected.is_empty(), "{:?}", read.gathered.rejected);
     read
 }

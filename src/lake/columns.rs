@@ -21,7 +21,7 @@
 //! | `cost_usd` | double | where stated or priced |
 //! | `service_name` | text | `service.name` of the resource |
 //! | `root` | bool | stands for its trace, as far as known when written |
-//! | `counted` | bool | not an evaluator span nor below one: counts in tokens and cost |
+//! | `counted` | bool | counts in tokens and cost: not an evaluator span nor below one, no model span that repeats what one below it says |
 //! | `duplicate` | bool | differing versions of the span were met; this one was kept |
 //! | `digest` | text | of the span's content without where it was read and without a computed price |
 //! | `trace_key` | long | first eight bytes of the digest of `trace_id`: cheap to look up |

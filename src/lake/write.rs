@@ -136,6 +136,7 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
     let root: Option<&SpanId> =
         trace.root().filter(|root| !known || root.parent_id.is_none()).map(|root| &root.span_id);
     let evaluators = trace.evaluator_spans();
+    let repeating = trace.repeating_spans();
     let duplicates: HashSet<&SpanId> = trace
         .faults
         .iter()
@@ -147,7 +148,7 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
     let row = |span| {
         let mut row = Row::new(span);
         row.root = Some(&row.span.span_id) == root;
-        row.counted = !evaluators.contains(&row.span.span_id);
+        row.counted = !evaluators.contains(&row.span.span_id) && !repeating.contains(&row.span.span_id);
         row.duplicate = duplicates.contains(&row.span.span_id);
         row
     };

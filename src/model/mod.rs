@@ -17,6 +17,7 @@ mod run;
 mod score;
 mod trace;
 mod trace_score;
+mod trace_sums;
 
 pub use assemble::{Assembled, assemble};
 pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};

@@ -448,35 +448,6 @@ impl Trace {
         asked
     }
 
-    /// Tokens of the model calls, evaluators left out; falls back to the root's own count when no model span has any.
-    pub fn usage(&self) -> Usage {
-        let evaluators = self.evaluator_spans();
-        let sum = self
-            .spans
-            .iter()
-            .filter(|span| span.kind == SpanKind::Model && !evaluators.contains(&span.span_id))
-            .fold(Usage::default(), |sum, span| sum.plus(&span.usage));
-        if sum.is_unknown() { self.root().map(|root| root.usage.clone()).unwrap_or_default() } else { sum }
-    }
-
-    /// Stated money of the trace: model and tool spans, evaluators left out. `None` when no span states any, or
-    /// when a model span with tokens states none: a part is not the whole.
-    pub fn cost_usd(&self) -> Option<f64> {
-        let evaluators = self.evaluator_spans();
-        let mut sum = None;
-        for span in &self.spans {
-            if evaluators.contains(&span.span_id) || !matches!(span.kind, SpanKind::Model | SpanKind::Tool) {
-                continue;
-            }
-            match span.cost_usd {
-                Some(cost) => sum = Some(sum.unwrap_or(0.0) + cost),
-                None if span.kind == SpanKind::Model && !span.usage.is_unknown() => return None,
-                None => {}
-            }
-        }
-        sum.or_else(|| self.root().and_then(|root| root.cost_usd))
-    }
-
     /// Milliseconds from the earliest start to the latest end; `None` when no span has ended.
     pub fn duration_ms(&self) -> Option<f64> {
         let start = self.spans.iter().map(|span| span.start_ns).min()?;
@@ -487,8 +458,9 @@ impl Trace {
 
     /// Looks a dimension up by name: the root first, then the first span that has it.
     ///
-    /// Besides attributes and resource attributes, the names `session`, `user`, `agent`, `agent_version`, `model`,
-    /// `prompt_version`, `status`, `name` and `trace_id` are known.
+    /// Besides attributes and resource attributes, the names `session`, `user`, `tenant`, `environment`, `tags`, `agent`,
+    /// `agent_version`, `model`, `prompt_version`, `status`, `name` and `trace_id` are known. Attributes that are lists
+    /// are given as JSON.
     pub fn dimension(&self, key: &str) -> Option<String> {
         let root = self.root();
         root.and_then(|span| self.span_dimension(span, key))
@@ -506,7 +478,11 @@ impl Trace {
             "model" => span.model.as_ref().and_then(|model| model.response.clone().or_else(|| model.request.clone())),
             "prompt_version" => span.prompt.as_ref().and_then(|prompt| prompt.version.clone()),
             "status" => Some(if self.spans.iter().any(Span::failed) { "error" } else { "ok" }.to_owned()),
-            other => span.attribute(other).map(scalar_text),
+            other => {
+                let alias = ALIASES.iter().find(|(name, _)| *name == other).map(|(_, keys)| *keys).unwrap_or_default();
+                let found = || alias.iter().find_map(|key| span.attribute(key));
+                span.attribute(other).or_else(found).map(scalar_text)
+            }
         }
     }
 
@@ -528,6 +504,19 @@ impl Trace {
         found
     }
 }
+
+/// Dimensions under one name whatever the vocabulary, where an attribute holds them.
+const ALIASES: &[(&str, &[&str])] = &[
+    (
+        "environment",
+        &["deployment.environment.name", "deployment.environment", "langfuse.environment", "sentry.environment"],
+    ),
+    ("tenant", &["tenant.id", "enduser.tenant", "organization.id"]),
+    (
+        "tags",
+        &["langfuse.trace.tags", "tag.tags", "langsmith.span.tags", "agentops.tags", "ai.telemetry.metadata.tags"],
+    ),
+];
 
 fn last_text(messages: &[Message], role: &str) -> Option<String> {
     messages

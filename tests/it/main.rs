@@ -17,6 +17,7 @@ mod browser;
 mod ci;
 mod cli;
 mod faults;
+mod formats;
 mod providers;
 mod real_data;
 mod receive;

@@ -13,10 +13,13 @@ const MOST_INDEX: usize = 100_000;
 const MOST_DEPTH: usize = 16;
 
 /// Keys whose values are JSON whatever they hold, so that even a text comes in quotes.
-const DUMPED: &[&str] = &["traceloop.entity.", "ai.toolCall.", "mlflow.span"];
+const DUMPED: &[&str] = &["traceloop.entity.", "ai.toolCall.", "ai.value"];
 
-/// The text a JSON text stands for; other values as they are.
+/// The text a JSON text stands for, also within a list; other values as they are.
 fn undumped(value: &Value) -> Value {
+    if let Value::Array(items) = value {
+        return items.iter().map(undumped).collect();
+    }
     let quoted = value.as_str().filter(|text| text.starts_with('"'));
     quoted.and_then(|text| serde_json::from_str(text).ok()).map_or_else(|| value.clone(), Value::String)
 }

@@ -2,11 +2,13 @@
 //!
 //! | place | messages in | messages out |
 //! |---|---|---|
+//! | Langfuse, where it holds messages and the span is of a model, agent or step | `langfuse.observation.input` | `.output` |
 //! | OpenTelemetry 1.37 and later | `gen_ai.system_instructions` + `gen_ai.input.messages` | `gen_ai.output.messages` |
 //! | OpenInference | `llm.input_messages.N.*` | `llm.output_messages.N.*` |
 //! | Traceloop, AgentOps | `gen_ai.prompt.N.*` | `gen_ai.completion.N.*` |
 //! | Vercel | `ai.prompt.messages`, `ai.prompt` | `ai.response.{text,reasoning,toolCalls,object}` |
 //! | Sentry | `gen_ai.request.messages` | `gen_ai.response.text` + `.tool_calls` |
+//! | Pydantic AI | `pydantic_ai.all_messages`, `all_messages_events`, `events` | the same, from the last word of the model on |
 //! | OpenTelemetry up to 1.27 | `gen_ai.prompt` | `gen_ai.completion` |
 //! | raw input and output that look like messages, on model and agent spans | | |
 //!
@@ -19,10 +21,13 @@ use crate::model::{Message, Part};
 use super::super::json::structured;
 use super::bag::Bag;
 use super::messages;
+use super::parts::{call, part};
 
 /// Takes the messages into the model out, system instructions first.
-pub(super) fn messages_in(bag: &mut Bag) -> Vec<Message> {
-    let mut found = bag.take(&["gen_ai.input.messages"], |value| messages::read(value, "user")).unwrap_or_default();
+pub(super) fn messages_in(bag: &mut Bag, speaks: bool) -> Vec<Message> {
+    let keys: &[&str] =
+        if speaks { &["langfuse.observation.input", "gen_ai.input.messages"] } else { &["gen_ai.input.messages"] };
+    let mut found = bag.take(keys, |value| messages::read(value, "user")).unwrap_or_default();
     for prefix in ["llm.input_messages", "gen_ai.prompt", "llm.prompts"] {
         if found.is_empty() {
             found = flattened(bag, prefix, "user");
@@ -31,6 +36,11 @@ pub(super) fn messages_in(bag: &mut Bag) -> Vec<Message> {
     if found.is_empty() {
         let keys = ["ai.prompt.messages", "ai.prompt", "gen_ai.request.messages", "ai.input_messages", "gen_ai.prompt"];
         found = bag.take(&keys, |value| messages::read(value, "user")).unwrap_or_default();
+    }
+    if found.is_empty() && speaks {
+        // Left in place: the answer is read from the same list.
+        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.left.get(*key)?, "user"));
+        found = said.map(|all| turn(all).0).unwrap_or_default();
     }
     if found.is_empty() {
         // A prompt that is nothing but text.
@@ -43,10 +53,12 @@ pub(super) fn messages_in(bag: &mut Bag) -> Vec<Message> {
 }
 
 /// Takes the messages out of the model out, with the finish reasons they carry.
-pub(super) fn messages_out(bag: &mut Bag) -> (Vec<Message>, Vec<String>) {
-    let mut reasons = bag.left.get("gen_ai.output.messages").map(messages::finish_reasons).unwrap_or_default();
-    let mut found =
-        bag.take(&["gen_ai.output.messages"], |value| messages::read(value, "assistant")).unwrap_or_default();
+pub(super) fn messages_out(bag: &mut Bag, speaks: bool) -> (Vec<Message>, Vec<String>) {
+    let keys: &[&str] =
+        if speaks { &["langfuse.observation.output", "gen_ai.output.messages"] } else { &["gen_ai.output.messages"] };
+    let stated = keys.iter().filter_map(|key| bag.left.get(*key)).map(messages::finish_reasons);
+    let mut reasons = stated.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default();
+    let mut found = bag.take(keys, answer).unwrap_or_default();
     for prefix in ["llm.output_messages", "gen_ai.completion", "llm.choices"] {
         if found.is_empty() {
             reasons.extend(bag.nested(prefix).as_ref().map(messages::finish_reasons).unwrap_or_default());
@@ -59,6 +71,10 @@ pub(super) fn messages_out(bag: &mut Bag) -> (Vec<Message>, Vec<String>) {
     if found.is_empty() {
         found.extend(sentry_answer(bag));
     }
+    if found.is_empty() && speaks {
+        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.left.get(*key)?, "assistant"));
+        found = said.map(|all| turn(all).1).unwrap_or_default();
+    }
     if found.is_empty() {
         let read = |value: &Value| {
             messages::read(value, "assistant").or_else(|| {
@@ -68,6 +84,21 @@ pub(super) fn messages_out(bag: &mut Bag) -> (Vec<Message>, Vec<String>) {
         found = bag.take(&["gen_ai.completion"], read).unwrap_or_default();
     }
     (found, reasons)
+}
+
+/// Whole conversations in one list, as Pydantic AI records them; the list stays an attribute.
+const PYDANTIC: &[&str] = &["pydantic_ai.all_messages", "all_messages_events", "events"];
+
+/// A conversation cut before the model's last words.
+fn turn(mut all: Vec<Message>) -> (Vec<Message>, Vec<Message>) {
+    let heard = all.iter().rposition(|message| message.role != "assistant").map_or(0, |at| at + 1);
+    let said = all.split_off(heard);
+    (all, said)
+}
+
+/// An answer: messages, or calls written without one.
+fn answer(value: &Value) -> Option<Vec<Message>> {
+    raw_answer(&structured(value.clone()))
 }
 
 fn flattened(bag: &mut Bag, prefix: &str, role: &str) -> Vec<Message> {
@@ -82,9 +113,9 @@ fn system_instructions(value: &Value) -> Option<Message> {
     let value = structured(value.clone());
     let parts: Vec<Part> = match &value {
         Value::String(text) if text.is_empty() => return None,
-        Value::String(_) => vec![messages::part(&value)],
-        Value::Array(items) => items.iter().map(messages::part).collect(),
-        Value::Object(_) => vec![messages::part(&value)],
+        Value::String(_) => vec![part(&value)],
+        Value::Array(items) => items.iter().map(part).collect(),
+        Value::Object(_) => vec![part(&value)],
         _ => return None,
     };
     (!parts.is_empty()).then(|| Message { role: "system".to_owned(), parts })
@@ -135,13 +166,7 @@ pub(super) fn raw_answer(value: &Value) -> Option<Vec<Message>> {
         return Some(found);
     }
     if let Value::Array(items) = value {
-        let call = |item: &Value| {
-            Some(Part::ToolCall {
-                id: None,
-                name: item.get("tool.name")?.as_str()?.to_owned(),
-                arguments: item.get("tool.args").map(|arguments| structured(arguments.clone())).unwrap_or_default(),
-            })
-        };
+        // any-agent and Vercel write calls alone.
         let parts: Option<Vec<Part>> = items.iter().map(call).collect();
         return parts
             .filter(|parts| !parts.is_empty())

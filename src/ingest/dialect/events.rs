@@ -15,12 +15,10 @@ use super::super::raw::{EVENTS_KEY, Event, events_value};
 use super::{bag, messages, prompt_digest};
 
 const DETAILS: &str = "gen_ai.client.inference.operation.details";
-const EVALUATION: &str = "gen_ai.evaluation.result";
 
 /// Whether a log record of this name may say something about a span.
 pub(crate) fn is_message_event(name: &str) -> bool {
     name == DETAILS
-        || name == EVALUATION
         || matches!(name, "gen_ai.choice" | "gen_ai.content.prompt" | "gen_ai.content.completion")
         || role_of(name).is_some()
 }
@@ -78,8 +76,12 @@ fn take(span: &mut Span, event: &Event, no_in: bool, no_out: bool) -> bool {
         "exception" => take_exception(span, event),
         DETAILS => {
             let mut bag = bag::Bag { left: event.attributes.clone() };
-            let found_in = super::content::messages_in(&mut bag);
-            let (found_out, reasons) = super::content::messages_out(&mut bag);
+            // Some emitters put into the body what belongs into attributes.
+            if let Some(Value::Object(body)) = &event.body {
+                bag.left.extend(body.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+            let found_in = super::content::messages_in(&mut bag, true);
+            let (found_out, reasons) = super::content::messages_out(&mut bag, true);
             let used = no_in && !found_in.is_empty() || no_out && !found_out.is_empty();
             if no_in {
                 span.messages_in.extend(found_in);

@@ -5,6 +5,7 @@
 //! AgentOps, Sentry, Vercel, MLflow, others. Sources: OpenTelemetry semantic conventions 1.36 to 1.41 and
 //! `semantic-conventions-genai`; the OpenInference specification; `opentelemetry-semantic-conventions-ai`;
 //! AI SDK 4 to 7; Sentry's conventions. Message content, which is more than a key each, is in `content`.
+//! `docs/dialects.md` shows this table to users; a test holds the two together.
 
 /// Conversation. Never filled from anything that does not mean a conversation.
 pub(super) const SESSION: &[&str] = &[
@@ -12,6 +13,9 @@ pub(super) const SESSION: &[&str] = &[
     "session.id",
     "gen_ai.conversation.id",
     "langsmith.trace.session_id",
+    "langsmith.metadata.session_id",
+    "langsmith.metadata.thread_id",
+    "langsmith.metadata.conversation_id",
     "traceloop.association.properties.session_id",
     "traceloop.association.properties.chat_id",
     "traceloop.association.properties.conversation_id",
@@ -27,6 +31,7 @@ pub(super) const USER: &[&str] = &[
     "user.id",
     "enduser.id",
     "gen_ai.user",
+    "langsmith.metadata.user_id",
     "traceloop.association.properties.user_id",
     "ai.telemetry.metadata.userId",
     "mlflow.trace.user",
@@ -34,7 +39,7 @@ pub(super) const USER: &[&str] = &[
 ];
 
 /// Name of the agent; `traceloop.entity.name` and the span's own name follow for agent spans.
-pub(super) const AGENT_NAME: &[&str] = &["gen_ai.agent.name", "agent.name"];
+pub(super) const AGENT_NAME: &[&str] = &["gen_ai.agent.name", "agent.name", "agent_name", "ai.telemetry.functionId"];
 /// Id of the agent.
 pub(super) const AGENT_ID: &[&str] = &["gen_ai.agent.id", "agent.id"];
 /// Version of the agent; `service.version` of the resource follows for agent spans.
@@ -52,6 +57,8 @@ pub(super) const MODEL_REQUEST: &[&str] = &[
     "ai.model_id",
     "mlflow.llm.model",
     "llm.request.model",
+    "langsmith.metadata.ls_model_name",
+    "model_name",
 ];
 /// Answering model.
 pub(super) const MODEL_RESPONSE: &[&str] =
@@ -64,6 +71,7 @@ pub(super) const PROVIDER: &[&str] = &[
     "llm.system",
     "ai.model.provider",
     "mlflow.llm.provider",
+    "langsmith.metadata.ls_provider",
 ];
 
 /// Name of the prompt.
@@ -107,6 +115,9 @@ pub(super) const CACHE_READ: &[&str] = &[
     "gen_ai.usage.input_tokens.cached",
     "ai.usage.inputTokenDetails.cacheReadTokens",
     "ai.usage.cachedInputTokens",
+    "gen_ai.usage.details.cache_read_tokens",
+    "gen_ai.usage.details.cache_read_input_tokens",
+    "gen_ai.usage.details.cached_tokens",
 ];
 /// Tokens written to a cache.
 pub(super) const CACHE_WRITE: &[&str] = &[
@@ -117,6 +128,8 @@ pub(super) const CACHE_WRITE: &[&str] = &[
     "gen_ai.usage.cache_write_input_tokens",
     "gen_ai.usage.input_tokens.cache_write",
     "ai.usage.inputTokenDetails.cacheWriteTokens",
+    "gen_ai.usage.details.cache_write_tokens",
+    "gen_ai.usage.details.cache_creation_input_tokens",
 ];
 /// Tokens spent on reasoning.
 pub(super) const REASONING: &[&str] = &[
@@ -127,10 +140,19 @@ pub(super) const REASONING: &[&str] = &[
     "gen_ai.usage.output_tokens.reasoning",
     "ai.usage.outputTokenDetails.reasoningTokens",
     "ai.usage.reasoningTokens",
+    "gen_ai.usage.details.reasoning_tokens",
+    "gen_ai.usage.details.thoughts_tokens",
 ];
 /// Totals: taken out when they are the sum, never trusted otherwise.
 pub(super) const TOTAL_TOKENS: &[&str] =
     &["gen_ai.usage.total_tokens", "llm.token_count.total", "llm.usage.total_tokens", "ai.usage.totalTokens"];
+
+/// JSON that holds all counts of a call, read where no attribute of their own states them; left in place.
+pub(super) const USAGE_OBJECTS: &[&str] = &["langsmith.usage_metadata", "mlflow.chat.tokenUsage"];
+/// JSON that holds Langfuse's buckets, which are added up; left in place.
+pub(super) const USAGE_BUCKETS: &[&str] = &["langfuse.observation.usage_details"];
+/// JSON that holds parts of the input and of the output, beside plain counts; left in place.
+pub(super) const USAGE_DETAILS: &[&str] = &["gen_ai.usage.input_token_details", "gen_ai.usage.output_token_details"];
 
 /// Stated cost in US dollars.
 pub(super) const COST: &[&str] = &[
@@ -140,7 +162,11 @@ pub(super) const COST: &[&str] = &[
     "gen_ai.cost.total_tokens",
     "mlflow.llm.cost.total_cost",
     "ai.total_cost",
+    "operation.cost",
 ];
+/// JSON that holds a total cost; left in place.
+pub(super) const COST_OBJECTS: &[(&str, &str)] =
+    &[("langfuse.observation.cost_details", "total"), ("mlflow.llm.cost", "total_cost")];
 /// Stated cost in two halves: input, output.
 pub(super) const COST_HALVES: &[(&str, &str)] = &[
     ("llm.cost.prompt", "llm.cost.completion"),
@@ -169,6 +195,8 @@ pub(super) const TOOL_ARGUMENTS: &[&str] = &[
     "gen_ai.tool.input",
     "ai.toolCall.args",
     "gen_ai.tool.args",
+    "tool_arguments",
+    "gcp.vertex.agent.tool_call_args",
     "input.value",
     "traceloop.entity.input",
     "langfuse.observation.input",
@@ -181,6 +209,8 @@ pub(super) const TOOL_RESULT: &[&str] = &[
     "gen_ai.tool.call.result",
     "gen_ai.tool.output",
     "ai.toolCall.result",
+    "tool_response",
+    "gcp.vertex.agent.tool_response",
     "output.value",
     "traceloop.entity.output",
     "langfuse.observation.output",
@@ -202,6 +232,7 @@ pub(super) const INPUT: &[&str] = &[
     "mlflow.spanInputs",
     "langfuse.trace.input",
     "workflow.input",
+    "gcp.vertex.agent.llm_request",
 ];
 /// Raw output.
 pub(super) const OUTPUT: &[&str] = &[
@@ -215,6 +246,7 @@ pub(super) const OUTPUT: &[&str] = &[
     "workflow.output",
     "gen_ai.output",
     "final_result",
+    "gcp.vertex.agent.llm_response",
 ];
 
 /// Class of the error.
@@ -222,3 +254,51 @@ pub(super) const ERROR_KIND: &[&str] = &["error.type", "exception.type"];
 /// Text of the error; the status message comes before.
 pub(super) const ERROR_MESSAGE: &[&str] =
     &["error.message", "exception.message", "langfuse.observation.status_message"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_users_shows_every_key_in_order() {
+        let page = include_str!("../../../docs/dialects.md");
+        let rows: &[&[&str]] = &[
+            SESSION,
+            USER,
+            AGENT_NAME,
+            AGENT_ID,
+            AGENT_VERSION,
+            MODEL_REQUEST,
+            MODEL_RESPONSE,
+            PROVIDER,
+            PROMPT_NAME,
+            PROMPT_VERSION,
+            INPUT_TOKENS,
+            OUTPUT_TOKENS,
+            CACHE_READ,
+            CACHE_WRITE,
+            REASONING,
+            TOTAL_TOKENS,
+            USAGE_OBJECTS,
+            USAGE_BUCKETS,
+            USAGE_DETAILS,
+            COST,
+            FINISH,
+            TOOL_NAME,
+            TOOL_CALL_ID,
+            TOOL_ARGUMENTS,
+            TOOL_RESULT,
+            INPUT,
+            OUTPUT,
+            ERROR_KIND,
+            ERROR_MESSAGE,
+        ];
+        for row in rows {
+            let shown = row.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+            assert!(page.contains(&format!("| {shown} |")), "docs/dialects.md lacks the row {shown}");
+        }
+        for (left, right) in COST_OBJECTS.iter().chain(COST_HALVES) {
+            assert!(page.contains(&format!("`{left}`")) && page.contains(&format!("`{right}`")), "{left}, {right}");
+        }
+    }
+}

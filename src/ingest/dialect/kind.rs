@@ -20,6 +20,7 @@ const TABLE: &[Row] = &[
     ("traceloop.span.kind", by_type),
     ("llm.request.type", by_request),
     ("agentops.span.kind", by_type),
+    ("langsmith.span.kind", by_type),
     ("sentry.op", by_sentry),
     ("mlflow.spanType", by_type),
     ("mcp.method.name", by_mcp),
@@ -28,12 +29,18 @@ const TABLE: &[Row] = &[
 /// The kind of a span. A tool whose name says that it passes control on is a handoff, since no vocabulary but
 /// Sentry's and AgentOps' has a word for that.
 pub(super) fn of(bag: &Bag, name: &str) -> SpanKind {
-    let said = TABLE
-        .iter()
-        .find_map(|(key, read)| bag.left.get(*key).and_then(Value::as_str).and_then(|text| read(&text.to_lowercase())));
+    // Langfuse calls the outer span of the AI SDK a generation too, which it is not.
+    let outer = bag.peek("ai.operationId").and_then(|text| by_vercel(&text.to_lowercase()));
+    let said = outer.filter(|kind| *kind == SpanKind::Step).or_else(|| said_by_table(bag));
     let kind = said.unwrap_or_else(|| guess(bag));
     let tool = keys::TOOL_NAME.iter().chain(&["traceloop.entity.name"]).find_map(|key| bag.peek(key)).unwrap_or(name);
     if kind == SpanKind::Tool && hands_off(tool) { SpanKind::Handoff } else { kind }
+}
+
+fn said_by_table(bag: &Bag) -> Option<SpanKind> {
+    TABLE
+        .iter()
+        .find_map(|(key, read)| bag.left.get(*key).and_then(Value::as_str).and_then(|text| read(&text.to_lowercase())))
 }
 
 fn by_type(text: &str) -> Option<SpanKind> {
@@ -46,6 +53,7 @@ fn by_type(text: &str) -> Option<SpanKind> {
         "evaluator" => SpanKind::Evaluator,
         "handoff" => SpanKind::Handoff,
         "chain" | "workflow" | "task" | "operation" | "session" | "prompt" | "parser" | "decision" => SpanKind::Step,
+        "event" => SpanKind::Other,
         _ => return None,
     })
 }
@@ -83,7 +91,18 @@ fn by_request(text: &str) -> Option<SpanKind> {
 }
 
 fn by_sentry(text: &str) -> Option<SpanKind> {
-    text.strip_prefix("gen_ai.").and_then(by_operation)
+    if text.starts_with("ai.chat_completions.") {
+        return Some(SpanKind::Model);
+    }
+    if text.starts_with("ai.pipeline") || text.starts_with("ai.run") {
+        return Some(SpanKind::Step);
+    }
+    match text.strip_prefix("gen_ai.")? {
+        // Decisions and extractions of an application; not scores.
+        "evaluate" | "decide" | "extract" => Some(SpanKind::Step),
+        "memory.client" => Some(SpanKind::Retrieval),
+        operation => by_operation(operation),
+    }
 }
 
 fn by_mcp(text: &str) -> Option<SpanKind> {
@@ -92,6 +111,12 @@ fn by_mcp(text: &str) -> Option<SpanKind> {
 
 /// Without a word for it: what the span names decides.
 fn guess(bag: &Bag) -> SpanKind {
+    // Pydantic AI repeats the tokens of its calls on the span of the agent.
+    if bag.has("agent_name")
+        && ["all_messages_events", "pydantic_ai.all_messages", "final_result"].iter().any(|key| bag.has(key))
+    {
+        return SpanKind::Agent;
+    }
     if keys::TOOL_NAME.iter().any(|key| bag.has(key)) {
         return SpanKind::Tool;
     }
@@ -109,7 +134,8 @@ fn guess(bag: &Bag) -> SpanKind {
     if bag.has("agent.name") {
         return SpanKind::Agent;
     }
-    SpanKind::Other
+    // Langfuse's plain span: a step of an application.
+    if bag.has("langfuse.observation.type") { SpanKind::Step } else { SpanKind::Other }
 }
 
 fn hands_off(tool: &str) -> bool {
@@ -142,6 +168,17 @@ mod tests {
             (json!({"ai.operationId": "ai.streamText.doStream"}), SpanKind::Model),
             (json!({"ai.operationId": "ai.toolCall"}), SpanKind::Tool),
             (json!({"sentry.op": "gen_ai.handoff"}), SpanKind::Handoff),
+            (json!({"sentry.op": "gen_ai.responses"}), SpanKind::Model),
+            (json!({"sentry.op": "gen_ai.rerank"}), SpanKind::Retrieval),
+            (json!({"sentry.op": "gen_ai.evaluate"}), SpanKind::Step),
+            (json!({"sentry.op": "gen_ai.memory.client"}), SpanKind::Retrieval),
+            (json!({"sentry.op": "ai.pipeline.x"}), SpanKind::Step),
+            (json!({"sentry.op": "ai.chat_completions.create.openai"}), SpanKind::Model),
+            (json!({"langsmith.span.kind": "llm"}), SpanKind::Model),
+            (json!({"langfuse.observation.type": "generation", "ai.operationId": "ai.generateText"}), SpanKind::Step),
+            (json!({"langfuse.observation.type": "SPAN", "openinference.span.kind": "AGENT"}), SpanKind::Agent),
+            (json!({"langfuse.observation.type": "SPAN"}), SpanKind::Step),
+            (json!({"agent_name": "a", "final_result": "x", "gen_ai.usage.output_tokens": 3}), SpanKind::Agent),
             (json!({"mcp.method.name": "tools/call"}), SpanKind::Tool),
             (
                 json!({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "transfer_to_billing"}),

@@ -1,17 +1,19 @@
 //! Messages in all the shapes they are recorded in, brought to the one of the model.
 //!
-//! Read: OpenTelemetry's `{role, parts}` with `response` or `result`; OpenAI's `{role, content, tool_calls}`;
-//! Anthropic's content blocks; Vercel's `tool-call` parts; OpenInference's `message.*` wrappers; LangChain's `type`.
-//! A part of a kind not known is kept verbatim. A message's `name` and provider extras are not kept.
+//! Read: OpenTelemetry's `{role, parts}`; OpenAI's `{role, content, tool_calls}` and the items of its responses;
+//! Anthropic's content blocks; Gemini's `contents` and `candidates`; Vercel's calls; OpenInference's `message.*`
+//! wrappers; LangChain's `type`, its serialised objects and `generations`. Parts are read in `parts`. A message's `name`
+//! and provider extras are not kept.
 
 use serde_json::{Map, Value};
 
 use crate::model::{Message, Part};
 
 use super::super::json::{container, structured};
+use super::parts::{call, is_part, part};
 
 /// Lists inside lists are looked into this deep.
-const DEPTH: usize = 4;
+const DEPTH: usize = 8;
 
 /// Reads messages; `None` when the value does not look like messages. `role` is that of messages that name none.
 pub(crate) fn read(value: &Value, role: &str) -> Option<Vec<Message>> {
@@ -25,7 +27,11 @@ fn read_at(value: &Value, role: &str, depth: usize) -> Option<Vec<Message>> {
             if !items.is_empty() && items.iter().all(is_part) {
                 return Some(vec![Message { role: role.to_owned(), parts: items.iter().map(part).collect() }]);
             }
-            items.iter().map(|item| read_at(item, role, depth + 1)).collect::<Option<Vec<_>>>().map(|all| all.concat())
+            items
+                .iter()
+                .map(|item| read_at(item, role, depth + 1).or_else(|| response_item(item)))
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.concat())
         }
         Value::Object(map) if depth < DEPTH => object(map, role, depth),
         _ => None,
@@ -33,14 +39,25 @@ fn read_at(value: &Value, role: &str, depth: usize) -> Option<Vec<Message>> {
 }
 
 fn object(map: &Map<String, Value>, role: &str, depth: usize) -> Option<Vec<Message>> {
-    // OpenInference wraps each message; an OpenAI response wraps each choice.
-    if let Some(message) = map.get("message").filter(|message| message.is_object()) {
+    // OpenInference wraps each message, an OpenAI response each choice, Google's agents what the user said.
+    let wrapped = ["message", "new_message"].iter().find_map(|key| map.get(*key).filter(|inner| inner.is_object()));
+    if let Some(message) = wrapped {
         return read_at(message, role, depth + 1);
+    }
+    if let Some(content) = map.get("content").filter(|content| content.get("parts").is_some()) {
+        return read_at(content, role, depth + 1);
+    }
+    if let Some(constructed) = constructed(map) {
+        return read_at(&constructed, role, depth + 1);
+    }
+    if let Some(request) = gemini_request(map, depth) {
+        return Some(request);
     }
     if is_message(map) {
         return Some(vec![message(map, role)]);
     }
-    let list = ["messages", "choices"].iter().find_map(|key| map.get(*key));
+    let list = ["messages", "choices", "candidates", "generations"].iter().find_map(|key| map.get(*key));
+    let list = list.or_else(|| map.get("output").filter(|_| map.get("object") == Some(&Value::from("response"))));
     let mut all = Vec::new();
     if let Some(system) = map.get("system").filter(|_| list.is_some() || map.contains_key("prompt")) {
         all.extend(text_or_messages(system, "system", depth));
@@ -50,6 +67,54 @@ fn object(map: &Map<String, Value>, role: &str, depth: usize) -> Option<Vec<Mess
         (None, Some(prompt)) => all.extend(text_or_messages(prompt, "user", depth)),
         (None, None) => return None,
     }
+    Some(all)
+}
+
+/// An item of OpenAI's responses that is no message but stands among messages: what it says, said by whom.
+fn response_item(item: &Value) -> Option<Vec<Message>> {
+    let kind = item.as_object().filter(|map| !map.contains_key("role"))?.get("type")?.as_str()?;
+    let role = match kind {
+        "function_call_output" => "tool",
+        "function_call" | "reasoning" => "assistant",
+        _ if kind.ends_with("_call") => "assistant",
+        _ => return None,
+    };
+    Some(vec![Message { role: role.to_owned(), parts: vec![part(item)] }])
+}
+
+/// What a message of LangChain's was made from: `{"lc": 1, "id": [..., "HumanMessage"], "kwargs": {...}}`.
+fn constructed(map: &Map<String, Value>) -> Option<Value> {
+    let mut inner = map.get("kwargs").filter(|_| map.contains_key("lc"))?.as_object()?.clone();
+    let class = map.get("id").and_then(Value::as_array).and_then(|path| path.last()).and_then(Value::as_str);
+    let speaker = match class.map(|class| class.trim_end_matches("Chunk")) {
+        Some("HumanMessage") => "human",
+        Some("AIMessage") => "ai",
+        Some("SystemMessage") => "system",
+        Some("ToolMessage") => "tool",
+        _ => return Some(Value::Object(inner)),
+    };
+    inner.insert("type".to_owned(), Value::from(speaker));
+    Some(Value::Object(inner))
+}
+
+/// Gemini's request: `{contents, config: {system_instruction}}`, where contents may be a plain text.
+fn gemini_request(map: &Map<String, Value>, depth: usize) -> Option<Vec<Message>> {
+    let contents = map.get("contents").filter(|_| !map.contains_key("role"))?;
+    let listed = |items: &Vec<Value>| items.iter().all(|item| item.get("parts").is_some());
+    if !(contents.is_string() && map.contains_key("model") || contents.as_array().is_some_and(listed)) {
+        return None;
+    }
+    let config = map.get("config").and_then(Value::as_object).unwrap_or(map);
+    let system = ["system_instruction", "systemInstruction"].iter().find_map(|key| config.get(*key));
+    let mut all = match system {
+        Some(parts) if parts.get("parts").is_some() => {
+            let parts = content(parts.get("parts").unwrap_or(&Value::Null), "system", None);
+            vec![Message { role: "system".to_owned(), parts }]
+        }
+        Some(text) => text_or_messages(text, "system", depth),
+        None => Vec::new(),
+    };
+    all.extend(text_or_messages(contents, "user", depth));
     Some(all)
 }
 
@@ -68,7 +133,7 @@ fn is_message(map: &Map<String, Value>) -> bool {
 }
 
 /// LangChain names the speaker by `type`.
-fn langchain_role(map: &Map<String, Value>) -> Option<&str> {
+pub(super) fn langchain_role(map: &Map<String, Value>) -> Option<&str> {
     let kind = map.get("type").and_then(Value::as_str)?;
     ["human", "ai", "AIMessageChunk", "system", "tool"].contains(&kind).then_some(kind)
 }
@@ -96,8 +161,11 @@ fn message(map: &Map<String, Value>, default_role: &str) -> Message {
         let Some(body) = map.get(key) else { continue };
         parts.extend(content(body, &role, call_id));
     }
-    let calls = ["tool_calls", "toolCalls"].iter().find_map(|key| map.get(*key));
-    let calls = calls.map(|calls| structured(calls.clone()));
+    // Before there were several calls there was one.
+    parts.extend(map.get("function_call").and_then(call));
+    let said = |map: &Map<String, Value>| ["tool_calls", "toolCalls"].iter().find_map(|key| map.get(*key).cloned());
+    let calls = said(map).or_else(|| said(map.get("additional_kwargs")?.as_object()?));
+    let calls = calls.map(structured);
     if let Some(Value::Array(calls)) = calls {
         // Several recorders write a call both as a part and in the list.
         let known = |id: Option<&str>| {
@@ -106,7 +174,7 @@ fn message(map: &Map<String, Value>, default_role: &str) -> Message {
         };
         let new: Vec<Part> = calls
             .iter()
-            .filter_map(tool_call)
+            .filter_map(call)
             .filter(|call| match call {
                 Part::ToolCall { id, .. } => !known(id.as_deref()),
                 _ => true,
@@ -141,64 +209,8 @@ fn content(body: &Value, role: &str, call_id: Option<&str>) -> Vec<Part> {
     }
 }
 
-fn is_part(value: &Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|map| map.contains_key("type") && !map.contains_key("role") && langchain_role(map).is_none())
-}
-
-/// Reads one part; one that cannot be read is kept verbatim.
-pub(crate) fn part(value: &Value) -> Part {
-    let other = || Part::Other { value: value.clone() };
-    let map = match value {
-        Value::String(text) => return Part::Text { content: text.clone() },
-        Value::Object(map) => map,
-        _ => return other(),
-    };
-    if let Some(wrapped) = map.get("message_content") {
-        return part(wrapped);
-    }
-    let text = |keys: &[&str]| keys.iter().find_map(|key| map.get(*key).and_then(Value::as_str)).map(str::to_owned);
-    let kind = map.get("type").and_then(Value::as_str).unwrap_or("text");
-    let read = match kind {
-        "text" | "input_text" | "output_text" => text(&["content", "text"]).map(|content| Part::Text { content }),
-        "reasoning" | "thinking" => {
-            text(&["content", "text", "thinking", "reasoning"]).map(|content| Part::Reasoning { content })
-        }
-        "tool_call" | "tool-call" | "tool_use" | "function" | "function_call" => tool_call(value),
-        "tool_call_response" | "tool-result" | "tool_result" | "function_call_output" => {
-            let result = ["response", "result", "output", "content"].iter().find_map(|key| map.get(*key));
-            result.map(|result| Part::ToolResult {
-                id: text(&["id", "tool_call_id", "toolCallId", "tool_use_id", "call_id"]),
-                result: tool_output(result),
-            })
-        }
-        _ => None,
-    };
-    read.unwrap_or_else(other)
-}
-
-/// Vercel wraps results as `{type: "text" | "json", value}`.
-fn tool_output(result: &Value) -> Value {
-    let wrapped = result.as_object().filter(|map| map.len() == 2 && map.contains_key("type"));
-    structured(wrapped.and_then(|map| map.get("value")).unwrap_or(result).clone())
-}
-
-fn tool_call(value: &Value) -> Option<Part> {
-    let outer = value.as_object()?;
-    let call = outer.get("tool_call").and_then(Value::as_object).unwrap_or(outer);
-    let function = call.get("function").and_then(Value::as_object).unwrap_or(call);
-    let text = |map: &Map<String, Value>, keys: &[&str]| {
-        keys.iter().find_map(|key| map.get(*key).and_then(Value::as_str)).map(str::to_owned)
-    };
-    let name = text(function, &["name", "toolName", "tool_name"])?;
-    let arguments = ["arguments", "args", "input"].iter().find_map(|key| function.get(*key));
-    Some(Part::ToolCall {
-        id: text(call, &["id", "toolCallId", "tool_call_id", "call_id"]),
-        name,
-        arguments: arguments.map(|arguments| structured(arguments.clone())).unwrap_or_default(),
-    })
-}
+/// Why the model stopped, as interfaces spell it.
+const FINISH: &[&str] = &["finish_reason", "stop_reason", "finishReason"];
 
 /// The finish reasons that messages or choices carry, in order.
 pub(crate) fn finish_reasons(value: &Value) -> Vec<String> {
@@ -215,7 +227,7 @@ pub(crate) fn finish_reasons(value: &Value) -> Vec<String> {
     };
     let items = match value {
         Value::Array(items) => items.iter().collect(),
-        Value::Object(map) => match map.get("choices") {
+        Value::Object(map) => match map.get("choices").or_else(|| map.get("candidates")) {
             Some(Value::Array(items)) => items.iter().collect(),
             _ => vec![value],
         },
@@ -223,7 +235,10 @@ pub(crate) fn finish_reasons(value: &Value) -> Vec<String> {
     };
     items
         .into_iter()
-        .filter_map(|item| item.get("finish_reason").or_else(|| item.get("message")?.get("finish_reason")))
+        .filter_map(|item| {
+            let said = |item: &'_ Value| FINISH.iter().find_map(|key| item.get(*key).cloned());
+            said(item).or_else(|| said(item.get("message")?))
+        })
         .filter_map(|reason| reason.as_str().filter(|reason| !reason.is_empty()).map(str::to_owned))
         .collect()
 }

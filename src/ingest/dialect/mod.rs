@@ -11,6 +11,8 @@ mod events;
 mod keys;
 mod kind;
 mod messages;
+mod parts;
+mod scores;
 mod usage;
 
 use serde_json::Value;
@@ -22,6 +24,8 @@ use crate::model::{
 
 pub(crate) use bag::flatten;
 pub(crate) use events::{apply as apply_events, is_message_event};
+pub(crate) use scores::{EVALUATION, number, of_event as score_of_event, origin as score_origin, take as take_scores};
+pub(crate) use usage::of_buckets as usage_of_buckets;
 
 use super::raw::RawSpan;
 use bag::Bag;
@@ -29,20 +33,20 @@ use bag::Bag;
 /// Gives a raw span its meaning.
 pub(crate) fn span_of(raw: RawSpan) -> Span {
     let mut bag = Bag { left: raw.attributes };
+    undump(&mut bag);
     let dialect = raw.native.as_ref().map_or_else(|| name_of(&bag).to_owned(), |native| native.platform.clone());
     let kind = raw.kind.unwrap_or_else(|| kind::of(&bag, &raw.name));
     let model = model(&mut bag);
     let provider = model.as_ref().and_then(|model| model.provider.as_deref());
     let usage = raw.usage.unwrap_or_else(|| usage::usage(&mut bag, provider));
     let cost_usd = raw.cost_usd.or_else(|| usage::cost(&mut bag));
-    let mut messages_in = content::messages_in(&mut bag);
-    let (mut messages_out, mut reasons) = content::messages_out(&mut bag);
-    let finish_reasons = match bag.take(keys::FINISH, texts) {
-        Some(said) => said,
-        None => std::mem::take(&mut reasons),
-    };
+    let speaks = matches!(kind, SpanKind::Model | SpanKind::Agent | SpanKind::Step);
+    let mut messages_in = content::messages_in(&mut bag, speaks);
+    let (mut messages_out, mut reasons) = content::messages_out(&mut bag, speaks);
+    let stated = bag.take(keys::FINISH, texts);
     let tool = if matches!(kind, SpanKind::Tool | SpanKind::Handoff) { tool(&mut bag, &raw.name) } else { None };
-    let (input, output) = raw_content(&mut bag, kind, &mut messages_in, &mut messages_out);
+    let (input, output) = raw_content(&mut bag, kind, &mut messages_in, &mut messages_out, &mut reasons);
+    let finish_reasons = stated.unwrap_or(reasons);
     let prompt = prompt(&mut bag, kind, &messages_in);
     let agent = agent(&mut bag, kind, &raw.name, &raw.resource);
     let error = error(&mut bag, raw.status_message);
@@ -81,6 +85,19 @@ pub(crate) fn span_of(raw: RawSpan) -> Span {
     span
 }
 
+/// MLflow writes every attribute as JSON, so that even a text comes in quotes: here they are taken off.
+fn undump(bag: &mut Bag) {
+    for (key, value) in bag.left.range_mut("mlflow.".to_owned()..) {
+        if !key.starts_with("mlflow.") {
+            return;
+        }
+        let text = value.as_str().filter(|text| text.starts_with('"')).and_then(|text| serde_json::from_str(text).ok());
+        if let Some(text) = text {
+            *value = Value::String(text);
+        }
+    }
+}
+
 /// The vocabulary a span is mainly written in, for people; nothing depends on it.
 fn name_of(bag: &Bag) -> &'static str {
     if bag.has("openinference.span.kind") || bag.has_prefix("llm.input_messages.") || bag.has_prefix("llm.token_count.")
@@ -98,6 +115,10 @@ fn name_of(bag: &Bag) -> &'static str {
         "sentry"
     } else if bag.has_prefix("mlflow.") {
         "mlflow"
+    } else if bag.has_prefix("langsmith.") {
+        "langsmith"
+    } else if bag.has_prefix("logfire.") || bag.has_prefix("pydantic_ai.") {
+        "logfire"
     } else if bag.has_prefix("gen_ai.") {
         "otel_genai"
     } else {
@@ -171,6 +192,7 @@ fn raw_content(
     kind: SpanKind,
     messages_in: &mut Vec<Message>,
     messages_out: &mut Vec<Message>,
+    reasons: &mut Vec<String>,
 ) -> (Option<Value>, Option<Value>) {
     let speaks = matches!(kind, SpanKind::Model | SpanKind::Agent | SpanKind::Step);
     let mut input = if messages_in.is_empty() { bag.value(keys::INPUT) } else { None };
@@ -182,8 +204,13 @@ fn raw_content(
         *messages_out = content::plain_answer(bag);
     }
     let mut output = if messages_out.is_empty() { bag.value(keys::OUTPUT) } else { None };
-    if let Some(found) = output.as_ref().filter(|_| speaks).and_then(content::raw_answer) {
+    if let Some(value) = output.as_ref().filter(|_| speaks)
+        && let Some(found) = content::raw_answer(value)
+    {
         *messages_out = found;
+        if reasons.is_empty() {
+            *reasons = messages::finish_reasons(value);
+        }
         output = None;
     }
     // What a model wrote is a message even when it was recorded as nothing but text.
@@ -229,8 +256,10 @@ fn agent(bag: &mut Bag, kind: SpanKind, name: &str, resource: &super::Attributes
     };
     if kind == SpanKind::Agent {
         agent.name = agent.name.or_else(|| bag.text(&["traceloop.entity.name"])).or_else(|| {
-            let named = name.strip_prefix("invoke_agent ").map(str::trim).filter(|name| !name.is_empty());
-            named.map(str::to_owned)
+            // Google's agents write `agent_run [name]`.
+            let bracketed = || name.strip_prefix("agent_run [")?.strip_suffix(']');
+            let named = name.strip_prefix("invoke_agent ").or_else(bracketed).map(str::trim);
+            named.filter(|name| !name.is_empty()).map(str::to_owned)
         });
         agent.version = agent.version.or_else(|| bag.text(&["traceloop.entity.version"]));
     }

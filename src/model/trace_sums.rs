@@ -1,0 +1,146 @@
+//! Tokens and money of a whole trace, each call counted once.
+
+use std::collections::BTreeSet;
+
+use super::{Span, SpanId, SpanKind, Trace, Usage};
+
+impl Trace {
+    /// Tokens of the model calls, evaluators left out; falls back to the root's own count when no model span has any.
+    /// Recorders on several levels report one call several times: of model spans inside each other the innermost that
+    /// knows its tokens counts.
+    pub fn usage(&self) -> Usage {
+        let own = |span: &Span| if span.kind == SpanKind::Model { span.usage.clone() } else { Usage::default() };
+        let sum = self.fold_up(
+            |below: Usage, span| if below.is_unknown() { own(span) } else { below },
+            |left, right| left.plus(&right),
+        );
+        if sum.is_unknown() { self.root().map(|root| root.usage.clone()).unwrap_or_default() } else { sum }
+    }
+
+    /// Stated money of the trace: model and tool spans, evaluators left out; of model spans inside each other the
+    /// innermost that states any. `None` when no span states any, or when a model span with tokens states none: a
+    /// part is not the whole.
+    pub fn cost_usd(&self) -> Option<f64> {
+        let sum = self.fold_up(
+            |below: Money, span| match (span.kind, span.cost_usd) {
+                (SpanKind::Model, Some(cost)) if !matches!(below, Money::Stated(_)) => Money::Stated(cost),
+                (SpanKind::Model, None) if below == Money::Nothing && !span.usage.is_unknown() => Money::Missing,
+                (SpanKind::Tool, Some(cost)) => below.plus(Money::Stated(cost)),
+                _ => below,
+            },
+            Money::plus,
+        );
+        match sum {
+            Money::Stated(sum) => Some(sum),
+            Money::Missing => None,
+            Money::Nothing => self.root().and_then(|root| root.cost_usd),
+        }
+    }
+
+    /// Ids of the model spans that have one below them which knows its tokens: they repeat what it says.
+    pub fn repeating_spans(&self) -> BTreeSet<SpanId> {
+        let mut found = BTreeSet::new();
+        // Whether a model span with tokens stands below, for each level on the way up.
+        let mut waiting: Vec<(usize, bool)> = Vec::new();
+        for (depth, span) in self.outline().into_iter().rev() {
+            let mut below = false;
+            while let Some((_, known)) = waiting.pop_if(|(level, _)| *level > depth) {
+                below |= known;
+            }
+            if below && span.kind == SpanKind::Model {
+                found.insert(span.span_id.clone());
+            }
+            let known = span.kind == SpanKind::Model && !span.usage.is_unknown();
+            waiting.push((depth, span.kind != SpanKind::Evaluator && (below || known)));
+        }
+        found
+    }
+
+    /// Folds the tree from its leaves: what is below a span and the span itself give the value of its branch, and
+    /// branches are added. Evaluators and all below them are left out.
+    fn fold_up<T: Default>(&self, branch: impl Fn(T, &Span) -> T, add: impl Fn(T, T) -> T) -> T {
+        let evaluators = self.evaluator_spans();
+        let mut waiting: Vec<(usize, T)> = Vec::new();
+        // Backwards, all branches below a span have been seen before it and stand at the end.
+        for (depth, span) in self.outline().into_iter().rev() {
+            let mut below = T::default();
+            while let Some((_, value)) = waiting.pop_if(|(level, _)| *level > depth) {
+                below = add(below, value);
+            }
+            if !evaluators.contains(&span.span_id) {
+                waiting.push((depth, branch(below, span)));
+            }
+        }
+        // In order of time again, so that sums of money come out the same whatever the shape of the tree.
+        waiting.into_iter().rev().fold(T::default(), |sum, (_, value)| add(sum, value))
+    }
+}
+
+/// Money of a branch of a trace.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Money {
+    /// No model was called and no tool cost anything.
+    #[default]
+    Nothing,
+    /// All calls state what they cost.
+    Stated(f64),
+    /// A call states tokens and no cost.
+    Missing,
+}
+
+impl Money {
+    fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Missing, _) | (_, Self::Missing) => Self::Missing,
+            (Self::Stated(left), Self::Stated(right)) => Self::Stated(left + right),
+            (known, Self::Nothing) | (Self::Nothing, known) => known,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(id: &str, parent: Option<&str>, kind: SpanKind, input: Option<u64>, cost_usd: Option<f64>) -> Span {
+        let usage = Usage { input, ..Usage::default() };
+        Span { parent_id: parent.map(Into::into), usage, cost_usd, ..Span::new("t".into(), id.into(), kind, id, 1) }
+    }
+
+    fn sums(spans: Vec<Span>) -> (Option<u64>, Option<f64>) {
+        let trace = Trace { id: "t".into(), session_id: None, spans, faults: Vec::new() };
+        (trace.usage().input, trace.cost_usd())
+    }
+
+    #[test]
+    fn a_call_that_is_recorded_on_several_levels_counts_once() {
+        use SpanKind::{Agent, Evaluator, Model, Step, Tool};
+        // An agent and the outer span of an SDK repeat what the calls below them used.
+        let nested = vec![
+            span("agent", None, Agent, Some(30), Some(3.0)),
+            span("outer", Some("agent"), Model, Some(30), Some(3.0)),
+            span("step", Some("outer"), Step, Some(30), None),
+            span("one", Some("step"), Model, Some(10), Some(1.0)),
+            span("two", Some("step"), Model, Some(20), Some(2.0)),
+            span("tool", Some("step"), Tool, None, Some(0.5)),
+            span("judge", Some("agent"), Evaluator, None, None),
+            span("asked", Some("judge"), Model, Some(1000), Some(9.0)),
+        ];
+        assert_eq!(sums(nested.clone()), (Some(30), Some(3.5)));
+        let trace = Trace { id: "t".into(), session_id: None, spans: nested, faults: Vec::new() };
+        assert_eq!(trace.repeating_spans().into_iter().collect::<Vec<_>>(), ["outer".into()]);
+        // The inner one says nothing: the outer one is what is known.
+        let silent =
+            vec![span("outer", None, Model, Some(30), Some(3.0)), span("inner", Some("outer"), Model, None, None)];
+        assert_eq!(sums(silent), (Some(30), Some(3.0)));
+        // Tokens within, money without: each is taken where it is known.
+        let split =
+            vec![span("outer", None, Model, Some(40), Some(3.0)), span("inner", Some("outer"), Model, Some(30), None)];
+        assert_eq!(sums(split), (Some(30), Some(3.0)));
+        // A part is not the whole.
+        let partial = vec![span("one", None, Model, Some(1), Some(1.0)), span("two", None, Model, Some(1), None)];
+        assert_eq!(sums(partial), (Some(2), None));
+        let none = vec![span("agent", None, Agent, Some(7), Some(0.7))];
+        assert_eq!(sums(none), (Some(7), Some(0.7)));
+    }
+}
