@@ -118,6 +118,57 @@ pub(crate) fn take_text(map: &mut Map<String, Value>, keys: &[&str]) -> Result<O
     }
 }
 
+/// Takes a text that must be there and say something.
+pub(crate) fn need_text(map: &mut Map<String, Value>, keys: &[&str], expected: &str) -> Result<String, Problem> {
+    let text = take_text(map, keys)?.filter(|text| !text.trim().is_empty());
+    text.ok_or_else(|| Problem::new(field(keys), "missing", expected))
+}
+
+/// Takes words under one of several keys, whatever their type: a container as its JSON. Blank is absent.
+pub(crate) fn take_words(map: &mut Map<String, Value>, keys: &[&str]) -> Option<String> {
+    take(map, keys).as_ref().and_then(words)
+}
+
+/// A value in its own words: a text as it is, a container as its JSON; nothing for what says nothing.
+pub(crate) fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.trim().is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        value if is_empty(value) => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// Whether a value says nothing: null, blank, or a container without content.
+pub(crate) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// A finite number, also out of a text; truth values are no numbers.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number| number.is_finite())
+}
+
+/// What stands under a key of dotted segments: under the key itself where there is one, else inside of objects.
+pub(crate) fn at<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let inside = || {
+        let (first, rest) = path.split_once('.')?;
+        at(map.get(first)?.as_object()?, rest)
+    };
+    map.get(path).or_else(inside).filter(|value| !value.is_null())
+}
+
 /// How an error names a field that has several spellings: by the first.
 pub(crate) fn field(keys: &[&str]) -> String {
     format!("`{}`", keys.first().copied().unwrap_or_default())
@@ -188,6 +239,16 @@ mod tests {
         assert_eq!(structured(json!("{\"a\":1}")), json!({"a": 1}));
         assert_eq!(structured(json!("2025")), json!("2025"));
         assert_eq!(structured(json!("{not json}")), json!("{not json}"));
+    }
+
+    #[test]
+    fn fields_are_found_by_path_and_read_for_what_they_say() {
+        let map = json!({"a": {"b": {"c": 1}}, "a.b": 2, "n": " 1.5 ", "z": null, "e": {}, "w": {"x": 1}});
+        let mut map = map.as_object().cloned().unwrap();
+        assert_eq!((at(&map, "a.b.c"), at(&map, "a.b"), at(&map, "z")), (Some(&json!(1)), Some(&json!(2)), None));
+        assert_eq!((number(&map["n"]), number(&json!("NaN")), number(&json!(true))), (Some(1.5), None, None));
+        assert_eq!((words(&map["e"]), take_words(&mut map, &["w"])), (None, Some("{\"x\":1}".to_owned())));
+        assert_eq!(need_text(&mut map, &["id"], "an id").unwrap_err().found, "missing");
     }
 
     proptest! {

@@ -8,21 +8,36 @@
 //! is held whole, so a pretty-printed single document is as large in memory as it is; `max_record_bytes` bounds it.
 
 mod admit;
+mod agentops;
 mod assemble;
+mod bodies;
+mod braintrust;
+mod datadog;
 mod dialect;
 mod error;
+mod helicone;
 mod ids;
 mod json;
+mod langsmith;
+mod mlflow;
 mod open;
+mod opik;
 mod otlp_json;
 mod otlp_protobuf;
 mod otlp_values;
+mod phoenix;
+mod platform;
 mod raw;
 mod records;
 mod rows;
+mod sentry;
+mod shape;
 mod span_json;
 mod times;
+mod weave;
 
+#[cfg(test)]
+mod platform_tests;
 #[cfg(test)]
 mod tests;
 
@@ -59,7 +74,20 @@ pub struct SourceInfo {
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
-pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
+pub const SOURCES: &[SourceInfo] = &[
+    langsmith::SOURCE,
+    braintrust::SOURCE,
+    mlflow::SOURCE,
+    phoenix::SOURCE,
+    helicone::SOURCE,
+    sentry::SOURCE,
+    agentops::SOURCE,
+    datadog::SOURCE,
+    weave::SOURCE,
+    opik::SOURCE,
+    otlp_json::SOURCE,
+    otlp_protobuf::SOURCE,
+];
 
 /// Prices a span in US dollars; `None` when it cannot.
 pub type Price<'a> = &'a dyn Fn(&Span) -> Option<f64>;

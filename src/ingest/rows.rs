@@ -14,7 +14,11 @@ use super::records::{Records, Step};
 pub(super) type RowFn = fn(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError>;
 
 /// Gives every row of a file to `row`. A list as a record is that many rows.
-pub(super) fn each(opened: Opened, gate: &mut Gate<'_>, row: RowFn) -> Result<(), IngestError> {
+pub(super) fn each(
+    opened: Opened,
+    gate: &mut Gate<'_>,
+    mut row: impl FnMut(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError>,
+) -> Result<(), IngestError> {
     let head = opened.head().bytes.to_vec();
     let head = Head { bytes: &head, whole: opened.head().whole };
     let mut records = Records::new(opened, head, gate.options.max_record_bytes);
@@ -34,6 +38,26 @@ pub(super) fn each(opened: Opened, gate: &mut Gate<'_>, row: RowFn) -> Result<()
             },
         }
     }
+}
+
+/// As [`each`], where a record may also be an answer of the platform's interface, saved whole: the rows are then the
+/// list under one of `lists`.
+pub(super) fn each_in(
+    opened: Opened,
+    gate: &mut Gate<'_>,
+    lists: &[&str],
+    mut row: impl FnMut(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError>,
+) -> Result<(), IngestError> {
+    each(opened, gate, |mut value, line, gate| {
+        let rows = value.as_object_mut().and_then(|map| {
+            let key = lists.iter().find(|key| map.get(**key).is_some_and(Value::is_array))?;
+            map.remove(*key)
+        });
+        match rows {
+            Some(Value::Array(rows)) => rows.into_iter().try_for_each(|value| row(value, line, gate)),
+            _ => row(value, line, gate),
+        }
+    })
 }
 
 fn value(bytes: &[u8], gate: &mut Gate<'_>) -> Result<Value, super::error::Problem> {
