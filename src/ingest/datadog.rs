@@ -5,14 +5,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{SpanKind, SpanStatus};
+use crate::model::{ScoreOrigin, SpanKind, SpanStatus};
 
 use super::admit::Gate;
 use super::bodies::{put_input, put_output};
 use super::error::{IngestError, Problem};
-use super::json::{describe, is_empty, need_text, number, take, take_object, take_text, take_words, words};
+use super::json::{describe, is_empty, need_text, number, take, take_list, take_object, take_text, take_words, words};
 use super::open::{Head, Opened};
-use super::platform::{Cache, Found, Ids, count_tokens, need_moment, state_cost, take_row};
+use super::platform::{Cache, Found, Ids, count_tokens, need_moment, score_of, state_cost, take_row};
 use super::raw::RawSpan;
 use super::shape::Shape;
 use super::times::{self, Unit};
@@ -28,7 +28,7 @@ pub(super) const SOURCE: SourceInfo = SourceInfo {
 };
 
 const LISTS: &[&str] = &["data", "spans"];
-const DEEP: &[&str] = &["data.attributes", "attributes", "spans", "data", "event.spans"];
+const DEEP: &[&str] = &["data.attributes", "attributes", "spans", "data", "data.attributes.spans"];
 /// Roots are said to stand below this.
 const NO_PARENT: &[&str] = &["undefined", "0", ""];
 
@@ -47,12 +47,39 @@ fn read(opened: Opened, gate: &mut Gate<'_>) -> Result<(), IngestError> {
 }
 
 fn row(value: Value, line: Option<u64>, gate: &mut Gate<'_>) -> Result<(), IngestError> {
-    take_row(value, line, gate, |mut map, found| match take(&mut map, &["attributes"]) {
-        // An answer of the interface wraps the span.
-        Some(Value::Object(inner)) if inner.contains_key("span_id") => span(inner, found),
-        Some(other) if !map.contains_key("span_id") => Err(Problem::new("`attributes`", describe(&other), "a span")),
-        _ => span(map, found),
-    })
+    take_row(value, line, gate, unwrap)
+}
+
+/// An answer of the interface wraps each span in `attributes`; what an SDK sends wraps a list of them, with what they
+/// have in common beside it.
+fn unwrap(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
+    if map.contains_key("span_id") {
+        return span(map, found);
+    }
+    for key in ["data", "attributes"] {
+        if let Some(Value::Object(inner)) = map.get_mut(key) {
+            let inner = std::mem::take(inner);
+            return unwrap(inner, found);
+        }
+    }
+    if !map.get("spans").is_some_and(Value::is_array) {
+        return span(map, found);
+    }
+    for inner in take_list(&mut map, &["spans"])? {
+        let read = match inner {
+            Value::Object(mut inner) => {
+                for key in ["ml_app", "session_id", "tags"] {
+                    if let Some(value) = map.get(key) {
+                        inner.entry(key).or_insert_with(|| value.clone());
+                    }
+                }
+                span(inner, found)
+            }
+            other => Err(Problem::new("`spans[]`", describe(&other), "an object")),
+        };
+        found.problems.extend(read.err());
+    }
+    Ok(())
 }
 
 fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
@@ -86,6 +113,9 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
         } else {
             put_output(&mut raw, said);
         }
+    }
+    for (name, said) in take_object(&mut map, &["evaluation"])? {
+        evaluation(&raw, name, said, found);
     }
     raw.keep_below("metadata", meta.remove("metadata"));
     raw.keep_below("datadog", Some(Value::Object(meta)));
@@ -174,6 +204,17 @@ fn outcome(raw: &mut RawSpan, map: &mut Map<String, Value>, meta: &mut Map<Strin
     raw.set("error.type", kind);
     raw.set("exception.stacktrace", stack);
     Ok(())
+}
+
+/// Evaluations come by name; whether one passed stands beside its value.
+fn evaluation(raw: &RawSpan, name: String, said: Value, found: &mut Found) {
+    let Value::Object(mut said) = said else { return found.ignore("evaluations that are no objects", 1) };
+    let value = take(&mut said, &["value"]).unwrap_or_default();
+    let mut score = score_of(raw, name, &value);
+    score.label = score.label.or_else(|| take_words(&mut said, &["assessment"]));
+    score.comment = take_words(&mut said, &["reasoning"]);
+    score.origin = ScoreOrigin::Evaluator;
+    found.scores.push(score);
 }
 
 /// Messages, documents, or a value, whichever there is; other fields of the side stay with it.

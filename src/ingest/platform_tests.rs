@@ -268,7 +268,7 @@ fn every_platform_gives_the_same_call() {
         assert!(!content, "{platform}: {:?}", span.attributes);
         let native = span.source.native.as_ref().unwrap();
         assert_eq!(native.platform, *platform);
-        assert!(native.span.is_some() && native.trace != "", "{platform}");
+        assert!(native.span.is_some() && !native.trace.is_empty(), "{platform}");
         if !["phoenix", "helicone"].contains(platform) {
             assert_eq!(native.project.as_deref(), Some("p"), "{platform}");
         }
@@ -681,6 +681,26 @@ fn the_export_interface_of_datadog_and_its_tools_are_read() {
         [{"role": "assistant", "parts": [
             {"type": "tool_call", "id": "c2", "name": "weather", "arguments": {"city": "Paris"}}]}]]);
     assert_eq!(shown, expected);
+    let mut sent = datadog();
+    for key in ["tags", "session_id"] {
+        sent.as_object_mut().unwrap().remove(key);
+    }
+    sent["parent_id"] = json!("undefined");
+    sent["evaluation"] = json!({"helpful": {"value": true, "assessment": "pass", "reasoning": "why"},
+        "topic": {"value": "weather"}, "broken": 7});
+    let body = json!({"data": {"type": "span", "attributes": {"ml_app": "shop", "session_id": "s1", "tags": ["env:prod"],
+        "spans": [sent.clone(), {"span_id": 1}]}}});
+    let taken = read_row(&body);
+    assert_eq!((taken.summary.format.as_str(), taken.rejected.len()), ("datadog", 1));
+    assert_eq!(taken.only().session_id.as_ref().unwrap().as_str(), "s1");
+    assert_eq!(taken.only().attribute("deployment.environment.name"), Some(&json!("prod")));
+    let said = |score: &TraceScore| (score.name.clone(), score.value, score.label.clone(), score.comment.clone());
+    let text = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("helpful".to_owned(), Some(1.0), text("pass"), text("why")),
+        ("topic".to_owned(), None, text("weather"), None),
+    ];
+    assert_eq!(taken.scores.iter().map(said).collect::<Vec<_>>(), expected);
     let mut dropped = datadog();
     dropped["collection_errors"] = json!(["dropped_io"]);
     dropped["meta"]["output"] = json!({"value": "[This value has been dropped]"});
@@ -829,7 +849,7 @@ proptest! {
 
     #[test]
     fn any_json_is_no_row_or_one(value in hostile(), platform in 0..GOLDEN.len()) {
-        let taken = read_as(&lines(&[value.clone()]), Some(GOLDEN[platform].0));
+        let taken = read_as(&lines(std::slice::from_ref(&value)), Some(GOLDEN[platform].0));
         let (read, turned_away) = (taken.summary.spans, taken.rejected.len() as u64);
         prop_assert!(read == 0 && (turned_away > 0 || value.is_array() || value.is_object()));
     }

@@ -76,10 +76,12 @@ fn settle(mut same: Vec<Span>, kept: &mut Vec<Span>, faults: &mut Vec<TraceFault
     }
     let newest = same.iter().map(revision).max().flatten();
     same.retain(|span| revision(span) == newest);
-    // Keyed by content without the place it was read, so that one export under two names is one span.
+    // Keyed by content without the place it was read, so that one export under two names is one span. The platform's
+    // own ids are content.
     let mut versions: BTreeMap<(Option<i64>, usize, String), (Span, Source)> = BTreeMap::new();
     for mut span in same {
         let source = std::mem::take(&mut span.source);
+        span.source.native.clone_from(&source.native);
         let text = serde_json::to_string(&span).unwrap_or_default();
         let entry = versions.entry((span.end_ns, text.len(), text)).or_insert_with(|| (span, source.clone()));
         if (&source.file, source.line) < (&entry.1.file, entry.1.line) {
