@@ -208,12 +208,75 @@ pub(crate) fn container(text: &str) -> Option<Value> {
     if opens { serde_json::from_str(trimmed).ok() } else { None }
 }
 
+/// The JSON that Python's way to print a dictionary or list stands for: `{'a': True}`. Python tracers write arguments
+/// so; anything that is not plainly such a text is nothing.
+pub(crate) fn python_container(text: &str) -> Option<Value> {
+    let mut json = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    let mut word = String::new();
+    while let Some(next) = rest.next() {
+        if next.is_alphanumeric() || matches!(next, '_' | '.' | '+' | '-') {
+            word.push(next);
+            continue;
+        }
+        json.push_str(python_word(&std::mem::take(&mut word))?);
+        match next {
+            '\'' | '"' => json.push_str(&python_text(next, &mut rest)?),
+            '(' => json.push('['),
+            ')' => json.push(']'),
+            other => json.push(other),
+        }
+    }
+    if word.is_empty() { container(&json) } else { None }
+}
+
+fn python_word(word: &str) -> Option<&str> {
+    match word {
+        "True" => Some("true"),
+        "False" => Some("false"),
+        "None" => Some("null"),
+        // A number, or nothing; other words are names of things that are no JSON.
+        number => (number.is_empty() || number.parse::<f64>().is_ok_and(f64::is_finite)).then_some(number),
+    }
+}
+
+/// The rest of a quoted text, as JSON. Escapes other than the common ones are not guessed at.
+fn python_text(quote: char, rest: &mut impl Iterator<Item = char>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match rest.next()? {
+            end if end == quote => return serde_json::to_string(&text).ok(),
+            '\\' => text.push(match rest.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                same @ ('\\' | '\'' | '"') => same,
+                _ => return None,
+            }),
+            other => text.push(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn dictionaries_that_python_printed_are_read() {
+        let text =
+            r#"{'city': "Par'is", 'n': [1, -2.5, None], 'deep': {'ok': True, 'no': False}, 'pair': (1, 'x\ny')}"#;
+        let expected = json!({"city": "Par'is", "n": [1, -2.5, null], "deep": {"ok": true, "no": false},
+            "pair": [1, "x\ny"]});
+        assert_eq!(python_container(text), Some(expected));
+        for other in ["rainy", "{'a': datetime(2026)}", "{'a'}", "{'a': inf}", "{'a': 'x", "{'a': b'x'}", "{1: 2}", "7"]
+        {
+            assert_eq!(python_container(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn only_long_integers_outside_strings_are_quoted() {
@@ -252,6 +315,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_json_prints_python_would_too(text in "[\\PC'\"]{0,12}", number in any::<i32>()) {
+            let value = json!({"a": [text, number], "b": {}});
+            if !text.contains(|character: char| character.is_control()) {
+                prop_assert_eq!(python_container(&value.to_string()), Some(value));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_container_or_none(text in "[\\[\\]{}(),:'\"\\\\ aTrue1.-]{0,40}") {
+            python_container(&text);
+        }
+
         #[test]
         fn replacing_gives_back_what_needs_none(text in "[\\\\ud83eacf\" ]{0,60}") {
             let (replaced, count) = replace_half_characters(text.as_bytes());

@@ -3,18 +3,24 @@
 //!
 //! `session_id` of a row is the project, never a conversation; conversations stand in `thread_id` or the metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{ScoreOrigin, SpanKind, SpanStatus, TraceScore};
+use crate::model::{Native, ScoreOrigin, SpanId, SpanKind, SpanStatus, TraceId, TraceScore};
 
 use super::admit::Gate;
 use super::bodies::{put_input, put_output};
 use super::error::{IngestError, Problem};
-use super::json::{at, field, is_empty, number, take, take_list, take_object, take_text, take_words, words};
+use super::ids::{native_span, native_trace};
+use super::json::{
+    at, field, is_empty, need_text, number, python_container, structured, take, take_list, take_object, take_text,
+    take_words, words,
+};
 use super::open::{Head, Opened};
-use super::platform::{Cache, Found, Ids, after_ms, count_tokens, has_tokens, moment, score_of, state_cost, take_row};
+use super::platform::{
+    Cache, Found, Ids, after_ms, count_tokens, has_tokens, moment, score, score_of, state_cost, take_row,
+};
 use super::raw::RawSpan;
 use super::shape::Shape;
 use super::times::{self, Unit};
@@ -46,6 +52,9 @@ fn recognise(head: &Head<'_>) -> Option<String> {
     if !shape.has("dotted_order") && HALVES.iter().any(|half| shape.has(&format!("{half}.dotted_order"))) {
         return Some("JSON with `post` and `patch` of runs".to_owned());
     }
+    if shape.rows_have(LISTS, &["run_id", "key", "feedback_source"]) {
+        return Some("JSON rows with `run_id` and `feedback_source`".to_owned());
+    }
     let beside = ["dotted_order", "trace_id", "parent_run_ids", "parent_run_id", "session_id", "start_time"];
     let found = beside.iter().find(|field| shape.rows_have(LISTS, &["run_type", field]))?;
     Some(format!("JSON rows with `run_type` and `{found}`"))
@@ -68,7 +77,13 @@ fn row(value: Value, line: Option<u64>, gate: &mut Gate<'_>) -> Result<(), Inges
             halves.add(body, line, gate)?;
             halves.finish(gate)
         }
-        value => take_row(value, line, gate, run),
+        value => take_row(value, line, gate, |map, found| {
+            if map.contains_key("feedback_source") && !map.contains_key("run_type") {
+                found.scores.push(voice(map)?);
+                return Ok(());
+            }
+            run(map, found)
+        }),
     }
 }
 
@@ -241,10 +256,13 @@ fn describe_run(raw: &mut RawSpan, mut metadata: Map<String, Value>) {
         raw.kind = Some(SpanKind::Agent);
     }
     raw.set("gen_ai.agent.name", agent);
+    if !matches!(raw.kind, Some(SpanKind::Step | SpanKind::Agent | SpanKind::Tool)) {
+        for (key, place) in [("ls_model_name", "gen_ai.request.model"), ("ls_provider", "gen_ai.provider.name")] {
+            raw.set(place, metadata.remove(key).as_ref().and_then(words));
+        }
+    }
     for (key, place) in [
         ("user_id", "user.id"),
-        ("ls_model_name", "gen_ai.request.model"),
-        ("ls_provider", "gen_ai.provider.name"),
         ("lc_hub_repo", "gen_ai.prompt.name"),
         ("lc_hub_commit_hash", "gen_ai.prompt.version"),
         ("revision_id", "gen_ai.agent.version"),
@@ -268,7 +286,8 @@ fn content(raw: &mut RawSpan, map: &mut Map<String, Value>) -> Result<(), Proble
         let call = kept.and_then(|map| map.get("tool_call_id")).and_then(words);
         let result = call.as_ref().and_then(|_| kept?.get("content").cloned());
         raw.set("gen_ai.tool.call.id", call);
-        raw.set("input.value", Some(inputs));
+        let printed = inputs.as_str().and_then(python_container);
+        raw.set("input.value", printed.or(Some(inputs)));
         raw.set("output.value", result.or(Some(outputs)));
     } else {
         put_input(raw, Some(inputs));
@@ -317,6 +336,35 @@ fn count_usage(raw: &mut RawSpan, outputs: &Map<String, Value>) {
     }
 }
 
+/// One row of feedback, which names its run.
+fn voice(mut map: Map<String, Value>) -> Result<TraceScore, Problem> {
+    let trace = need_text(&mut map, &["trace_id"], "the trace; feedback on a run alone cannot be placed")?;
+    let run = take_text(&mut map, &["run_id"])?.filter(|run| *run != trace);
+    let name = need_text(&mut map, &["key"], "the name of the score")?;
+    let project = take_words(&mut map, &["session_id"]);
+    let native = Native { platform: "langsmith".to_owned(), trace: trace.clone(), span: run.clone(), project };
+    let said = take(&mut map, &["score"]).or_else(|| take(&mut map, &["value"])).unwrap_or_default();
+    let mut score = score(Some(native), name, &said);
+    score.trace_id = Some(TraceId::new(native_trace("langsmith", &trace)));
+    score.span_id = run.map(|run| SpanId::new(native_span("langsmith", &trace, &run)));
+    score.label = score.label.or_else(|| take_words(&mut map, &["value"]));
+    score.comment = take_words(&mut map, &["comment"]);
+    let mut source = take_object(&mut map, &["feedback_source"])?;
+    score.origin = origin(take_words(&mut source, &["type"]).as_deref());
+    score.author = take_words(&mut source, &["user_name", "user_id"]);
+    score.at_ns = moment(&mut map, &["modified_at", "created_at"])?;
+    Ok(score)
+}
+
+/// `api` may be anyone: a user's thumb as well as a judge elsewhere.
+fn origin(source: Option<&str>) -> ScoreOrigin {
+    match source {
+        Some("model" | "auto_eval") => ScoreOrigin::Evaluator,
+        Some("app") => ScoreOrigin::Annotator,
+        _ => ScoreOrigin::Unknown,
+    }
+}
+
 /// Feedback comes summed up per key: one voice is itself, several are their mean.
 fn feedback(raw: &RawSpan, key: String, stats: &Value) -> Option<TraceScore> {
     let stats = stats.as_object()?;
@@ -327,12 +375,15 @@ fn feedback(raw: &RawSpan, key: String, stats: &Value) -> Option<TraceScore> {
     let said = stats.get("comments").and_then(Value::as_array).and_then(|all| words(all.first()?));
     score.comment = if count > 1.0 { Some(format!("mean of {count}")) } else { said };
     let sources = stats.get("sources").and_then(Value::as_array).into_iter().flatten();
-    let sources: Vec<String> = sources.map(Value::to_string).collect();
-    let all = |kind: &str| !sources.is_empty() && sources.iter().all(|source| source.contains(kind));
-    score.origin = match () {
-        () if all("model") => ScoreOrigin::Evaluator,
-        () if all("app") => ScoreOrigin::Annotator,
-        () => ScoreOrigin::Unknown,
+    let kind = |source: &Value| {
+        let source = structured(source.clone());
+        source.get("type").and_then(words).or_else(|| words(&source))
+    };
+    let kinds: BTreeSet<Option<String>> = sources.map(kind).collect();
+    // Where kinds are mixed, nobody can say who gave the mean.
+    score.origin = match kinds.first() {
+        Some(only) if kinds.len() == 1 => origin(only.as_deref()),
+        _ => ScoreOrigin::Unknown,
     };
     Some(score)
 }

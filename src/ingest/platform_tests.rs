@@ -508,7 +508,8 @@ fn runs_of_tools_chains_and_agents_keep_what_they_are() {
             "run_type": kind, "start_time": "2026-11-21T08:00:00Z", "parent_run_id": "r"})
     };
     let mut tool = base("tool");
-    tool["inputs"] = json!({"input": "{\"city\": \"Paris\"}"});
+    tool["inputs"] = json!({"input": "{'city': 'Paris'}"});
+    tool["extra"] = json!({"metadata": {"ls_model_name": "inherited"}});
     tool["outputs"] = json!({"output": {"lc": 1, "type": "constructor", "id": ["langchain", "ToolMessage"],
         "kwargs": {"content": "rainy", "tool_call_id": "c1"}}});
     let mut chain = base("chain");
@@ -522,6 +523,10 @@ fn runs_of_tools_chains_and_agents_keep_what_they_are() {
     let used = find("tool").tool.as_ref().unwrap();
     assert_eq!((used.call_id.as_deref(), used.result.clone()), (Some("c1"), Some(json!("rainy"))));
     assert_eq!(used.arguments, Some(json!({"city": "Paris"})));
+    assert_eq!(
+        (find("tool").model.as_ref(), &find("tool").attributes["metadata.ls_model_name"]),
+        (None, &json!("inherited"))
+    );
     let agent = find("LangGraph");
     assert_eq!((agent.kind, agent.status), (SpanKind::Agent, SpanStatus::Error));
     assert_eq!(agent.error.as_ref().unwrap().message.as_deref(), Some("ValueError('x')"));
@@ -531,6 +536,54 @@ fn runs_of_tools_chains_and_agents_keep_what_they_are() {
     assert_eq!((session, user), ("s1", Some("u1")));
     assert_eq!(agent.agent.as_ref().unwrap().version.as_deref(), Some("r7"));
     assert_eq!((find("retriever").kind, find("made up").kind), (SpanKind::Retrieval, SpanKind::Other));
+}
+
+#[test]
+fn feedback_of_langsmith_names_its_run_and_who_gave_it() {
+    let row = langsmith();
+    let voice = |run: &Value, source: &str| {
+        json!({"id": "f", "run_id": run, "trace_id": row["trace_id"], "session_id": "p", "key": "ok", "score": null,
+            "value": "pass", "comment": "why", "feedback_source": {"type": source, "user_id": "ann"},
+            "created_at": "2026-11-21T09:00:00"})
+    };
+    let mut lost = voice(&row["id"], "app");
+    lost["trace_id"] = Value::Null;
+    let rows =
+        [voice(&row["id"], "app"), voice(&row["trace_id"], "model"), voice(&row["id"], "api"), row.clone(), lost];
+    let taken = read_rows(&rows);
+    assert_eq!((taken.summary.format.as_str(), taken.rejected.len()), ("langsmith", 1));
+    let origins: Vec<ScoreOrigin> = taken.scores.iter().map(|score| score.origin).collect();
+    let expected = [ScoreOrigin::Annotator, ScoreOrigin::Evaluator, ScoreOrigin::Unknown, ScoreOrigin::Annotator];
+    assert_eq!(origins, expected);
+    let (first, whole) = (&taken.scores[0], &taken.scores[1]);
+    assert_eq!((first.span_id.as_ref(), whole.span_id.as_ref()), (Some(&taken.only().span_id), None));
+    assert_eq!((first.trace_id.as_ref(), first.label.as_deref()), (Some(&taken.only().trace_id), Some("pass")));
+    assert_eq!((first.author.as_deref(), first.at_ns.is_some()), (Some("ann"), true));
+    let mut mixed = langsmith();
+    mixed["feedback_stats"]["thumbs"] = json!({"n": 3, "avg": 0.5, "values": {"a": 1, "b": 2},
+        "sources": ["{\"type\": \"app\"}", "{\"type\": \"model\"}"]});
+    let score = read_row(&mixed).scores.remove(0);
+    assert_eq!((score.origin, score.value, score.label), (ScoreOrigin::Unknown, Some(0.5), None));
+    assert_eq!(score.comment.as_deref(), Some("mean of 3"));
+}
+
+#[test]
+fn conversations_of_sentry_say_what_they_do_without_an_operation() {
+    let row = |id: &str, kind: &str| {
+        json!({"span_id": id, "trace": "t", "parent_span": "", "span.name": kind, "precise.start_ts": 1_795_248_000.1,
+            "precise.finish_ts": 1_795_248_000.9, "span.status": "internal_error", "gen_ai.operation.type": kind,
+            "gen_ai.response.object": "{\"a\": 1}", "release": "shop@7", "project": "p"})
+    };
+    let taken = read_rows(&[row("a", "ai_client"), row("b", "tool"), row("c", "agent"), row("d", "else")]);
+    let kinds: Vec<SpanKind> = taken.spans().iter().map(|span| span.kind).collect();
+    for kind in [SpanKind::Model, SpanKind::Tool, SpanKind::Agent, SpanKind::Other] {
+        assert!(kinds.contains(&kind), "{kinds:?}");
+    }
+    let span = taken.model();
+    assert_eq!((span.start_ns, span.duration_ms(), span.failed()), (START, Some(800.0), true));
+    assert_eq!(span.error.as_ref().unwrap().kind.as_deref(), Some("internal_error"));
+    assert_eq!(span.messages_out[0].plain_text(), "{\"a\": 1}");
+    assert_eq!(span.attribute("service.version"), Some(&json!("shop@7")));
 }
 
 #[test]

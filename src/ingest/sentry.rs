@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::SpanStatus;
+use crate::model::{SpanKind, SpanStatus};
 
 use super::admit::Gate;
 use super::error::{IngestError, Problem};
@@ -20,9 +20,17 @@ pub(super) const SOURCE: SourceInfo =
 
 const LISTS: &[&str] = &["data"];
 
+/// Sentry's own words for what a span does, where its operation does not say.
+const KINDS: &[(&str, SpanKind)] = &[
+    ("ai_client", SpanKind::Model),
+    ("agent", SpanKind::Agent),
+    ("tool", SpanKind::Tool),
+    ("handoff", SpanKind::Handoff),
+];
+
 fn recognise(head: &Head<'_>) -> Option<String> {
     let shape = Shape::of(head);
-    let marks = ["span.op", "span.description", "span.duration"];
+    let marks = ["span.op", "span.description", "span.duration", "span.name"];
     let mark = marks.iter().find(|mark| shape.rows_have(LISTS, &["trace", mark]))?;
     Some(format!("JSON rows with `trace` and `{mark}`"))
 }
@@ -47,7 +55,14 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     let project = take_words(&mut map, &["project", "project.name", "project.id"]);
     let ids = Ids { platform: "sentry", trace: &trace, span: &id, parent: parent.as_deref(), project };
     let mut raw = ids.begin(name.unwrap_or_default(), start);
+    if !op.as_deref().is_some_and(|op| op.starts_with("gen_ai.")) {
+        let kind = map.get("gen_ai.operation.type").and_then(Value::as_str);
+        raw.kind = kind.and_then(|kind| KINDS.iter().find(|(known, _)| *known == kind)).map(|(_, kind)| *kind);
+    }
     raw.set("sentry.op", op);
+    if !map.contains_key("gen_ai.response.text") {
+        raw.set("gen_ai.response.text", map.remove("gen_ai.response.object"));
+    }
     raw.end_ns = moment(&mut map, &["precise.finish_ts", "end_timestamp"])?;
     let duration = take(&mut map, &["span.duration", "duration"]);
     raw.end_ns = raw.end_ns.or_else(|| after_ms(start, duration.as_ref()));
