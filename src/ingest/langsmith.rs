@@ -167,6 +167,12 @@ fn path_time(time: &str) -> Option<i64> {
 }
 
 fn run(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
+    // The Parquet of bulk exports, and what is made of it, holds these as JSON in texts.
+    for key in ["extra", "metadata", "feedback_stats", "events", "parent_run_ids", "tags", "child_runs"] {
+        if let Some(value) = map.get_mut(key) {
+            *value = structured(value.take());
+        }
+    }
     for child in take_list(&mut map, &["child_runs"])? {
         let inner = if let Value::Object(child) = child { run(child, found) } else { Ok(()) };
         found.problems.extend(inner.err());
@@ -186,7 +192,7 @@ fn run(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     metadata.extend(take_object(&mut map, &["metadata"])?);
     raw.set("session.id", take_words(&mut map, &["thread_id"]));
     describe_run(&mut raw, metadata);
-    content(&mut raw, &mut map)?;
+    content(&mut raw, &mut map);
     let tokens = ["prompt_tokens", "completion_tokens", "prompt_token_details", "completion_token_details"];
     let counts: Map<String, Value> =
         tokens.iter().filter_map(|key| Some(((*key).to_owned(), map.remove(*key)?))).collect();
@@ -272,13 +278,13 @@ fn describe_run(raw: &mut RawSpan, mut metadata: Map<String, Value>) {
     raw.keep_below("metadata", Some(Value::Object(metadata)));
 }
 
-fn content(raw: &mut RawSpan, map: &mut Map<String, Value>) -> Result<(), Problem> {
-    let mut outputs = take_object(map, &["outputs"])?;
+fn content(raw: &mut RawSpan, map: &mut Map<String, Value>) {
+    let mut outputs = side(map, "outputs", "output");
     count_usage(raw, &outputs);
     outputs.remove("usage_metadata");
     let model = at(&outputs, "llm_output.model_name").and_then(words);
     raw.set("gen_ai.response.model", model);
-    let inputs = unwrapped(take_object(map, &["inputs"])?, "input");
+    let inputs = unwrapped(side(map, "inputs", "input"), "input");
     let outputs = unwrapped(outputs, "output");
     if raw.kind == Some(SpanKind::Tool) {
         // A tool's result is what LangChain's message about it holds.
@@ -300,7 +306,15 @@ fn content(raw: &mut RawSpan, map: &mut Map<String, Value>) -> Result<(), Proble
             raw.shortened_before(side);
         }
     }
-    Ok(())
+}
+
+/// One side of a run. What is no object, though it should be, is wrapped as LangSmith wraps it.
+fn side(map: &mut Map<String, Value>, key: &str, single: &str) -> Map<String, Value> {
+    match take(map, &[key]).map(structured) {
+        Some(Value::Object(side)) => side,
+        Some(other) => Map::from_iter([(single.to_owned(), other)]),
+        None => Map::new(),
+    }
 }
 
 /// What is no object comes wrapped into one of a single field.

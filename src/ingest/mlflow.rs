@@ -34,19 +34,13 @@ const INFO: &[&str] = &["info", "trace_info"];
 fn recognise(head: &Head<'_>) -> Option<String> {
     let shape = Shape::of(head);
     for info in INFO {
-        for id in ["trace_id", "request_id"] {
-            for beside in [
-                "data.spans".to_owned(),
-                "spans".to_owned(),
-                format!("{info}.trace_metadata"),
-                format!("{info}.trace_location"),
-                format!("{info}.experiment_id"),
-                format!("{info}.request_metadata"),
-            ] {
-                let id = format!("{info}.{id}");
-                if shape.rows_have(LISTS, &[&id, &beside]) {
-                    return Some(format!("JSON with `{id}` and `{beside}`"));
-                }
+        let field = |name: &str| format!("{info}.{name}");
+        let ids = ["trace_id", "request_id"].map(field);
+        let about = ["trace_metadata", "trace_location", "experiment_id", "request_metadata"].map(field);
+        let beside = about.into_iter().chain(["data.spans".to_owned(), "spans".to_owned()]);
+        for mark in beside {
+            if let Some(id) = ids.iter().find(|id| shape.rows_have(LISTS, &[*id, &mark])) {
+                return Some(format!("JSON with `{id}` and `{mark}`"));
             }
         }
     }

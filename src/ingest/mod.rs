@@ -1,11 +1,13 @@
 //! Traces in: foreign exports, in whatever format and vocabulary, become spans of the one model.
 //!
-//! A *source* knows a wire format (`otlp_json`, `otlp_protobuf`); `dialect` knows the vocabularies attributes are
-//! written in; `Gate` in `admit` is the one door every span passes. Adding a source is one file and one row of
-//! [`SOURCES`]. Nothing is stored here, and one bad row never costs the good ones around it.
+//! A *source* knows a wire format (`otlp_json`, `otlp_protobuf`) or the rows of a platform (`langsmith`, `weave`);
+//! `dialect` knows the vocabularies attributes are written in; `Gate` in `admit` is the one door every span passes.
+//! Adding a source is one file and one row of [`SOURCES`]. Nothing is stored here, and one bad row never costs the
+//! good ones around it.
 //!
 //! Memory: JSON lines and protobuf are read record by record, a top-level JSON array element by element. One record
 //! is held whole, so a pretty-printed single document is as large in memory as it is; `max_record_bytes` bounds it.
+//! Runs that come in halves (LangSmith's SDKs) are held until the file ends.
 
 mod admit;
 mod agentops;

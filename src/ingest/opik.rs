@@ -30,8 +30,9 @@ const LISTS: &[&str] = &["content", "traces", "data"];
 
 fn recognise(head: &Head<'_>) -> Option<String> {
     let shape = Shape::of(head);
-    if shape.rows_have(&[], &["trace.id", "spans"]) {
-        return Some("JSON with `trace` and `spans`".to_owned());
+    // The spans come last and may lie behind the head.
+    if ["spans", "trace.start_time"].iter().any(|beside| shape.rows_have(&[], &["trace.id", beside])) {
+        return Some("JSON with `trace` of `id` and `start_time`".to_owned());
     }
     if shape.rows_have(LISTS, &["run_type"]) || shape.rows_have(LISTS, &["span_id"]) {
         return None;

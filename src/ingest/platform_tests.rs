@@ -539,6 +539,29 @@ fn runs_of_tools_chains_and_agents_keep_what_they_are() {
 }
 
 #[test]
+fn bulk_exports_of_langsmith_hold_json_in_texts() {
+    let row = langsmith();
+    let mut texts = row.clone();
+    for key in ["inputs", "outputs", "extra", "feedback_stats", "parent_run_ids"] {
+        texts[key] = Value::from(row[key].to_string());
+    }
+    let (left, right) = (read_row(&row), read_row(&texts));
+    assert_eq!((left.traces, left.scores.len()), (right.traces, right.scores.len()));
+    let mut plain = row;
+    (plain["inputs"], plain["outputs"]) = (json!("hi"), json!(["hello"]));
+    let taken = read_row(&plain);
+    assert_eq!((taken.only().input.clone(), taken.only().output.clone()), (Some(json!("hi")), Some(json!(["hello"]))));
+    let mut short = langsmith();
+    for key in ["inputs", "outputs"] {
+        short.as_object_mut().unwrap().remove(key);
+        short[format!("{key}_preview")] = json!("hi…");
+    }
+    let taken = read_row(&short);
+    assert_eq!(taken.only().attributes[TRUNCATED_KEY].as_array().unwrap().len(), 2);
+    assert_eq!(taken.only().input, Some(json!("hi…")));
+}
+
+#[test]
 fn feedback_of_langsmith_names_its_run_and_who_gave_it() {
     let row = langsmith();
     let voice = |run: &Value, source: &str| {
