@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore};
+use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore, Usage};
 
 use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
@@ -15,6 +15,10 @@ use super::{FileSummary, ReadOptions, Rejected};
 
 /// The attribute that lists shortened fields: `[{"field": …, "bytes": …}]` with their original length.
 pub const TRUNCATED_KEY: &str = "assize.truncated";
+
+/// What is nested deeper than this is kept as text: parsers of JSON, the one behind the lake among them, stop at 128
+/// levels, and a span adds some of its own.
+const DEEPEST: usize = 64;
 
 /// Takes what is read. An error stops the reading.
 pub trait Sink {
@@ -51,6 +55,10 @@ impl<'a> Gate<'a> {
         let mut span = dialect::span_of(raw);
         span.source.file = Some(self.summary.file.clone());
         span.source.line = line;
+        if span.usage.is_unknown() {
+            // Parts of a count that is not known say nothing.
+            span.usage = Usage::default();
+        }
         let shortened = shorten_span(&mut span, self.options.max_field_bytes);
         if span.kind == SpanKind::Model && span.cost_usd.is_none() && !span.usage.is_unknown() {
             span.cost_usd = self.options.price.and_then(|price| price(&span)).filter(|cost| cost.is_finite());
@@ -185,10 +193,17 @@ impl Shortener<'_> {
     }
 
     fn value(&mut self, field: &str, value: &mut Value) {
+        self.value_within(field, value, DEEPEST);
+    }
+
+    fn value_within(&mut self, field: &str, value: &mut Value, levels: usize) {
+        if levels == 0 && (value.is_array() || value.is_object()) {
+            *value = Value::String(value.to_string());
+        }
         match value {
             Value::String(text) => self.text(field, text),
-            Value::Array(items) => items.iter_mut().for_each(|item| self.value(field, item)),
-            Value::Object(map) => map.values_mut().for_each(|item| self.value(field, item)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value_within(field, item, levels - 1)),
+            Value::Object(map) => map.values_mut().for_each(|item| self.value_within(field, item, levels - 1)),
             _ => {}
         }
     }
@@ -222,6 +237,15 @@ fn ceil_boundary(text: &str, mut at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_nested_too_deep_to_be_read_back_is_kept_as_text() {
+        let mut value = (0..200).fold(json!("x"), |inner, _| json!({"a": [inner]}));
+        Shortener { limit: 10_000, list: &mut Vec::new() }.value("x", &mut value);
+        let text = value.to_string();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+        assert!(text.contains("\\\"a\\\":["), "{text}");
+    }
 
     #[test]
     fn giant_text_keeps_head_and_tail_and_is_listed() {

@@ -118,6 +118,57 @@ pub(crate) fn take_text(map: &mut Map<String, Value>, keys: &[&str]) -> Result<O
     }
 }
 
+/// Takes a text that must be there and say something.
+pub(crate) fn need_text(map: &mut Map<String, Value>, keys: &[&str], expected: &str) -> Result<String, Problem> {
+    let text = take_text(map, keys)?.filter(|text| !text.trim().is_empty());
+    text.ok_or_else(|| Problem::new(field(keys), "missing", expected))
+}
+
+/// Takes words under one of several keys, whatever their type: a container as its JSON. Blank is absent.
+pub(crate) fn take_words(map: &mut Map<String, Value>, keys: &[&str]) -> Option<String> {
+    take(map, keys).as_ref().and_then(words)
+}
+
+/// A value in its own words: a text as it is, a container as its JSON; nothing for what says nothing.
+pub(crate) fn words(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.trim().is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        value if is_empty(value) => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// Whether a value says nothing: null, blank, or a container without content.
+pub(crate) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
+}
+
+/// A finite number, also out of a text; truth values are no numbers.
+pub(crate) fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number| number.is_finite())
+}
+
+/// What stands under a key of dotted segments: under the key itself where there is one, else inside of objects.
+pub(crate) fn at<'a>(map: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    let inside = || {
+        let (first, rest) = path.split_once('.')?;
+        at(map.get(first)?.as_object()?, rest)
+    };
+    map.get(path).or_else(inside).filter(|value| !value.is_null())
+}
+
 /// How an error names a field that has several spellings: by the first.
 pub(crate) fn field(keys: &[&str]) -> String {
     format!("`{}`", keys.first().copied().unwrap_or_default())
@@ -157,12 +208,75 @@ pub(crate) fn container(text: &str) -> Option<Value> {
     if opens { serde_json::from_str(trimmed).ok() } else { None }
 }
 
+/// The JSON that Python's way to print a dictionary or list stands for: `{'a': True}`. Python tracers write arguments
+/// so; anything that is not plainly such a text is nothing.
+pub(crate) fn python_container(text: &str) -> Option<Value> {
+    let mut json = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    let mut word = String::new();
+    while let Some(next) = rest.next() {
+        if next.is_alphanumeric() || matches!(next, '_' | '.' | '+' | '-') {
+            word.push(next);
+            continue;
+        }
+        json.push_str(python_word(&std::mem::take(&mut word))?);
+        match next {
+            '\'' | '"' => json.push_str(&python_text(next, &mut rest)?),
+            '(' => json.push('['),
+            ')' => json.push(']'),
+            other => json.push(other),
+        }
+    }
+    if word.is_empty() { container(&json) } else { None }
+}
+
+fn python_word(word: &str) -> Option<&str> {
+    match word {
+        "True" => Some("true"),
+        "False" => Some("false"),
+        "None" => Some("null"),
+        // A number, or nothing; other words are names of things that are no JSON.
+        number => (number.is_empty() || number.parse::<f64>().is_ok_and(f64::is_finite)).then_some(number),
+    }
+}
+
+/// The rest of a quoted text, as JSON. Escapes other than the common ones are not guessed at.
+fn python_text(quote: char, rest: &mut impl Iterator<Item = char>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        match rest.next()? {
+            end if end == quote => return serde_json::to_string(&text).ok(),
+            '\\' => text.push(match rest.next()? {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                same @ ('\\' | '\'' | '"') => same,
+                _ => return None,
+            }),
+            other => text.push(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn dictionaries_that_python_printed_are_read() {
+        let text =
+            r#"{'city': "Par'is", 'n': [1, -2.5, None], 'deep': {'ok': True, 'no': False}, 'pair': (1, 'x\ny')}"#;
+        let expected = json!({"city": "Par'is", "n": [1, -2.5, null], "deep": {"ok": true, "no": false},
+            "pair": [1, "x\ny"]});
+        assert_eq!(python_container(text), Some(expected));
+        for other in ["rainy", "{'a': datetime(2026)}", "{'a'}", "{'a': inf}", "{'a': 'x", "{'a': b'x'}", "{1: 2}", "7"]
+        {
+            assert_eq!(python_container(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn only_long_integers_outside_strings_are_quoted() {
@@ -190,7 +304,30 @@ mod tests {
         assert_eq!(structured(json!("{not json}")), json!("{not json}"));
     }
 
+    #[test]
+    fn fields_are_found_by_path_and_read_for_what_they_say() {
+        let map = json!({"a": {"b": {"c": 1}}, "a.b": 2, "n": " 1.5 ", "z": null, "e": {}, "w": {"x": 1}});
+        let mut map = map.as_object().cloned().unwrap();
+        assert_eq!((at(&map, "a.b.c"), at(&map, "a.b"), at(&map, "z")), (Some(&json!(1)), Some(&json!(2)), None));
+        assert_eq!((number(&map["n"]), number(&json!("NaN")), number(&json!(true))), (Some(1.5), None, None));
+        assert_eq!((words(&map["e"]), take_words(&mut map, &["w"])), (None, Some("{\"x\":1}".to_owned())));
+        assert_eq!(need_text(&mut map, &["id"], "an id").unwrap_err().found, "missing");
+    }
+
     proptest! {
+        #[test]
+        fn what_json_prints_python_would_too(text in "[\\PC'\"]{0,12}", number in any::<i32>()) {
+            let value = json!({"a": [text, number], "b": {}});
+            if !text.contains(|character: char| character.is_control()) {
+                prop_assert_eq!(python_container(&value.to_string()), Some(value));
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_container_or_none(text in "[\\[\\]{}(),:'\"\\\\ aTrue1.-]{0,40}") {
+            python_container(&text);
+        }
+
         #[test]
         fn replacing_gives_back_what_needs_none(text in "[\\\\ud83eacf\" ]{0,60}") {
             let (replaced, count) = replace_half_characters(text.as_bytes());

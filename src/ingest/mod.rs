@@ -1,40 +1,57 @@
 //! Traces in: foreign exports, in whatever format and vocabulary, become spans of the one model.
 //!
-//! A *source* knows a wire format (`otlp_json`, `otlp_protobuf`); `dialect` knows the vocabularies attributes are
-//! written in; `Gate` in `admit` is the one door every span passes. Adding a source is one file and one row of
-//! [`SOURCES`]. Nothing is stored here, and one bad row never costs the good ones around it.
+//! A *source* knows a wire format (`otlp_json`, `otlp_protobuf`) or the rows of a platform (`langsmith`, `weave`);
+//! `dialect` knows the vocabularies attributes are written in; `Gate` in `admit` is the one door every span passes.
+//! Adding a source is one file and one row of [`SOURCES`]. Nothing is stored here, and one bad row never costs the
+//! good ones around it.
 //!
 //! Memory: JSON lines and protobuf are read record by record, a top-level JSON array element by element. One record
 //! is held whole, so a pretty-printed single document is as large in memory as it is; `max_record_bytes` bounds it.
+//! Runs that come in halves (LangSmith's SDKs) are held until the file ends.
 
 mod admit;
+mod agentops;
 mod assemble;
+mod bodies;
+mod braintrust;
+mod datadog;
 mod dialect;
 mod error;
+mod helicone;
 mod ids;
 mod item;
 mod json;
 mod langfuse;
 mod langfuse_rows;
+mod langsmith;
 mod log_records;
+mod mlflow;
 mod open;
+mod opik;
 mod otlp_json;
 mod otlp_proto_rows;
 mod otlp_protobuf;
 mod otlp_typed;
 mod otlp_values;
 mod parallel;
+mod phoenix;
+mod platform;
 mod raw;
 mod records;
 mod request;
 mod rows;
+mod sentry;
+mod shape;
 mod span_json;
 mod times;
+mod weave;
 
 #[cfg(test)]
 mod dialect_tests;
 #[cfg(test)]
 mod langfuse_tests;
+#[cfg(test)]
+mod platform_tests;
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +90,21 @@ pub struct SourceInfo {
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
-pub const SOURCES: &[SourceInfo] = &[langfuse::SOURCE, otlp_json::SOURCE, otlp_protobuf::SOURCE];
+pub const SOURCES: &[SourceInfo] = &[
+    langfuse::SOURCE,
+    langsmith::SOURCE,
+    braintrust::SOURCE,
+    mlflow::SOURCE,
+    phoenix::SOURCE,
+    helicone::SOURCE,
+    sentry::SOURCE,
+    agentops::SOURCE,
+    datadog::SOURCE,
+    weave::SOURCE,
+    opik::SOURCE,
+    otlp_json::SOURCE,
+    otlp_protobuf::SOURCE,
+];
 
 /// Prices a span in US dollars; `None` when it cannot.
 pub type Price<'a> = &'a (dyn Fn(&Span) -> Option<f64> + Sync);

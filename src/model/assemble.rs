@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{SessionId, Source, Span, SpanId, Trace, TraceFault, TraceId};
+use serde_json::Value;
+
+use super::{REVISION_KEY, SessionId, Source, Span, SpanId, Trace, TraceFault, TraceId};
 
 /// What [`assemble`] made of a set of spans.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,7 +22,8 @@ pub struct Assembled {
 ///
 /// Two spans with the same ids and different content are two reports of one step: the one with the later end is
 /// kept, then the one with more content, then the greater text, so that the choice never depends on order; the trace
-/// gets a [`TraceFault::Duplicate`].
+/// gets a [`TraceFault::Duplicate`]. Where the source says which report is newer ([`REVISION_KEY`]), that one is kept
+/// and the older ones are duplicates like equal ones: no fault.
 pub fn assemble(spans: impl IntoIterator<Item = Span>) -> Assembled {
     let mut groups: HashMap<TraceId, Vec<Span>> = HashMap::new();
     for span in spans {
@@ -71,10 +74,14 @@ fn settle(mut same: Vec<Span>, kept: &mut Vec<Span>, faults: &mut Vec<TraceFault
         kept.append(&mut same);
         return 0;
     }
-    // Keyed by content without the place it was read, so that one export under two names is one span.
+    let newest = same.iter().map(revision).max().flatten();
+    same.retain(|span| revision(span) == newest);
+    // Keyed by content without the place it was read, so that one export under two names is one span. The platform's
+    // own ids are content.
     let mut versions: BTreeMap<(Option<i64>, usize, String), (Span, Source)> = BTreeMap::new();
     for mut span in same {
         let source = std::mem::take(&mut span.source);
+        span.source.native.clone_from(&source.native);
         let text = serde_json::to_string(&span).unwrap_or_default();
         let entry = versions.entry((span.end_ns, text.len(), text)).or_insert_with(|| (span, source.clone()));
         if (&source.file, source.line) < (&entry.1.file, entry.1.line) {
@@ -90,6 +97,11 @@ fn settle(mut same: Vec<Span>, kept: &mut Vec<Span>, faults: &mut Vec<TraceFault
         kept.push(span);
     }
     superseded
+}
+
+/// Which report of the span this is, where the source says.
+fn revision(span: &Span) -> Option<i64> {
+    span.attributes.get(REVISION_KEY).and_then(Value::as_i64)
 }
 
 /// Faults that follow from the kept spans alone.
@@ -201,6 +213,19 @@ mod tests {
         let trace = only(assembled);
         assert_eq!(trace.spans[0].end_ns, Some(9));
         assert_eq!(trace.faults, [TraceFault::Duplicate { span: "a".into() }]);
+    }
+
+    #[test]
+    fn of_numbered_versions_the_newest_stays_without_a_fault() {
+        let version = |revision: i64, end| {
+            let mut span = span("a", None, 1, Some(end));
+            span.attributes.insert(REVISION_KEY.to_owned(), json!(revision));
+            span
+        };
+        let assembled = assemble([version(2, 5), version(1, 9), span("a", None, 1, Some(10))]);
+        assert_eq!(assembled.duplicates, 2);
+        let trace = only(assembled);
+        assert_eq!((trace.spans[0].end_ns, trace.faults.len()), (Some(5), 0));
     }
 
     #[test]

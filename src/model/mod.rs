@@ -34,7 +34,7 @@ pub use run::{
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
 pub use trace::{
-    AgentRef, ModelRef, Native, PRICED_KEY, PromptRef, Source, Span, SpanError, SpanKind, SpanStatus, ToolUse, Trace,
-    TraceFault,
+    AgentRef, ModelRef, Native, PRICED_KEY, PromptRef, REVISION_KEY, Source, Span, SpanError, SpanKind, SpanStatus,
+    ToolUse, Trace, TraceFault,
 };
 pub use trace_score::{ScoreOrigin, TraceScore};

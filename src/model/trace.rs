@@ -13,6 +13,9 @@ use super::{Message, Part, SessionId, SpanId, TraceId, Usage};
 /// The attribute that marks a cost as computed from a price table; a cost without it was stated by the source.
 pub const PRICED_KEY: &str = "assize.cost_priced";
 
+/// The attribute that orders reports of the same span where the source numbers or dates them: a greater one is newer.
+pub const REVISION_KEY: &str = "assize.revision";
+
 /// What a span stands for, whatever dialect said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
