@@ -12,7 +12,10 @@ mod assemble;
 mod dialect;
 mod error;
 mod ids;
+mod inspect;
+mod inspect_events;
 mod json;
+mod mapped;
 mod open;
 mod otlp_json;
 mod otlp_protobuf;
@@ -21,6 +24,7 @@ mod raw;
 mod records;
 mod rows;
 mod span_json;
+mod table;
 mod times;
 
 #[cfg(test)]
@@ -40,6 +44,7 @@ use open::Opened;
 pub use admit::{Sink, TRUNCATED_KEY};
 pub use assemble::{Assembler, Gathered};
 pub use error::{IngestError, Rejected, SinkError};
+pub use mapped::{TimeUnit, TraceMapping};
 pub use open::Head;
 pub use raw::{Attributes, Event, LogEvent};
 
@@ -59,7 +64,7 @@ pub struct SourceInfo {
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
-pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
+pub const SOURCES: &[SourceInfo] = &[inspect::SOURCE, otlp_json::SOURCE, otlp_protobuf::SOURCE, mapped::SOURCE];
 
 /// Prices a span in US dollars; `None` when it cannot.
 pub type Price<'a> = &'a dyn Fn(&Span) -> Option<f64>;
@@ -73,11 +78,13 @@ pub struct ReadOptions<'a> {
     pub max_field_bytes: usize,
     /// Prices model calls that do not state their cost; they are marked with [`crate::model::PRICED_KEY`].
     pub price: Option<Price<'a>>,
+    /// Which field of a row is what, for files of no format known here; they are read as `mapped`.
+    pub map: Option<&'a TraceMapping>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None }
+        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None, map: None }
     }
 }
 
@@ -141,7 +148,8 @@ fn read(
     sink: &mut dyn Sink,
 ) -> Result<FileSummary, IngestError> {
     let file = opened.file.clone();
-    let (source, why) = choose(&opened, format)?;
+    let mapped = options.map.map(|_| mapped::SOURCE.name);
+    let (source, why) = choose(&opened, format.or(mapped))?;
     let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
     (source.read)(opened, &mut gate)?;
