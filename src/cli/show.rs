@@ -1,5 +1,6 @@
 //! Results as text for people. Decides nothing; every foreign text passes through `sys::text`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::dataset::{DatasetDiff, Recognised};
@@ -87,10 +88,12 @@ pub fn ingested(report: &IngestReport) -> String {
         thousands(report.added),
         thousands(report.already_there),
     );
-    let ignored: u64 = report.files.iter().flat_map(|file| file.ignored.values()).sum();
-    if ignored > 0 {
-        let kinds: Vec<String> =
-            report.files.iter().flat_map(|file| &file.ignored).map(|(kind, n)| format!("{n} {kind}")).collect();
+    let mut ignored: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, count) in report.files.iter().flat_map(|file| &file.ignored) {
+        *ignored.entry(kind).or_default() += count;
+    }
+    if !ignored.is_empty() {
+        let kinds: Vec<String> = ignored.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
         let _ = writeln!(text, "Of no use here: {}.", kinds.join(", "));
     }
     if !report.faults.is_empty() {

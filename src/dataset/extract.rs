@@ -45,7 +45,6 @@ struct RecordingFields {
     metadata: Vec<Field>,
 }
 
-
 impl Extractor {
     /// Checks and compiles a mapping.
     ///
@@ -200,7 +199,12 @@ impl RecordingFields {
             && let Some(dialogue) = turns.take(row, place)?
         {
             let trace = trace_of_messages(&dialogue, trace_id(id, variant.as_deref(), trial)).map_err(|fault| {
-                RowError::new(place, &format!("{}{}", turns.field().shown_path(), fault.at), &fault.found, fault.expected)
+                RowError::new(
+                    place,
+                    &format!("{}{}", turns.field().shown_path(), fault.at),
+                    &fault.found,
+                    fault.expected,
+                )
             })?;
             if self.output.is_none() {
                 output.value = trace.final_output().unwrap_or(Value::Null);

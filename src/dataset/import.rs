@@ -209,7 +209,9 @@ impl Importer {
         let examples = self.assembler.finish();
         if examples.is_empty() {
             let cause = match self.recognised.first() {
-                Some(recognised) => format!("the {} rows of `{}` hold no example", self.rows, recognised.file.display()),
+                Some(recognised) => {
+                    format!("the {} rows of `{}` hold no example", self.rows, recognised.file.display())
+                }
                 None => format!("`where` left out all {} rows; widen it or correct its value", self.filtered),
             };
             return Err(DatasetError::NothingSelected { cause });

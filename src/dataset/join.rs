@@ -68,7 +68,8 @@ impl Join {
             _ if self.optional => {}
             _ => {
                 let found = id.map_or("nothing".to_owned(), |id| format!("`{id}`"));
-                let expected = format!("a key that `{}` has (`optional = true` takes rows without it)", self.file.display());
+                let expected =
+                    format!("a key that `{}` has (`optional = true` takes rows without it)", self.file.display());
                 return Err(RowError::new(place, self.key.as_str(), &found, expected));
             }
         }

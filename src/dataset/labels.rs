@@ -50,10 +50,16 @@ impl LabelField {
         let annotator = part("annotator", annotator)?;
         // Several fields for one question are several annotators; the field's name is what is known of them.
         let annotator_name = (several && annotator.is_none()).then(|| value.shown_path().to_owned());
-        let each = each.map(|path| {
-            FieldRef::Rule(Box::new(FieldRule { field: Some(path), optional, ..FieldRule::default() }))
-        });
-        Ok(Self { name: name.to_owned(), each: part("each", each)?, value, reason: part("reason", reason)?, annotator, annotator_name })
+        let each = each
+            .map(|path| FieldRef::Rule(Box::new(FieldRule { field: Some(path), optional, ..FieldRule::default() })));
+        Ok(Self {
+            name: name.to_owned(),
+            each: part("each", each)?,
+            value,
+            reason: part("reason", reason)?,
+            annotator,
+            annotator_name,
+        })
     }
 
     /// The field of the row itself that the label depends on.
@@ -77,8 +83,9 @@ impl LabelField {
         };
         for (index, fields) in items.into_iter().enumerate() {
             let item = Row { line: row.line, fields, untyped: row.untyped };
-            let label = self.one(&item, place).map_err(|error| {
-                RowError { field: format!("{}.{index}.{}", each.shown_path(), error.field), ..error }
+            let label = self.one(&item, place).map_err(|error| RowError {
+                field: format!("{}.{index}.{}", each.shown_path(), error.field),
+                ..error
             })?;
             labels.extend(label);
         }
@@ -120,20 +127,29 @@ mod tests {
             reason = "why"
             annotator = { value = "authors" }
         "#;
-        let found = labels(mapping, json!({"failures": [
-            {"step_number": 3, "agent": "a", "why": "w1"}, {"step_number": "7", "agent": "b", "why": "w2"}]}))
+        let found = labels(
+            mapping,
+            json!({"failures": [
+            {"step_number": 3, "agent": "a", "why": "w1"}, {"step_number": "7", "agent": "b", "why": "w2"}]}),
+        )
         .unwrap();
         let said: Vec<&Value> = found.iter().map(|label| &label.value).collect();
         assert_eq!(said, [&json!({"step": 2, "agent": "a"}), &json!({"step": 6, "agent": "b"})]);
         assert_eq!((found[1].reason.as_deref(), found[1].annotator.as_deref()), (Some("w2"), Some("authors")));
         let error = labels(mapping, json!({"failures": [{"step_number": 0, "agent": "a", "why": "w"}]})).unwrap_err();
-        assert_eq!((error.field.as_str(), error.expected.as_str()), ("failures.0.step_number", "a whole number from 1 up"));
+        assert_eq!(
+            (error.field.as_str(), error.expected.as_str()),
+            ("failures.0.step_number", "a whole number from 1 up")
+        );
     }
 
     #[test]
     fn several_fields_are_several_annotators() {
-        let found = labels("[labels]\nkind = ['a1', 'a2', { field = 'a3', annotator = 'who' }]", json!({
-            "a1": "x", "a2": null, "a3": "z", "who": "Ann"}))
+        let found = labels(
+            "[labels]\nkind = ['a1', 'a2', { field = 'a3', annotator = 'who' }]",
+            json!({
+            "a1": "x", "a2": null, "a3": "z", "who": "Ann"}),
+        )
         .unwrap();
         let said: Vec<(Option<&str>, &Value)> = found.iter().map(|l| (l.annotator.as_deref(), &l.value)).collect();
         assert_eq!(said, [(Some("a1"), &json!("x")), (Some("Ann"), &json!("z"))]);

@@ -92,7 +92,10 @@ impl FieldMapping {
             &self.input_tokens,
             &self.output_tokens,
         ];
-        self.number_trials || self.messages.is_some() || !self.output_metadata.is_empty() || single.into_iter().any(Option::is_some)
+        self.number_trials
+            || self.messages.is_some()
+            || !self.output_metadata.is_empty()
+            || single.into_iter().any(Option::is_some)
     }
 }
 

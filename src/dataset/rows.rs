@@ -102,7 +102,7 @@ pub fn read_rows(
         file: path.to_owned(),
         format: "a dataset",
         cause: "its name ends in none of `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet` (with or without \
-                `.gz` or `.zst`); rename it or name the format"
+                `.gz` or `.zst`), and its content is of no format of another tool; rename it or name the format"
             .to_owned(),
     })?;
     match format {

@@ -127,17 +127,21 @@ impl Run {
 
     fn fill(&self, root: &mut RawSpan, sample: &InspectSample, id: &str, epoch: u64) {
         root.start_ns = time_of(sample, "started_at").unwrap_or(self.created_ns);
-        let mut set = |key: &str, value: Option<Value>| drop(value.map(|value| root.attributes.insert(key.to_owned(), value)));
+        let mut set =
+            |key: &str, value: Option<Value>| drop(value.map(|value| root.attributes.insert(key.to_owned(), value)));
         set("gen_ai.agent.name", Some(json!(self.task)));
         set("inspect.sample.id", Some(json!(id)));
         set("inspect.sample.epoch", Some(json!(epoch)));
         set("inspect.sample.target", sample.field("target").filter(|target| target.as_str() != Some("")));
         set("inspect.sample.choices", sample.field("choices"));
         set("inspect.sample.limit", sample.field("limit"));
-        set("input.value", sample.field("input").map(|input| match input {
-            Value::Array(items) => items.iter().map(message).collect(),
-            text => text,
-        }));
+        set(
+            "input.value",
+            sample.field("input").map(|input| match input {
+                Value::Array(items) => items.iter().map(message).collect(),
+                text => text,
+            }),
+        );
         set("output.value", sample.fields.get("output").and_then(reply_text).map(|text| sample.resolved(&text)));
         if let Some(Value::Object(metadata)) = sample.field("metadata") {
             for (key, value) in metadata {

@@ -151,7 +151,8 @@ impl<'a> Events<'a> {
         parent: Option<&str>,
     ) -> RawSpan {
         let mut span = self.place.span(local, kind, name, start);
-        let key = if event.get("event").and_then(Value::as_str) == Some("span_begin") { "parent_id" } else { "span_id" };
+        let key =
+            if event.get("event").and_then(Value::as_str) == Some("span_begin") { "parent_id" } else { "span_id" };
         let named = text(event, key).and_then(|id| self.above(id, local));
         let open = self.steps.last().and_then(|place| self.spans.get(*place)).map(|span| span.span_id.clone());
         let above = parent.map(str::to_owned).or(named).or(open);
@@ -209,7 +210,11 @@ impl<'a> Events<'a> {
         let input: Vec<Value> = self.sample.model_input(event).iter().map(message).collect();
         span.keep("gen_ai.input.messages", Value::Array(input));
         for key in ["temperature", "max_tokens", "seed", "top_p"] {
-            self.set(&mut span, &format!("gen_ai.request.{key}"), event.get("config").and_then(|config| config.get(key)));
+            self.set(
+                &mut span,
+                &format!("gen_ai.request.{key}"),
+                event.get("config").and_then(|config| config.get(key)),
+            );
         }
         for key in ["role", "cache", "retries", "pending"] {
             self.set(&mut span, &format!("inspect.{key}"), event.get(key));
@@ -341,9 +346,9 @@ fn merged_tools(events: &[Value]) -> HashMap<String, Merged> {
             // Newer logs put the event inside its own span, older ones beside it.
             let mut either = [Some(id), parent].into_iter();
             let call = either.find_map(|parent| calls.get_mut(&(parent, name)).and_then(VecDeque::pop_front));
-            merged.extend(call.map(|call| {
-                (id.to_owned(), Merged { event: call.to_owned(), parent: parent.map(str::to_owned) })
-            }));
+            merged.extend(
+                call.map(|call| (id.to_owned(), Merged { event: call.to_owned(), parent: parent.map(str::to_owned) })),
+            );
         }
     }
     merged

@@ -182,13 +182,27 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(mapping: &'a TraceMapping, file: &str) -> Result<Self, DatasetError> {
         let single = [
-            ("trace_id", &mapping.trace_id), ("span_id", &mapping.span_id), ("parent_id", &mapping.parent_id),
-            ("name", &mapping.name), ("kind", &mapping.kind), ("start", &mapping.start), ("end", &mapping.end),
-            ("duration", &mapping.duration), ("input", &mapping.input), ("output", &mapping.output),
-            ("messages", &mapping.messages), ("model", &mapping.model), ("provider", &mapping.provider),
-            ("input_tokens", &mapping.input_tokens), ("output_tokens", &mapping.output_tokens),
-            ("cached_tokens", &mapping.cached_tokens), ("cost", &mapping.cost), ("user", &mapping.user),
-            ("session", &mapping.session), ("error", &mapping.error), ("tool", &mapping.tool),
+            ("trace_id", &mapping.trace_id),
+            ("span_id", &mapping.span_id),
+            ("parent_id", &mapping.parent_id),
+            ("name", &mapping.name),
+            ("kind", &mapping.kind),
+            ("start", &mapping.start),
+            ("end", &mapping.end),
+            ("duration", &mapping.duration),
+            ("input", &mapping.input),
+            ("output", &mapping.output),
+            ("messages", &mapping.messages),
+            ("model", &mapping.model),
+            ("provider", &mapping.provider),
+            ("input_tokens", &mapping.input_tokens),
+            ("output_tokens", &mapping.output_tokens),
+            ("cached_tokens", &mapping.cached_tokens),
+            ("cost", &mapping.cost),
+            ("user", &mapping.user),
+            ("session", &mapping.session),
+            ("error", &mapping.error),
+            ("tool", &mapping.tool),
         ];
         let single = single.into_iter().filter_map(|(key, field)| Some((key.to_owned(), field.as_ref()?)));
         let named = |table: &str, fields: &'a BTreeMap<String, FieldRef>| {
@@ -318,7 +332,8 @@ impl<'a> Reader<'a> {
 
     fn content(&self, raw: &mut RawSpan, row: &Row) -> Result<(), Problem> {
         let model = self.text("model", row)?;
-        let count = |key: &str| -> Result<Option<u64>, Problem> { Ok(self.number(key, row)?.map(|count| count as u64)) };
+        let count =
+            |key: &str| -> Result<Option<u64>, Problem> { Ok(self.number(key, row)?.map(|count| count as u64)) };
         let usage = Usage {
             input: count("input_tokens")?,
             output: count("output_tokens")?,
@@ -337,7 +352,8 @@ impl<'a> Reader<'a> {
         raw.cost_usd = self.number("cost", row)?;
         let name = self.text("name", row)?.or_else(|| model.clone());
         raw.name = name.unwrap_or_else(|| kind.as_str().to_owned());
-        let mut set = |key: &str, value: Option<Value>| drop(value.map(|value| raw.attributes.insert(key.to_owned(), value)));
+        let mut set =
+            |key: &str, value: Option<Value>| drop(value.map(|value| raw.attributes.insert(key.to_owned(), value)));
         set("gen_ai.request.model", model.map(Value::String));
         set("gen_ai.provider.name", self.text("provider", row)?.map(Value::String));
         set("gen_ai.tool.name", self.text("tool", row)?.map(Value::String));
@@ -431,8 +447,9 @@ fn nanos(value: &Value, count: f64, unit: TimeUnit) -> Option<i64> {
     if let Some(whole) = whole {
         return whole.checked_mul(unit.nanos() as i64).filter(|nanos| *nanos >= 0);
     }
-    let nanos = count * unit.nanos();
-    (0.0..9.2e18).contains(&nanos).then_some(nanos as i64)
+    // Whole units first, so that the fraction keeps its precision.
+    let nanos = (count.trunc() as i64).checked_mul(unit.nanos() as i64)?;
+    nanos.checked_add((count.fract() * unit.nanos()).round() as i64).filter(|nanos| *nanos >= 0)
 }
 
 #[cfg(test)]

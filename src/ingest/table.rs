@@ -93,12 +93,7 @@ fn parquet(mut opened: Opened, gate: &mut Gate<'_>, row: &mut OnRow<'_>) -> Resu
     Ok(())
 }
 
-fn delimited(
-    delimiter: u8,
-    opened: Opened,
-    gate: &mut Gate<'_>,
-    row: &mut OnRow<'_>,
-) -> Result<(), IngestError> {
+fn delimited(delimiter: u8, opened: Opened, gate: &mut Gate<'_>, row: &mut OnRow<'_>) -> Result<(), IngestError> {
     let limit = gate.options.max_record_bytes;
     let read = Rc::new(Cell::new(0));
     let bounded = Bounded { inner: opened, read: Rc::clone(&read), limit };
@@ -184,12 +179,26 @@ mod tests {
         assert_eq!(form(&head(b"id,name\n1,x")), Some(Form::Delimited(b',')));
         assert_eq!(form(&head(b"\xef\xbb\xbf\"id\"\t\"name\"\n")), Some(Form::Delimited(b'\t')));
         assert_eq!(form(&head(b"PAR1....")), Some(Form::Parquet));
-        for json in [&b"{\"a\":1,\"b\":2}"[..], b"[1,2]", b"\"torn\": 1, \"b\"}\n{\"a\":1,\"b\":2}\n", b"", b"\x0a\x01,"] {
+        for json in
+            [&b"{\"a\":1,\"b\":2}"[..], b"[1,2]", b"\"torn\": 1, \"b\"}\n{\"a\":1,\"b\":2}\n", b"", b"\x0a\x01,"]
+        {
             assert_eq!(form(&head(json)), None, "{}", String::from_utf8_lossy(json));
         }
         assert_eq!(columns(&head(b"\xef\xbb\xbfid, \"na,me\"\n1,2")), ["id", "\"na", "me\""]);
         assert_eq!(columns(&head(b"id,\"na,me\"\n1,2")), ["id", "na,me"]);
         assert!(columns(&head(b"{\"a\":1}")).is_empty());
+    }
+
+    #[test]
+    fn a_parquet_file_longer_than_the_head_says_its_columns() {
+        let texts: Vec<String> =
+            (0..20_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+        let mut frame = polars::df!("observation_id" => texts.clone(), "input" => texts).unwrap();
+        let mut bytes = Vec::new();
+        polars::prelude::ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+        assert!(bytes.len() > 100_000);
+        let opened = Opened::stream("x.parquet", Box::new(io::Cursor::new(bytes)));
+        assert_eq!(opened.head().columns(), ["observation_id", "input"]);
     }
 
     proptest! {

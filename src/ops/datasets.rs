@@ -10,8 +10,8 @@ use super::outputs::plain_file;
 use super::project::{Project, World};
 use crate::config::{self, Problem, Problems};
 use crate::dataset::{
-    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, ImportOptions, Importer, Provenance, Recognised, Written,
-    formats, line_of_example, write_version,
+    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, ImportOptions, Importer, Provenance, Recognised,
+    Written, formats, line_of_example, write_version,
 };
 use crate::model::{DatasetHeader, Example};
 use crate::sys::files;

@@ -13,7 +13,8 @@ use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed = ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let fixed =
+        ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run"].map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     fixed.into_iter().chain(scorers).chain(targets).collect()

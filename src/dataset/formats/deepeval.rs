@@ -25,8 +25,15 @@ const JOINED: char = '|';
 
 fn recognise(sketch: &Sketch) -> Option<String> {
     let names = [
-        "actual_output", "actualOutput", "retrieval_context", "retrievalContext", "expected_tools", "expectedTools",
-        "tools_called", "toolsCalled", "source_file",
+        "actual_output",
+        "actualOutput",
+        "retrieval_context",
+        "retrievalContext",
+        "expected_tools",
+        "expectedTools",
+        "tools_called",
+        "toolsCalled",
+        "source_file",
     ];
     let own = sketch.any(&names)?;
     sketch.has(&["input"]).then(|| format!("rows with `input` and `{own}`"))

@@ -60,8 +60,19 @@ fn open(path: &Path, limits: Limits, on_row: &mut OnRow<'_>) -> Result<(), Datas
 /// What is wanted of a sample: nothing that is only about how it was run.
 fn row_of(sample: &InspectSample, variant: &Value) -> Value {
     let wanted = [
-        "id", "epoch", "input", "target", "choices", "output", "scores", "score", "messages", "model_usage", "total_time",
-        "error", "limit",
+        "id",
+        "epoch",
+        "input",
+        "target",
+        "choices",
+        "output",
+        "scores",
+        "score",
+        "messages",
+        "model_usage",
+        "total_time",
+        "error",
+        "limit",
     ];
     let mut row: Map<String, Value> =
         wanted.iter().filter_map(|name| Some(((*name).to_owned(), sample.field(name)?))).collect();
@@ -138,10 +149,11 @@ fn completion(output: &Value) -> Value {
 }
 
 fn scores(row: &mut Value, output: &mut Output) {
-    let scores = match shape::take(row, &["scores"]).or_else(|| shape::take(row, &["score"]).map(|s| json!({"score": s}))) {
-        Some(Value::Object(scores)) => scores,
-        _ => return,
-    };
+    let scores =
+        match shape::take(row, &["scores"]).or_else(|| shape::take(row, &["score"]).map(|s| json!({"score": s}))) {
+            Some(Value::Object(scores)) => scores,
+            _ => return,
+        };
     for (name, score) in scores {
         match score.get("value") {
             Some(Value::Object(parts)) => {

@@ -53,12 +53,11 @@ impl InspectLog {
             return Self::open_archive(reader, limit);
         }
         let mut bytes = Vec::new();
-        reader
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| format!("is cut off: {error}"))?;
+        reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| format!("is cut off: {error}"))?;
         if bytes.len() as u64 > limit {
-            return Err(format!("is a JSON log of more than {limit} bytes, which must be read whole; convert it to `.eval`"));
+            return Err(format!(
+                "is a JSON log of more than {limit} bytes, which must be read whole; convert it to `.eval`"
+            ));
         }
         let mut log = parse(bytes)?;
         let samples = match log.get_mut("samples").map(Value::take) {
@@ -122,7 +121,9 @@ impl InspectSample {
             Some(Value::Object(map)) => map,
             _ => Map::new(),
         };
-        let mut pool = fields.remove("message_pool").or_else(|| fields.get_mut("events_data")?.get_mut("messages").map(Value::take));
+        let mut pool = fields
+            .remove("message_pool")
+            .or_else(|| fields.get_mut("events_data")?.get_mut("messages").map(Value::take));
         let pool = pool.as_mut().and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
         Ok(Self { fields, attachments, pool, left: Cell::new(limit.saturating_mul(4)) })
     }
@@ -213,7 +214,8 @@ fn without_constants(bytes: &[u8]) -> Vec<u8> {
     let (mut at, mut in_text) = (0, false);
     while let Some(byte) = bytes.get(at) {
         let rest = bytes.get(at..).unwrap_or_default();
-        let constant = [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|word| !in_text && rest.starts_with(word));
+        let constant =
+            [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|word| !in_text && rest.starts_with(word));
         let length = match (constant, in_text, byte) {
             (Some(word), ..) => {
                 plain.extend_from_slice(b"null");
@@ -263,7 +265,8 @@ mod tests {
     #[test]
     fn cached_tokens_are_added_where_the_total_counts_them_apart() {
         let usage = |value: Value| usage_of(&value);
-        let within = usage(json!({"input_tokens": 100, "output_tokens": 5, "total_tokens": 105, "input_tokens_cache_read": 90}));
+        let within =
+            usage(json!({"input_tokens": 100, "output_tokens": 5, "total_tokens": 105, "input_tokens_cache_read": 90}));
         assert_eq!(within.input, Some(100));
         let apart = usage(json!({"input_tokens": 10, "output_tokens": 5, "total_tokens": 105,
             "input_tokens_cache_read": 80, "input_tokens_cache_write": 10}));

@@ -32,7 +32,8 @@ fn examples(mut row: Value, place: Place<'_>) -> Result<Vec<Example>, RowError> 
     let input = shape::opened(shape::need(&mut row, &["inputs"], place, "the example's inputs")?);
     let id = shape::take(&mut row, &["id", "example_id"]);
     let mut example = shape::example(id.as_ref(), input);
-    example.reference = shape::take(&mut row, &["outputs"]).map(shape::opened).filter(|value| !shape::is_nothing(value));
+    example.reference =
+        shape::take(&mut row, &["outputs"]).map(shape::opened).filter(|value| !shape::is_nothing(value));
     if let Some(run) = shape::take_text(&mut row, &["source_run_id"]) {
         // The run's digits are the trace's where the run is a root, which examples are made from.
         example.lineage.traces.push(TraceId::new(run.replace('-', "")));

@@ -54,7 +54,9 @@ fn recognise_log(sketch: &Sketch) -> Option<String> {
     if sketch.row().pointer("/spec/completion_fns").is_some() || sketch.row().pointer("/spec/eval_name").is_some() {
         return Some("a first line with the `spec` of a run".to_owned());
     }
-    sketch.has(&["run_id", "event_id", "sample_id", "type", "data"]).then(|| "events with `event_id` and `sample_id`".to_owned())
+    sketch
+        .has(&["run_id", "event_id", "sample_id", "type", "data"])
+        .then(|| "events with `event_id` and `sample_id`".to_owned())
 }
 
 fn open_log(path: &Path, limits: Limits, on_row: &mut OnRow<'_>) -> Result<(), DatasetError> {
@@ -97,10 +99,10 @@ fn logged(mut row: Value, place: Place<'_>) -> Result<Vec<Example>, RowError> {
     let sampling = data("sampling");
     let matched = data("match");
     let raw = data("raw_sample");
-    let input = raw.iter().find_map(|sample| sample.get("input")).or_else(|| sampling.iter().find_map(|s| s.get("prompt")));
-    let input = input.ok_or_else(|| {
-        RowError::new(place, "events", "no `sampling` event", "a record of what the model was asked")
-    })?;
+    let input =
+        raw.iter().find_map(|sample| sample.get("input")).or_else(|| sampling.iter().find_map(|s| s.get("prompt")));
+    let input = input
+        .ok_or_else(|| RowError::new(place, "events", "no `sampling` event", "a record of what the model was asked"))?;
     let id = shape::take(&mut row, &["id"]);
     let mut example = shape::example(id.as_ref(), input.clone());
     let ideal = raw.iter().find_map(|sample| sample.get("ideal"));
@@ -109,8 +111,11 @@ fn logged(mut row: Value, place: Place<'_>) -> Result<Vec<Example>, RowError> {
     let mut output = Output { value: answer(&sampling, &matched), usage: usage(&sampling), ..Output::default() };
     for found in matched.iter().chain(&data("metrics")) {
         let Some(map) = found.as_object() else { continue };
-        let kept: Map<String, Value> =
-            map.iter().filter(|(key, _)| !matches!(key.as_str(), "expected" | "sampled" | "prompt")).map(pair).collect();
+        let kept: Map<String, Value> = map
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "expected" | "sampled" | "prompt"))
+            .map(pair)
+            .collect();
         output.metadata.extend(kept);
     }
     let variant = shape::take_text(&mut row, &["variant"]);

@@ -104,9 +104,13 @@ fn recorded(row: &mut Value) -> Recorded {
 
 fn component(part: &Value) -> Value {
     let mut map = Map::new();
-    for (name, place) in
-        [("type", "/assertion/type"), ("value", "/assertion/value"), ("pass", "/pass"), ("score", "/score"), ("reason", "/reason")]
-    {
+    for (name, place) in [
+        ("type", "/assertion/type"),
+        ("value", "/assertion/value"),
+        ("pass", "/pass"),
+        ("score", "/score"),
+        ("reason", "/reason"),
+    ] {
         map.extend(part.pointer(place).filter(|value| !value.is_null()).map(|value| (name.to_owned(), value.clone())));
     }
     Value::Object(map)

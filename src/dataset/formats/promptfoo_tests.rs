@@ -27,9 +27,22 @@ pub(super) const FORMAT: FormatInfo = FormatInfo {
 
 /// Assertions that name an answer, the most exact first.
 const ANSWERS: &[&str] = &[
-    "equals", "factuality", "model-graded-factuality", "similar",
-    "levenshtein", "rouge-n", "bleu", "gleu", "meteor", "contains", "icontains", "starts-with", "contains-any",
-    "contains-all", "icontains-any", "icontains-all",
+    "equals",
+    "factuality",
+    "model-graded-factuality",
+    "similar",
+    "levenshtein",
+    "rouge-n",
+    "bleu",
+    "gleu",
+    "meteor",
+    "contains",
+    "icontains",
+    "starts-with",
+    "contains-any",
+    "contains-all",
+    "icontains-any",
+    "icontains-all",
 ];
 /// Tests that one test with lists of values may stand for.
 const MOST_VARIANTS: usize = 10_000;
@@ -96,12 +109,18 @@ fn examples(mut row: Value, place: Place<'_>) -> Result<Vec<Example>, RowError> 
         Some(Value::Object(vars)) => vars,
         other => {
             let found = other.as_ref().map_or("nothing".to_owned(), shown);
-            return Err(RowError::new(place, "vars", &found, "an object of variables; import files that it names apart"));
+            return Err(RowError::new(
+                place,
+                "vars",
+                &found,
+                "an object of variables; import files that it names apart",
+            ));
         }
     };
     let asserts = shape::take(&mut row, &["assert"]).unwrap_or(Value::Array(Vec::new()));
-    let variants = variants(&vars)
-        .ok_or_else(|| RowError::new(place, "vars", "lists of values", format!("at most {MOST_VARIANTS} tests of them")))?;
+    let variants = variants(&vars).ok_or_else(|| {
+        RowError::new(place, "vars", "lists of values", format!("at most {MOST_VARIANTS} tests of them"))
+    })?;
     let kept: Vec<(String, Value)> = ["description", "metadata", "threshold", "options"]
         .into_iter()
         .filter_map(|name| shape::take(&mut row, &[name]).map(|value| (name.to_owned(), value)))
@@ -174,7 +193,8 @@ fn assertion(text: &str) -> Value {
     let Some((kind, value)) = text.split_once(':') else { return plain() };
     let kind = kind.trim();
     let name: String = kind.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
-    let threshold = kind.get(name.len()..).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')')?.parse::<f64>().ok());
+    let threshold =
+        kind.get(name.len()..).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')')?.parse::<f64>().ok());
     if name.is_empty() || (name.len() != kind.len() && threshold.is_none()) {
         return plain();
     }

@@ -20,7 +20,8 @@ pub(super) const FORMAT: FormatInfo = FormatInfo {
 };
 
 fn recognise(sketch: &Sketch) -> Option<String> {
-    let names = ["response", "retrieved_contexts", "reference", "reference_contexts", "rubrics", "reference_tool_calls"];
+    let names =
+        ["response", "retrieved_contexts", "reference", "reference_contexts", "rubrics", "reference_tool_calls"];
     if sketch.has(&["user_input"]) {
         return sketch.any(&names).map(|own| format!("rows with `user_input` and `{own}`"));
     }

@@ -92,9 +92,10 @@ pub(super) fn need(row: &mut Value, names: &[&str], place: Place<'_>, expected: 
     take(row, names).ok_or_else(|| RowError::new(place, name, "nothing", expected))
 }
 
-/// Takes a field that is text, or a number as text.
+/// Takes the first of several fields that is text, or a number as text, and not empty.
 pub(super) fn take_text(row: &mut Value, names: &[&str]) -> Option<String> {
-    take(row, names).as_ref().and_then(scalar_text).filter(|text| !text.is_empty())
+    let map = row.as_object_mut()?;
+    names.iter().find_map(|name| map.remove(*name).as_ref().and_then(scalar_text).filter(|text| !text.is_empty()))
 }
 
 /// An example with the id a row gives, else a digest of its input.
@@ -157,7 +158,8 @@ pub(super) fn dialogue_of_calls(input: &Value, calls: &Value, output: &Value) ->
     let mut messages = vec![json!({"role": "user", "content": text(input)})];
     let read: Vec<(Value, Option<Value>)> = calls.as_array().into_iter().flatten().filter_map(tool_call).collect();
     if !read.is_empty() {
-        let called = read.iter().enumerate().map(|(index, (call, _))| json!({"id": format!("{index}"), "function": call}));
+        let called =
+            read.iter().enumerate().map(|(index, (call, _))| json!({"id": format!("{index}"), "function": call}));
         messages.push(json!({"role": "assistant", "content": null, "tool_calls": called.collect::<Vec<_>>()}));
         for (index, (_, result)) in read.iter().enumerate() {
             if let Some(result) = result {
@@ -181,9 +183,8 @@ pub(super) fn with_dialogue(
     place: Place<'_>,
 ) -> Result<(), RowError> {
     let id = trace_id(&example.id, variant, trial);
-    let trace = trace_of_messages(dialogue, id).map_err(|fault| {
-        RowError::new(place, &format!("{field}{}", fault.at), &fault.found, fault.expected)
-    })?;
+    let trace = trace_of_messages(dialogue, id)
+        .map_err(|fault| RowError::new(place, &format!("{field}{}", fault.at), &fault.found, fault.expected))?;
     if output.value.is_null() {
         output.value = trace.final_output().unwrap_or_default();
     }

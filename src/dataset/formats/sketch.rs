@@ -44,12 +44,20 @@ pub(super) struct Sketch {
 
 impl Sketch {
     /// Looks at a file; `None` when it has no structure to be recognised by.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is a broken archive or YAML document.
     pub(super) fn of_file(path: &Path, limits: Limits) -> Result<Option<Self>, DatasetError> {
         let mut reader = files::open(path)?;
         let head = reader.fill_buf().unwrap_or_default();
         if head.starts_with(archive::MAGIC) {
-            let names = archive::Archive::open(&mut reader, limits.row_bytes as u64).map(|a| a.names());
-            let fields = names.unwrap_or_default().into_iter().map(|name| (name, Value::Null));
+            let archive = archive::Archive::open(&mut reader, limits.row_bytes as u64);
+            let names = archive.map(|archive| archive.names()).map_err(|error| DatasetError::Format {
+                file: path.to_owned(),
+                format: "a zip archive",
+                cause: error.to_string(),
+            })?;
+            let fields = names.into_iter().map(|name| (name, Value::Null));
             return Ok(Some(Self { form: Form::Archive, value: Value::Object(fields.collect()) }));
         }
         let first = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start().first().copied();
@@ -63,7 +71,7 @@ impl Sketch {
             return Ok(value.map(|value| Self { form: Form::Json, value }));
         }
         let (form, value) = match named {
-            _ if yaml => (Form::Yaml, shape::document(path, limits).ok().map(|value| pruned(&value))),
+            _ if yaml => (Form::Yaml, Some(pruned(&shape::document(path, limits)?))),
             Some(format @ (FileFormat::Csv | FileFormat::Parquet)) => {
                 drop(reader);
                 (Form::Table, shape::first_row(path, format, limits))

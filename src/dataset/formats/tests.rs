@@ -55,7 +55,10 @@ fn promptfoo_results_are_variants_and_trials_of_a_test() {
     let output = &first.recorded[0].output;
     assert_eq!((&output.value, output.cost_usd, output.latency_ms), (&json!("Paris"), Some(0.001), Some(250.0)));
     assert_eq!((output.usage.input, output.usage.output), (Some(10), Some(2)));
-    assert_eq!((&output.metadata["pass"], &output.metadata["assertions"][0]["type"]), (&json!(true), &json!("icontains")));
+    assert_eq!(
+        (&output.metadata["pass"], &output.metadata["assertions"][0]["type"]),
+        (&json!(true), &json!("icontains"))
+    );
     assert_eq!(first.recorded[1].output.latency_ms, None, "a cached answer says nothing about time");
 }
 
@@ -65,11 +68,14 @@ fn promptfoo_tests_are_read_from_yaml_json_and_csv() {
                 tests:\n  - description: capitals\n    vars:\n      country: [France, Italy]\n    assert:\n      - type: contains\n        value: a\n      - type: equals\n        value: Paris\n  - vars: {country: Spain, tone: curt}\n";
     let examples = read_as("promptfoo_tests", "promptfooconfig.yaml", yaml);
     let inputs: Vec<&Value> = examples.iter().map(|example| &example.input).collect();
-    assert_eq!(inputs, [
-        &json!({"country": "France", "tone": "kind"}),
-        &json!({"country": "Italy", "tone": "kind"}),
-        &json!({"country": "Spain", "tone": "curt"})
-    ]);
+    assert_eq!(
+        inputs,
+        [
+            &json!({"country": "France", "tone": "kind"}),
+            &json!({"country": "Italy", "tone": "kind"}),
+            &json!({"country": "Spain", "tone": "curt"})
+        ]
+    );
     assert_eq!((&examples[0].reference, &examples[2].reference), (&Some(json!("Paris")), &None));
     assert_eq!(examples[0].metadata["assert"].as_array().unwrap().len(), 3);
     let list = json!([{"vars": {"x": 1}, "assert": [{"type": "equals", "value": "file://x.js"}]}]).to_string();
@@ -121,7 +127,10 @@ fn deepeval_goldens_keep_tools_and_contexts() {
     let output = &example.recorded[0].output;
     assert_eq!((example.reference.as_ref(), output.latency_ms), (Some(&json!("sun")), Some(1500.0)));
     let tools = output.trace.as_ref().unwrap().tools_used();
-    assert_eq!((tools[0].arguments.as_ref(), tools[0].result.as_ref()), (Some(&json!({"city": "Rome"})), Some(&json!("sunny"))));
+    assert_eq!(
+        (tools[0].arguments.as_ref(), tools[0].result.as_ref()),
+        (Some(&json!({"city": "Rome"})), Some(&json!("sunny")))
+    );
     assert_eq!((&example.metadata["expected_tools"], &example.metadata["k"]), (&json!([{"name": "look"}]), &json!(1)));
     let csv = "input,actual_output,expected_output,context,retrieval_context\nq,,e,a|b,\n";
     let example = &read_as("deepeval", "g.csv", csv)[0];
@@ -139,19 +148,27 @@ fn platforms_dataset_rows_are_read() {
     let langfuse = json!([
         {"id": "i1", "datasetId": "d", "input": {"q": 1}, "expectedOutput": "a", "sourceTraceId": "t1", "status": "ACTIVE", "metadata": null},
         {"id": "i2", "datasetId": "d", "input": {"q": 2}, "expectedOutput": "b", "sourceTraceId": null, "status": "ARCHIVED"}]);
-    let examples = read_as("langfuse", "i.json", &json!({"data": langfuse, "meta": {}}).to_string().replace("{\"data\":", "").replace(",\"meta\":{}}", ""));
+    let examples = read_as(
+        "langfuse",
+        "i.json",
+        &json!({"data": langfuse, "meta": {}}).to_string().replace("{\"data\":", "").replace(",\"meta\":{}}", ""),
+    );
     assert_eq!((examples.len(), examples[0].id.as_str(), examples[0].lineage.traces[0].as_str()), (1, "i1", "t1"));
     assert!(examples[0].metadata.is_empty(), "{:?}", examples[0].metadata);
 }
 
 #[test]
 fn ragas_rows_are_turns_and_dialogues() {
-    let single = "{\"user_input\": \"q\", \"response\": \"a\", \"retrieved_contexts\": [\"c\"], \"reference\": \"r\"}\n";
+    let single =
+        "{\"user_input\": \"q\", \"response\": \"a\", \"retrieved_contexts\": [\"c\"], \"reference\": \"r\"}\n";
     let example = &read_as("ragas", "r.jsonl", single)[0];
     assert_eq!((&example.recorded[0].output.value, example.reference.as_ref()), (&json!("a"), Some(&json!("r"))));
     let first = json!([{"question": "q", "answer": "said", "contexts": ["c"], "ground_truth": "right"}]);
     let example = &read_as("ragas", "r.json", &first.to_string())[0];
-    assert_eq!((&example.recorded[0].output.value, example.reference.as_ref()), (&json!("said"), Some(&json!("right"))));
+    assert_eq!(
+        (&example.recorded[0].output.value, example.reference.as_ref()),
+        (&json!("said"), Some(&json!("right")))
+    );
     let multi = json!([{"user_input": [{"content": "Rome?", "type": "human"},
         {"content": "", "type": "ai", "tool_calls": [{"name": "look", "args": {"city": "Rome"}}]},
         {"content": "sunny", "type": "tool"}, {"content": "Sunny.", "type": "ai"}],
@@ -159,7 +176,10 @@ fn ragas_rows_are_turns_and_dialogues() {
     let example = &read_as("ragas", "m.json", &multi.to_string())[0];
     assert_eq!(example.input, json!([{"role": "user", "content": "Rome?"}]));
     let output = &example.recorded[0].output;
-    assert_eq!((&output.value, output.trace.as_ref().unwrap().tools_used()[0].result.as_ref()), (&json!("Sunny."), Some(&json!("sunny"))));
+    assert_eq!(
+        (&output.value, output.trace.as_ref().unwrap().tools_used()[0].result.as_ref()),
+        (&json!("Sunny."), Some(&json!("sunny")))
+    );
     assert_eq!(example.metadata["expected_tools"], json!([{"name": "look", "arguments": {"city": "Rome"}}]));
 }
 
@@ -168,7 +188,10 @@ fn pydantic_and_adk_sets_are_read() {
     let yaml = "name: capitals\ncases:\n  - name: france\n    inputs: {country: France}\n    expected_output: Paris\n    metadata: {level: easy}\n    evaluators: [EqualsExpected]\n";
     let example = &read_as("pydantic_evals", "c.yaml", yaml)[0];
     assert_eq!((example.id.as_str(), example.reference.as_ref()), ("france", Some(&json!("Paris"))));
-    assert_eq!((&example.metadata["level"], &example.metadata["evaluators"]), (&json!("easy"), &json!(["EqualsExpected"])));
+    assert_eq!(
+        (&example.metadata["level"], &example.metadata["evaluators"]),
+        (&json!("easy"), &json!(["EqualsExpected"]))
+    );
     let turn = |asked: &str, answered: &str| {
         json!({"invocation_id": "i", "user_content": {"parts": [{"text": asked}], "role": "user"},
             "final_response": {"parts": [{"text": answered}], "role": "model"},
@@ -218,10 +241,12 @@ fn broken_files_say_what_to_do() {
     let error = import("c.yaml", "cases:\n  - inputs: [1\n").unwrap_err().to_string();
     assert!(error.contains("c.yaml"), "{error}");
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
-        + &(1..12).map(|n| {
-            let name = |n: u8| char::from(b'a' + n);
-            format!("{}: &{} [{}]\n", name(n), name(n), vec![format!("*{}", name(n - 1)); 9].join(","))
-        }).collect::<String>()
+        + &(1..12)
+            .map(|n| {
+                let name = |n: u8| char::from(b'a' + n);
+                format!("{}: &{} [{}]\n", name(n), name(n), vec![format!("*{}", name(n - 1)); 9].join(","))
+            })
+            .collect::<String>()
         + "tests: *l\n";
     assert!(import("bomb.yaml", bomb).is_err());
     let error = import("cut.eval", b"PK\x03\x04 and nothing more").unwrap_err().to_string();
