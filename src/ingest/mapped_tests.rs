@@ -102,7 +102,7 @@ fn csv_json_and_parquet_give_the_same_spans() {
                 (trace.id, span.kind, span.usage.input, span.input, span.messages_out, span.start_ns)
             })
             .collect();
-        said.sort_by(|left, right| left.2.cmp(&right.2));
+        said.sort_by_key(|span| span.2);
         said
     };
     let expected = of(json!(json).to_string().as_bytes());

@@ -9,6 +9,7 @@ use super::super::digest::content_id;
 use super::super::error::{DatasetError, Place, RowError, shown};
 use super::super::extract::trace_id;
 use super::super::native::scalar_text;
+use super::super::parquet::parquet_columns;
 use super::super::rows::{FileFormat, Limits, OnRow, Row, read_rows, read_whole};
 use crate::model::{Example, ExampleId, Output};
 
@@ -53,12 +54,18 @@ pub(super) fn list_rows(path: &Path, items: Vec<Value>, on_row: &mut OnRow<'_>) 
     Ok(())
 }
 
-/// The first row of a table, each text shortened; `None` when there is none.
-pub(super) fn first_row(path: &Path, format: FileFormat, limits: Limits) -> Option<Value> {
+/// The columns of a Parquet file as an object.
+pub(super) fn columns(path: &Path, limits: Limits) -> Result<Value, DatasetError> {
+    let names = parquet_columns(&read_whole(path, limits, FileFormat::Parquet)?);
+    Ok(Value::Object(names.into_iter().map(|name| (name, Value::Null)).collect()))
+}
+
+/// The first row of a CSV file; `None` when there is none.
+pub(super) fn first_row(path: &Path, limits: Limits) -> Option<Value> {
     let mut first = None;
     // The error that stops the reading after one row is of no interest, nor is any other: the import says it again.
     let stop = || DatasetError::Empty { file: path.to_owned() };
-    let _ = read_rows(path, Some(format), None, limits, &mut |row| {
+    let _ = read_rows(path, Some(FileFormat::Csv), None, limits, &mut |row| {
         first = row.ok().map(|row| row.fields);
         if first.is_some() { Err(stop()) } else { Ok(()) }
     });

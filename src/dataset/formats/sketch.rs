@@ -22,6 +22,9 @@ const FIELDS: usize = 200;
 /// Characters of one text that are kept.
 const CHARS: usize = 80;
 
+/// Names under which rows are wrapped in an object.
+const WRAPPERS: &[&str] = &["data", "examples", "items", "rows", "goldens", "test_cases"];
+
 /// How the file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
@@ -68,14 +71,13 @@ impl Sketch {
             let skipped = if head.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
             reader.consume(skipped);
             let value = of_json(reader.take(limits.file_bytes));
+            let value = value.map(|value| if named == Some(FileFormat::Jsonl) { value } else { unwrapped(value) });
             return Ok(value.map(|value| Self { form: Form::Json, value }));
         }
         let (form, value) = match named {
             _ if yaml => (Form::Yaml, Some(pruned(&shape::document(path, limits)?))),
-            Some(format @ (FileFormat::Csv | FileFormat::Parquet)) => {
-                drop(reader);
-                (Form::Table, shape::first_row(path, format, limits))
-            }
+            Some(FileFormat::Parquet) => (Form::Table, Some(shape::columns(path, limits)?)),
+            Some(FileFormat::Csv) => (Form::Table, shape::first_row(path, limits)),
             _ => return Ok(None),
         };
         Ok(value.map(|value| Self { form, value }))
@@ -106,6 +108,16 @@ fn of_json(reader: impl Read) -> Option<Value> {
     let whole = Pruned { depth: DEPTH, first: Some(&first) }.deserialize(&mut json);
     // A list at the root is left after its first element, which the parser takes for an error.
     first.take().or_else(|| whole.ok())
+}
+
+/// The list of rows that an interface or an export wraps in an object.
+fn unwrapped(mut value: Value) -> Value {
+    let is_rows = |list: &Value| list.pointer("/0").is_some_and(Value::is_object);
+    let name = WRAPPERS.iter().find(|name| value.get(**name).is_some_and(is_rows));
+    match name.and_then(|name| value.get_mut(*name)) {
+        Some(rows) => rows.take(),
+        None => value,
+    }
 }
 
 fn pruned(value: &Value) -> Value {
