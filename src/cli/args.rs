@@ -139,6 +139,9 @@ pub struct IngestArgs {
     /// Form of the input; found out by content when left out.
     #[arg(long)]
     pub format: Option<String>,
+    /// TOML file that says which field of a row of spans or interactions is what.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub map: Option<PathBuf>,
     /// Where rejected records are kept. Default: beside the lake.
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
@@ -225,14 +228,19 @@ pub enum DatasetVerb {
         /// Newer version.
         to: String,
     },
-    /// Make a version from a file of examples: JSON lines, JSON, CSV or Parquet.
+    /// Make a version from files of examples: JSON lines, JSON, CSV, Parquet, or the files of other tools.
     #[command(after_help = "Example:\n  assize dataset import qa examples.csv --map mapping.toml\n  \
-                            assize dataset import qa qa.jsonl --field input=question --field reference=answer")]
+                            assize dataset import qa qa.jsonl --field input=question --field reference=answer\n  \
+                            assize dataset import mmlu logs/*.eval")]
     Import {
         /// Name of the dataset.
         name: String,
-        /// File.
-        file: PathBuf,
+        /// Files, or folders of them.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Format of another tool, such as `inspect` or `promptfoo`, or `rows` for none; by content when left out.
+        #[arg(long, conflicts_with_all = ["map", "fields"])]
+        format: Option<String>,
         /// TOML file with the field mapping.
         #[arg(long, value_name = "FILE")]
         map: Option<PathBuf>,

@@ -1,8 +1,9 @@
 //! Results as text for people. Decides nothing; every foreign text passes through `sys::text`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::dataset::DatasetDiff;
+use crate::dataset::{DatasetDiff, Recognised};
 use crate::lake::TraceRow;
 use crate::model::{CancelReason, DatasetHeader, RunId, RunStatus, Span, SpanKind, Trace};
 use crate::ops::datasets::{Imported, Shown};
@@ -87,10 +88,12 @@ pub fn ingested(report: &IngestReport) -> String {
         thousands(report.added),
         thousands(report.already_there),
     );
-    let ignored: u64 = report.files.iter().flat_map(|file| file.ignored.values()).sum();
-    if ignored > 0 {
-        let kinds: Vec<String> =
-            report.files.iter().flat_map(|file| &file.ignored).map(|(kind, n)| format!("{n} {kind}")).collect();
+    let mut ignored: BTreeMap<&str, u64> = BTreeMap::new();
+    for (kind, count) in report.files.iter().flat_map(|file| &file.ignored) {
+        *ignored.entry(kind).or_default() += count;
+    }
+    if !ignored.is_empty() {
+        let kinds: Vec<String> = ignored.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
         let _ = writeln!(text, "Of no use here: {}.", kinds.join(", "));
     }
     if !report.faults.is_empty() {
@@ -236,6 +239,18 @@ pub fn dataset_diff(diff: &DatasetDiff) -> String {
     text
 }
 
+/// Formats of other tools, each with the first reason and how many files.
+fn formats_met(recognised: &[Recognised]) -> Vec<(&str, &str, u64)> {
+    let mut met: Vec<(&str, &str, u64)> = Vec::new();
+    for file in recognised {
+        match met.iter_mut().find(|(format, ..)| *format == file.format) {
+            Some((_, _, files)) => *files += 1,
+            None => met.push((file.format, &file.why, 1)),
+        }
+    }
+    met
+}
+
 pub fn imported(done: &Imported) -> String {
     let verb = if done.unchanged { "is unchanged:" } else { "has" };
     let mut text = format!(
@@ -244,8 +259,12 @@ pub fn imported(done: &Imported) -> String {
         count(done.header.examples, "example", "examples"),
         count(done.rows, "row", "rows")
     );
+    for (format, why, files) in formats_met(&done.recognised) {
+        let _ = writeln!(text, "Read as {format} ({}): {why}.", count(files, "file", "files"));
+    }
     if done.filtered > 0 {
-        let _ = writeln!(text, "{} left out by the mapping's filter.", count(done.filtered, "row was", "rows were"));
+        let by = if done.recognised.is_empty() { "the mapping's filter" } else { "the format's rules" };
+        let _ = writeln!(text, "{} left out by {by}.", count(done.filtered, "row was", "rows were"));
     }
     if done.rejected > 0 {
         let _ = writeln!(text, "{} rejected:", count(done.rejected, "row was", "rows were"));

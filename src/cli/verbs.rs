@@ -70,7 +70,7 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
 }
 
 fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
-    let ask = ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected };
+    let ask = ingest::Ask { sources: args.sources, format: args.format, map: args.map, rejected: args.rejected };
     let report = ingest::ingest(project, world, ask)?;
     printer.result(&report, || show::ingested(&report))?;
     // A file that could not be used at all is the user's to mend, though the others went in.
@@ -115,8 +115,8 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
             let diff = datasets::diff(project, &from, &to)?;
             printer.result(&diff, || show::dataset_diff(&diff))?;
         }
-        DatasetVerb::Import { name, file, map, fields, description } => {
-            let ask = datasets::ImportAsk { name, file, map, fields, description };
+        DatasetVerb::Import { name, files, format, map, fields, description } => {
+            let ask = datasets::ImportAsk { name, files, format, map, fields, description };
             let done = datasets::import(project, world, ask)?;
             printer.result(&done, || show::imported(&done))?;
         }

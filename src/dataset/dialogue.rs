@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use super::error::shown;
-use crate::model::{Message, Part, Source, Span, SpanId, SpanKind, ToolUse, Trace, TraceId};
+use crate::model::{AgentRef, Message, Part, Source, Span, SpanId, SpanKind, ToolUse, Trace, TraceId};
 
 /// What is wrong with a dialogue, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,8 @@ pub struct DialogueFault {
 }
 
 /// The trace of a list of messages: `role`, `content` (text, null or parts), `tool_calls` with arguments as JSON
-/// text, `tool_call_id` on results; the older `function_call` and role `function` as well.
+/// text, `tool_call_id` on results; the older `function_call` and role `function` as well. A `name` beside an answer
+/// is the agent's.
 ///
 /// # Errors
 /// The value is not a list of objects with a `role`, or is empty.
@@ -39,7 +40,7 @@ pub fn trace_of_messages(messages: &Value, id: TraceId) -> Result<Trace, Dialogu
             return fault(format!(".{index}"), item, "a chat message: an object with `role` and `content`");
         }
         match item.get("role").and_then(Value::as_str) {
-            Some(role) => builder.push(message_of(role, item)),
+            Some(role) => builder.push(message_of(role, item), item.get("name").and_then(Value::as_str)),
             None => return fault(format!(".{index}.role"), item, "a role such as `user` or `assistant`"),
         }
     }
@@ -62,14 +63,15 @@ impl Builder {
         Self { root, spans: Vec::new(), news: Vec::new(), waiting: Vec::new(), answered: false }
     }
 
-    fn push(&mut self, message: Message) {
+    /// Takes a message; `speaker` is the agent or tool that the recording names.
+    fn push(&mut self, message: Message, speaker: Option<&str>) {
         if message.role == "assistant" {
-            self.answer(message);
+            self.answer(message, speaker);
             return;
         }
         for part in &message.parts {
             if let Part::ToolResult { id, result } = part {
-                self.result(id.as_deref(), result);
+                self.result(id.as_deref(), result, speaker);
             }
         }
         if !self.answered {
@@ -78,10 +80,11 @@ impl Builder {
         self.news.push(message);
     }
 
-    fn answer(&mut self, message: Message) {
+    fn answer(&mut self, message: Message, speaker: Option<&str>) {
         self.answered = true;
         let calls: Vec<ToolUse> = message.parts.iter().filter_map(tool_use).collect();
         let mut model = self.child(SpanKind::Model, "chat");
+        model.agent = speaker.map(|name| AgentRef { name: Some(name.to_owned()), ..AgentRef::default() });
         model.messages_in = std::mem::take(&mut self.news);
         if !message.plain_text().trim().is_empty() {
             self.root.messages_out = vec![message.clone()];
@@ -103,7 +106,7 @@ impl Builder {
 
     /// Gives a result to the call it names, else to the oldest open call; a result nobody asked for is a call of its
     /// own, so that it is not lost.
-    fn result(&mut self, id: Option<&str>, result: &Value) {
+    fn result(&mut self, id: Option<&str>, result: &Value, speaker: Option<&str>) {
         let named = self.waiting.iter().position(|(call, _)| id.is_some() && call.as_deref() == id);
         let open = named.or_else(|| (id.is_none() && !self.waiting.is_empty()).then_some(0));
         match open.map(|place| self.waiting.remove(place)) {
@@ -113,7 +116,7 @@ impl Builder {
                 }
             }
             None => self.tool(ToolUse {
-                name: "unknown".to_owned(),
+                name: speaker.unwrap_or("unknown").to_owned(),
                 call_id: id.map(str::to_owned),
                 arguments: None,
                 result: Some(result.clone()),

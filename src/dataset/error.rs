@@ -159,6 +159,16 @@ pub enum DatasetError {
         /// Fields that exist.
         known: String,
     },
+    /// No format of that name.
+    #[error("no dataset format is called `{name}`{hint}; known are {known}")]
+    UnknownFormat {
+        /// The name; safe to print.
+        name: String,
+        /// A suggestion, or nothing.
+        hint: String,
+        /// Names there are.
+        known: String,
+    },
     /// The mapping itself is wrong.
     #[error("field mapping is wrong at `{key}`: {cause}")]
     Mapping {

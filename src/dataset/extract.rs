@@ -10,11 +10,13 @@ use serde_json::Value;
 use super::dialogue::trace_of_messages;
 use super::digest::content_id;
 use super::error::{DatasetError, Place, RowError};
-use super::field::{Condition, Field, amount, take, text, typed, values, whole};
+use super::field::{Condition, Field, amount, take, text, values, whole};
+use super::labels::LabelField;
 use super::mapping::{FieldMapping, FieldRef};
 use super::native;
 use super::rows::Row;
-use crate::model::{Digester, Example, ExampleId, Label, Output, Recorded, TraceId, Usage};
+use super::turns::Turns;
+use crate::model::{Digester, Example, ExampleId, Output, Recorded, TraceId, Usage};
 
 /// A mapping with its paths parsed and its expressions compiled. Notes which fields were ever met.
 pub struct Extractor {
@@ -33,7 +35,7 @@ pub struct Extractor {
 
 struct RecordingFields {
     output: Option<Field>,
-    messages: Option<Field>,
+    messages: Option<Turns>,
     variant: Option<Field>,
     trial: Option<Field>,
     cost: Option<Field>,
@@ -41,11 +43,6 @@ struct RecordingFields {
     input_tokens: Option<Field>,
     output_tokens: Option<Field>,
     metadata: Vec<Field>,
-}
-
-struct LabelField {
-    field: Field,
-    annotator: Option<String>,
 }
 
 impl Extractor {
@@ -64,7 +61,7 @@ impl Extractor {
         let recording = if mapping.has_recording() {
             Some(RecordingFields {
                 output: one("output", &mapping.output)?,
-                messages: one("messages", &mapping.messages)?,
+                messages: mapping.messages.as_ref().map(Turns::new).transpose()?,
                 variant: one("variant", &mapping.variant)?,
                 trial: one("trial", &mapping.trial)?,
                 cost: one("cost", &mapping.cost)?,
@@ -85,7 +82,7 @@ impl Extractor {
             cluster: one("cluster", &mapping.cluster)?,
             dimensions: many("dimensions", &mapping.dimensions)?,
             metadata: many("metadata", &mapping.metadata)?,
-            labels: label_fields(mapping)?,
+            labels: LabelField::all(mapping)?,
             recording,
             input_met: Cell::new(false),
             all_met: Cell::new(false),
@@ -112,10 +109,7 @@ impl Extractor {
         }
         example.metadata = values(&self.metadata, row, place)?;
         for label in &self.labels {
-            if let Some(value) = label.field.take(row, place)? {
-                let (name, annotator) = (label.field.name.clone(), label.annotator.clone());
-                example.labels.push(Label { name, value: typed(value, row), annotator, reason: None });
-            }
+            label.take(row, place, &mut example.labels)?;
         }
         if let Some(fields) = &self.recording {
             example.recorded.push(fields.recorded(&example.id, row, place)?);
@@ -157,7 +151,7 @@ impl Extractor {
     fn fields(&self) -> Vec<&Field> {
         let mut fields: Vec<&Field> = Vec::new();
         fields.extend(self.id.iter().chain(&self.input).chain(&self.reference).chain(&self.cluster));
-        fields.extend(self.dimensions.iter().chain(&self.metadata).chain(self.labels.iter().map(|label| &label.field)));
+        fields.extend(self.dimensions.iter().chain(&self.metadata).chain(self.labels.iter().map(LabelField::outer)));
         fields.extend(self.recording.iter().flat_map(RecordingFields::all));
         fields
     }
@@ -177,7 +171,8 @@ impl Extractor {
 
 impl RecordingFields {
     fn all(&self) -> impl Iterator<Item = &Field> {
-        let first = self.output.iter().chain(&self.messages).chain(&self.variant).chain(&self.trial).chain(&self.cost);
+        let messages = self.messages.iter().map(Turns::field);
+        let first = self.output.iter().chain(messages).chain(&self.variant).chain(&self.trial).chain(&self.cost);
         first.chain(&self.latency_ms).chain(&self.input_tokens).chain(&self.output_tokens).chain(&self.metadata)
     }
 
@@ -200,13 +195,17 @@ impl RecordingFields {
             metadata: values(&self.metadata, row, place)?,
             ..Output::default()
         };
-        if let Some(field) = &self.messages
-            && let Some(dialogue) = field.take(row, place)?
+        if let Some(turns) = &self.messages
+            && let Some(dialogue) = turns.take(row, place)?
         {
-            let trace =
-                trace_of_messages(&parsed(dialogue), trace_id(id, variant.as_deref(), trial)).map_err(|fault| {
-                    RowError::new(place, &format!("{}{}", field.shown_path(), fault.at), &fault.found, fault.expected)
-                })?;
+            let trace = trace_of_messages(&dialogue, trace_id(id, variant.as_deref(), trial)).map_err(|fault| {
+                RowError::new(
+                    place,
+                    &format!("{}{}", turns.field().shown_path(), fault.at),
+                    &fault.found,
+                    fault.expected,
+                )
+            })?;
             if self.output.is_none() {
                 output.value = trace.final_output().unwrap_or(Value::Null);
             }
@@ -217,33 +216,11 @@ impl RecordingFields {
 }
 
 /// A stable id for a trace made from a dialogue: the same recording gets the same id at each import.
-fn trace_id(id: &ExampleId, variant: Option<&str>, trial: u32) -> TraceId {
+pub(super) fn trace_id(id: &ExampleId, variant: Option<&str>, trial: u32) -> TraceId {
     let digest = Digester::new()
         .part("example", id.as_str().as_bytes())
         .part("variant", variant.unwrap_or_default().as_bytes())
         .part("trial", &trial.to_le_bytes())
         .finish();
     TraceId::new(digest.as_str().get(3..35).unwrap_or_default())
-}
-
-fn label_fields(mapping: &FieldMapping) -> Result<Vec<LabelField>, DatasetError> {
-    let mut labels = Vec::new();
-    for (name, refs) in &mapping.labels {
-        let refs = refs.as_slice();
-        for field in refs {
-            let field = Field::new(&format!("labels.{name}"), field)?;
-            // Several fields for one question are several annotators; the field's name is what is known of them.
-            let annotator = (refs.len() > 1).then(|| field.shown_path().to_owned());
-            labels.push(LabelField { field, annotator });
-        }
-    }
-    Ok(labels)
-}
-
-/// A dialogue kept as text, parsed.
-fn parsed(value: Value) -> Value {
-    match &value {
-        Value::String(text) => serde_json::from_str(text).unwrap_or(value),
-        _ => value,
-    }
 }

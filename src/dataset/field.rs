@@ -30,6 +30,7 @@ pub struct Field {
     pub name: String,
     from: Origin,
     regex: Option<Regex>,
+    offset: Option<i64>,
     /// Whether rows may lack it.
     pub optional: bool,
     met: Cell<bool>,
@@ -48,8 +49,8 @@ impl Field {
         let fail = |cause: String| DatasetError::Mapping { key: key.to_owned(), cause };
         let path = |text: &str| FieldPath::parse(text).map(Origin::Path).map_err(fail);
         let name = key.split_once('.').map_or(key, |(_, name)| name).to_owned();
-        let (from, regex, optional) = match field {
-            FieldRef::Path(text) => (path(text)?, None, false),
+        let (from, regex, offset, optional) = match field {
+            FieldRef::Path(text) => (path(text)?, None, None, false),
             FieldRef::Rule(rule) => {
                 let from = match (&rule.field, rule.fields.is_empty(), &rule.value) {
                     (Some(text), true, None) => path(text)?,
@@ -69,10 +70,13 @@ impl Field {
                 if regex.is_some() && !matches!(from, Origin::Path(_)) {
                     return Err(fail("`regex` needs `field`".to_owned()));
                 }
-                (from, regex, rule.optional)
+                if rule.offset.is_some() && !matches!(from, Origin::Path(_)) {
+                    return Err(fail("`offset` needs `field`".to_owned()));
+                }
+                (from, regex, rule.offset, rule.optional)
             }
         };
-        Ok(Self { key: key.to_owned(), name, from, regex, optional, met: Cell::new(false) })
+        Ok(Self { key: key.to_owned(), name, from, regex, offset, optional, met: Cell::new(false) })
     }
 
     /// The path for messages: as written, or the key where there is none.
@@ -105,6 +109,15 @@ impl Field {
         met
     }
 
+    /// Whether this row has the field.
+    pub fn is_in(&self, row: &Row) -> bool {
+        match &self.from {
+            Origin::Path(path) => path.get(&row.fields).is_some(),
+            Origin::Object(parts) => parts.iter().any(|part| part.is_in(row)),
+            Origin::Fixed(_) => true,
+        }
+    }
+
     /// The field's value; `None` for null, for empty CSV cells, and for absent optional fields.
     pub fn take(&self, row: &Row, place: Place<'_>) -> Result<Option<Value>, RowError> {
         let path = match &self.from {
@@ -131,6 +144,14 @@ impl Field {
         if value.is_null() || (row.untyped && value.as_str() == Some("")) {
             return Ok(None);
         }
+        match self.matched(value, path, place)? {
+            Some(value) => self.moved(value, path, place).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The part of a text that the expression takes.
+    fn matched(&self, value: Value, path: &FieldPath, place: Place<'_>) -> Result<Option<Value>, RowError> {
         let Some(regex) = &self.regex else { return Ok(Some(value)) };
         let subject =
             native::scalar_text(&value).ok_or_else(|| RowError::new(place, path.as_str(), &shown(&value), "text"))?;
@@ -143,6 +164,14 @@ impl Field {
                 Err(RowError::new(place, path.as_str(), &shown(&value), expected))
             }
         }
+    }
+
+    /// A whole number moved by the offset.
+    fn moved(&self, value: Value, path: &FieldPath, place: Place<'_>) -> Result<Value, RowError> {
+        let Some(offset) = self.offset else { return Ok(value) };
+        let moved = native::whole_number(&value).and_then(|number| number.checked_add_signed(offset));
+        let expected = || format!("a whole number from {} up", offset.min(0).unsigned_abs());
+        moved.map(Value::from).ok_or_else(|| RowError::new(place, path.as_str(), &shown(&value), expected()))
     }
 
     /// The field's value as text; `None` also for text that is empty.

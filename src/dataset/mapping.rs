@@ -17,9 +17,13 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldMapping {
-    /// JSON pointer to the list of rows in a JSON file whose root is an object: `/data/examples`.
+    /// JSON pointer to the list of rows in a JSON file whose root is an object: `/data/examples`. An object there is
+    /// one row, so `rows = ""` takes each file of a folder as one row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<String>,
+    /// Further files whose rows belong to rows of this one, such as labels kept apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<OneOrMany<JoinRule>>,
     /// Which rows to take; a row must meet every condition.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<OneOrMany<RowFilter>>,
@@ -43,13 +47,13 @@ pub struct FieldMapping {
     pub metadata: BTreeMap<String, FieldRef>,
     /// Findings of people: name (usually of a judge) to one field, or to a list with one field per annotator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, OneOrMany<FieldRef>>,
+    pub labels: BTreeMap<String, OneOrMany<LabelRef>>,
     /// Recorded output. Without it, where `messages` is mapped: the last text of the assistant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<FieldRef>,
     /// Recorded dialogue in the chat format of OpenAI; becomes the output's trace, so that tool scorers work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub messages: Option<FieldRef>,
+    pub messages: Option<MessagesRef>,
     /// Which version or configuration made the recorded output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<FieldRef>,
@@ -81,7 +85,6 @@ impl FieldMapping {
     pub fn has_recording(&self) -> bool {
         let single = [
             &self.output,
-            &self.messages,
             &self.variant,
             &self.trial,
             &self.cost,
@@ -89,7 +92,10 @@ impl FieldMapping {
             &self.input_tokens,
             &self.output_tokens,
         ];
-        self.number_trials || !self.output_metadata.is_empty() || single.into_iter().any(Option::is_some)
+        self.number_trials
+            || self.messages.is_some()
+            || !self.output_metadata.is_empty()
+            || single.into_iter().any(Option::is_some)
     }
 }
 
@@ -119,6 +125,10 @@ pub struct FieldRule {
     /// Regular expression on the field's text; its first group, else the whole match, is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regex: Option<String>,
+    /// Added to the field's whole number, which may be written as text: `-1` turns steps counted from 1 into places
+    /// counted from 0, and `0` makes a number of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
     /// Rows without the field are taken without it instead of being rejected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
@@ -130,25 +140,162 @@ impl From<&str> for FieldRef {
     }
 }
 
+/// A finding of a person: a bare path, or a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LabelRef {
+    /// A path.
+    Path(String),
+    /// A field with who said it and why.
+    Rule(Box<LabelRule>),
+}
+
+/// The long form of a label: a field with who said it and why, perhaps for each element of a list. Exactly one of
+/// `field`, `fields` and `value` is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRule {
+    /// Path of a list whose elements give one label each, such as the failed steps of a dialogue. The paths of this
+    /// rule are then paths within an element.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub each: Option<String>,
+    /// Path of what was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Several fields as one object, such as step, agent and category of a failure: name to field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, FieldRef>,
+    /// A fixed value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// As in a field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regex: Option<String>,
+    /// As in a field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+    /// Rows without the field have no such label.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// Why it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FieldRef>,
+    /// Who said it; `{ value = "..." }` where the data do not say. Without it, the field's path stands for the
+    /// annotator where a label has several fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotator: Option<FieldRef>,
+}
+
+/// A recorded dialogue: a bare path, or a rule.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum MessagesRef {
+    /// A path of messages in the chat format of OpenAI.
+    Path(String),
+    /// Turns in another form.
+    Rule(Box<MessagesRule>),
+}
+
+/// A dialogue whose turns are not written in the chat format of OpenAI.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MessagesRule {
+    /// Path of the list of turns.
+    pub field: String,
+    /// Field of a turn that says who speaks; `role` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// Field of a turn that holds what was said; `content` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// Field of a turn that names the agent or tool; `name` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What each speaker is in a chat: `user`, `assistant`, `tool` or `system`; `"*"` is everyone else. Without it
+    /// speakers are roles already.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub roles: BTreeMap<String, String>,
+    /// Rows without the dialogue are taken without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// A second file whose rows belong to rows of the first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRule {
+    /// The file, beside the one that is imported.
+    pub file: String,
+    /// Name under which the second file's row stands in the first file's: paths begin with it.
+    #[serde(rename = "as")]
+    pub name: String,
+    /// Field of the first file's rows that is looked up.
+    pub key: String,
+    /// Field of the second file's rows that must equal it; the same as `key` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<String>,
+    /// As `rows` of the mapping, for the second file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<String>,
+    /// Several rows may match and stand there as a list; without it a second match is an error.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub many: bool,
+    /// Rows without a match are taken without it instead of being rejected.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// Reads a bare path, or a rule in the form of a table. Derived as untagged it would answer every mistake inside with
+/// "did not match any variant" and hide which key was wrong.
+struct PathOr<R, T> {
+    expecting: &'static str,
+    of_path: fn(String) -> T,
+    of_rule: fn(R) -> T,
+}
+
+impl<'de, R: Deserialize<'de>, T> Visitor<'de> for PathOr<R, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<T, E> {
+        Ok((self.of_path)(path.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        R::deserialize(MapAccessDeserializer::new(map)).map(self.of_rule)
+    }
+}
+
 impl<'de> Deserialize<'de> for FieldRef {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Form;
-        impl<'de> Visitor<'de> for Form {
-            type Value = FieldRef;
+        deserializer.deserialize_any(PathOr {
+            expecting: "a field path, or a table with `field`, `fields` or `value`",
+            of_path: Self::Path,
+            of_rule: |rule: FieldRule| Self::Rule(Box::new(rule)),
+        })
+    }
+}
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a field path, or a table with `field`, `fields` or `value`")
-            }
+impl<'de> Deserialize<'de> for LabelRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PathOr {
+            expecting: "a field path, or a table with `field`, `fields` or `value`",
+            of_path: Self::Path,
+            of_rule: |rule: LabelRule| Self::Rule(Box::new(rule)),
+        })
+    }
+}
 
-            fn visit_str<E: serde::de::Error>(self, path: &str) -> Result<FieldRef, E> {
-                Ok(FieldRef::Path(path.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldRef, A::Error> {
-                FieldRule::deserialize(MapAccessDeserializer::new(map)).map(|rule| FieldRef::Rule(Box::new(rule)))
-            }
-        }
-        deserializer.deserialize_any(Form)
+impl<'de> Deserialize<'de> for MessagesRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PathOr {
+            expecting: "a field path, or a table with `field`",
+            of_path: Self::Path,
+            of_rule: |rule: MessagesRule| Self::Rule(Box::new(rule)),
+        })
     }
 }
 
@@ -245,6 +392,12 @@ mod tests {
         [labels]
         preference = ["annotator1", "annotator2"]
         task_completion = "human_label"
+        failure = { each = "note.failures", fields = { step = { field = "n", offset = -1 } }, reason = "why" }
+        [[join]]
+        file = "labels.json"
+        as = "note"
+        key = "task_id"
+        on = "trajectory_id"
     "#;
 
     #[test]

@@ -20,19 +20,60 @@ pub fn read(path: &Path, bytes: &[u8], on_row: &mut OnRow<'_>) -> Result<(), Dat
     if bytes.is_empty() {
         return Ok(());
     }
-    let frame =
-        decode(bytes).map_err(|cause| DatasetError::Format { file: path.to_owned(), format: "Parquet", cause })?;
-    let columns = frame.columns();
-    for index in 0..frame.height() {
+    let table =
+        Table::open(bytes).map_err(|cause| DatasetError::Format { file: path.to_owned(), format: "Parquet", cause })?;
+    for index in 0..table.height() {
         let line = index as u64 + 1;
-        let row = row_of(columns, index, Place { file: path, line });
+        let row = table.row(index, Place { file: path, line });
         on_row(row.map(|fields| Row { line, fields, untyped: false }))?;
     }
     Ok(())
 }
 
+/// A Parquet file in memory, for readers of rows that are not examples as well.
+pub struct Table {
+    frame: DataFrame,
+}
+
+impl Table {
+    /// Decodes a whole file.
+    ///
+    /// # Errors
+    /// A sentence when the bytes are not Parquet, or are damaged.
+    pub fn open(bytes: &[u8]) -> Result<Self, String> {
+        Ok(Self { frame: decode(bytes)? })
+    }
+
+    /// How many rows there are.
+    pub fn height(&self) -> usize {
+        self.frame.height()
+    }
+
+    /// One row as an object, counted from 0.
+    ///
+    /// # Errors
+    /// A value of a type without a JSON form; the error names the column.
+    pub fn row(&self, index: usize, place: Place<'_>) -> Result<Value, RowError> {
+        row_of(self.frame.columns(), index, place)
+    }
+}
+
+/// Names of the columns of a Parquet file, read from its end; empty when it is damaged.
+pub fn parquet_columns(bytes: &[u8]) -> Vec<String> {
+    if !bytes.starts_with(MAGIC) || !bytes.ends_with(MAGIC) || bytes.len() < 12 {
+        return Vec::new();
+    }
+    let names = std::panic::catch_unwind(|| {
+        let schema = ParquetReader::new(Cursor::new(bytes)).schema().ok()?;
+        Some(schema.iter_names().map(ToString::to_string).collect())
+    });
+    names.ok().flatten().unwrap_or_default()
+}
+
+/// The first and last bytes of every Parquet file.
+const MAGIC: &[u8] = b"PAR1";
+
 fn decode(bytes: &[u8]) -> Result<DataFrame, String> {
-    const MAGIC: &[u8] = b"PAR1";
     if !bytes.starts_with(MAGIC) || !bytes.ends_with(MAGIC) || bytes.len() < 12 {
         return Err("it does not begin and end with `PAR1`; it is another format or was cut off".to_owned());
     }

@@ -102,7 +102,7 @@ pub fn read_rows(
         file: path.to_owned(),
         format: "a dataset",
         cause: "its name ends in none of `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet` (with or without \
-                `.gz` or `.zst`); rename it or name the format"
+                `.gz` or `.zst`), and its content is of no format of another tool; rename it or name the format"
             .to_owned(),
     })?;
     match format {
@@ -122,7 +122,7 @@ fn read_error(path: &Path, cause: std::io::Error) -> DatasetError {
 }
 
 /// Reads a file whole, within the limit.
-fn read_whole(path: &Path, limits: Limits, format: FileFormat) -> Result<Vec<u8>, DatasetError> {
+pub(super) fn read_whole(path: &Path, limits: Limits, format: FileFormat) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = Vec::new();
     let mut reader = files::open(path)?.take(limits.file_bytes.saturating_add(1));
     reader.read_to_end(&mut bytes).map_err(|cause| read_error(path, cause))?;
@@ -247,12 +247,14 @@ fn read_json(path: &Path, pointer: Option<&str>, limits: Limits, on_row: &mut On
     Ok(())
 }
 
-/// The list of rows in a JSON document: at the pointer, at the root, or the only list of objects one level below.
+/// The list of rows in a JSON document: at the pointer, at the root, or the only list of objects one level below. An
+/// object at the pointer is one row.
 fn rows_of(path: &Path, pointer: Option<&str>, mut root: Value) -> Result<Vec<Value>, DatasetError> {
     let fail = |cause: String| Err(format_error(path, FileFormat::Json, cause));
     if let Some(pointer) = pointer {
         return match root.pointer_mut(pointer).map(Value::take) {
             Some(Value::Array(rows)) => Ok(rows),
+            Some(row @ Value::Object(_)) => Ok(vec![row]),
             Some(other) => fail(format!("at `{pointer}` there is {}; expected a list of objects", shown(&other))),
             None => fail(format!("there is nothing at `{pointer}`; the root is {}", shown(&root))),
         };

@@ -19,12 +19,15 @@ mod dialect;
 mod error;
 mod helicone;
 mod ids;
+mod inspect;
+mod inspect_events;
 mod item;
 mod json;
 mod langfuse;
 mod langfuse_rows;
 mod langsmith;
 mod log_records;
+mod mapped;
 mod mlflow;
 mod open;
 mod opik;
@@ -43,6 +46,7 @@ mod rows;
 mod sentry;
 mod shape;
 mod span_json;
+mod table;
 mod times;
 mod weave;
 
@@ -70,6 +74,7 @@ pub use admit::{Sink, TRUNCATED_KEY};
 pub use assemble::{Assembler, Gathered};
 pub use error::{IngestError, Rejected, SinkError};
 pub use item::Item;
+pub use mapped::{TimeUnit, TraceMapping};
 pub use open::Head;
 pub use raw::{Attributes, Event, LogEvent};
 pub use request::{Request, RequestError, read_request};
@@ -91,6 +96,7 @@ pub struct SourceInfo {
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
 pub const SOURCES: &[SourceInfo] = &[
+    inspect::SOURCE,
     langfuse::SOURCE,
     langsmith::SOURCE,
     braintrust::SOURCE,
@@ -104,6 +110,7 @@ pub const SOURCES: &[SourceInfo] = &[
     opik::SOURCE,
     otlp_json::SOURCE,
     otlp_protobuf::SOURCE,
+    mapped::SOURCE,
 ];
 
 /// Prices a span in US dollars; `None` when it cannot.
@@ -118,11 +125,13 @@ pub struct ReadOptions<'a> {
     pub max_field_bytes: usize,
     /// Prices model calls that do not state their cost; they are marked with [`crate::model::PRICED_KEY`].
     pub price: Option<Price<'a>>,
+    /// Which field of a row is what, for files of no format known here; they are read as `mapped`.
+    pub map: Option<&'a TraceMapping>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None }
+        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None, map: None }
     }
 }
 
@@ -202,7 +211,8 @@ fn read(
     sink: &mut dyn Sink,
 ) -> Result<FileSummary, IngestError> {
     let file = opened.file.clone();
-    let (source, why) = choose(&opened, format)?;
+    let mapped = options.map.map(|_| mapped::SOURCE.name);
+    let (source, why) = choose(&opened, format.or(mapped))?;
     let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
     (source.read)(opened, &mut gate)?;

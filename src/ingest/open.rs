@@ -5,15 +5,18 @@ use std::path::Path;
 
 use crate::sys::files;
 
-use super::IngestError;
+use super::{IngestError, table};
 
 /// How much of the (decompressed) beginning a source may look at to recognise its format.
 const HEAD: usize = 1 << 16;
 
+/// Bytes of a Parquet file that can only be read whole; of a longer one nothing can be said.
+const MOST_PARQUET: u64 = 2 << 30;
+
 /// The beginning of something to be read.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// At most 64 KiB, decompressed.
+    /// At most 64 KiB, decompressed; of a Parquet file all, since it says what it holds at its end.
     pub bytes: &'a [u8],
     /// Whether that is all there is.
     pub whole: bool,
@@ -24,6 +27,11 @@ impl Head<'_> {
     pub fn trimmed(&self) -> &[u8] {
         let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(self.bytes);
         bytes.trim_ascii_start()
+    }
+
+    /// Names of the columns of a CSV or Parquet file; none for anything else.
+    pub fn columns(&self) -> Vec<String> {
+        table::columns(self)
     }
 
     /// Whether the bytes contain a text.
@@ -59,8 +67,12 @@ impl Opened {
 
     fn new(file: String, mut rest: Box<dyn BufRead + Send>) -> Self {
         let mut head = Vec::new();
-        let pending = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
-        let whole = head.len() < HEAD && pending.is_none();
+        let mut pending = rest.by_ref().take(HEAD as u64).read_to_end(&mut head).err();
+        let mut whole = head.len() < HEAD && pending.is_none();
+        if !whole && pending.is_none() && head.starts_with(table::PARQUET) {
+            pending = rest.by_ref().take(MOST_PARQUET).read_to_end(&mut head).err();
+            whole = pending.is_none() && (head.len() as u64) < MOST_PARQUET;
+        }
         Self { file, head: Cursor::new(head), whole, rest, pending }
     }
 

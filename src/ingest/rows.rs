@@ -1,4 +1,4 @@
-//! Files that hold one JSON value per row: lines, documents, or one array; compressed or not.
+//! Files that hold one object per row: JSON lines, documents or one array, CSV, Parquet; compressed or not.
 //!
 //! What a row means is the platform's file; here are only cutting, parsing and turning away what is broken.
 
@@ -10,6 +10,7 @@ use super::json::{parse, replace_half_characters};
 use super::open::{Head, Opened};
 use super::parallel::each_record;
 use super::records::{Records, Step};
+use super::table;
 
 /// Reads one row; `line` is where it begins, where there are lines. Turns away what it cannot use by `Gate::reject`.
 pub(super) type RowFn = fn(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError>;
@@ -18,6 +19,7 @@ pub(super) type RowFn = fn(Value, Option<u64>, &mut Gate<'_>) -> Result<(), Inge
 pub(super) type OnRow<'a> = dyn FnMut(Value, Option<u64>, &mut Gate<'_>) -> Result<(), IngestError> + 'a;
 
 /// Gives every row of a file to `row`, on several threads. A list as a record is that many rows.
+/// Cells of CSV files are text, but for those that hold a JSON object or list; see `table`.
 pub(super) fn each(opened: Opened, gate: &mut Gate<'_>, row: RowFn) -> Result<(), IngestError> {
     each_in(opened, gate, &[], row)
 }
@@ -25,6 +27,9 @@ pub(super) fn each(opened: Opened, gate: &mut Gate<'_>, row: RowFn) -> Result<()
 /// As [`each`], where a record may also be an answer of the platform's interface, saved whole: the rows are then the
 /// list under one of `lists`.
 pub(super) fn each_in(opened: Opened, gate: &mut Gate<'_>, lists: &[&str], row: RowFn) -> Result<(), IngestError> {
+    if let Some(form) = table::form(&opened.head()) {
+        return table::each(form, opened, gate, &mut |value, line, gate| row(value, line, gate));
+    }
     each_record(opened, gate, |bytes, line, gate| match value(bytes, gate) {
         Ok(value) => rows_of(value, lists).into_iter().try_for_each(|value| row(value, line, gate)),
         Err(problem) => gate.reject(problem, line, bytes),
@@ -38,6 +43,9 @@ pub(super) fn each_with(
     lists: &[&str],
     row: &mut OnRow<'_>,
 ) -> Result<(), IngestError> {
+    if let Some(form) = table::form(&opened.head()) {
+        return table::each(form, opened, gate, row);
+    }
     let head = opened.head().bytes.to_vec();
     let head = Head { bytes: &head, whole: opened.head().whole };
     let mut records = Records::new(opened, head, gate.options.max_record_bytes);

@@ -10,13 +10,16 @@ use super::outputs::plain_file;
 use super::project::{Project, World};
 use crate::config::{self, Problem, Problems};
 use crate::dataset::{
-    self, DatasetDiff, DatasetReader, FieldMapping, Provenance, Written, import_file, line_of_example, write_version,
+    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, ImportOptions, Importer, Provenance, Recognised,
+    Written, formats, line_of_example, write_version,
 };
 use crate::model::{DatasetHeader, Example};
 use crate::sys::files;
 
 /// How many rejected rows are told.
 const TOLD: usize = 20;
+/// Endings of files of examples that are no rows.
+const ENDINGS: &[&str] = &["eval", "yaml", "yml"];
 
 /// A version with some of its examples.
 #[derive(Debug, Serialize)]
@@ -36,6 +39,8 @@ pub struct Imported {
     pub header: DatasetHeader,
     /// Whether it was there already.
     pub unchanged: bool,
+    /// Files of other tools, with the format each was read as and why.
+    pub recognised: Vec<Recognised>,
     /// Rows read.
     pub rows: u64,
     /// Rows left out by the mapping's filter.
@@ -70,8 +75,10 @@ pub fn diff(project: &Project, from: &str, to: &str) -> Done<DatasetDiff> {
 pub struct ImportAsk {
     /// Name of the dataset.
     pub name: String,
-    /// File of examples.
-    pub file: PathBuf,
+    /// Files of examples, and folders of them.
+    pub files: Vec<PathBuf>,
+    /// Format, when not by content.
+    pub format: Option<String>,
     /// File of the mapping.
     pub map: Option<PathBuf>,
     /// Fields of the mapping, as typed.
@@ -80,23 +87,62 @@ pub struct ImportAsk {
     pub description: Option<String>,
 }
 
-/// Makes a version from a file.
+/// Makes a version from files.
 pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported> {
     let mapping = mapping(world, ask.map.as_deref(), &ask.fields)?;
-    let file = world.here.join(&ask.file);
-    let import = import_file(&file, mapping.as_ref()).map_err(Failed::usage)?;
-    let sources = vec![ask.file.display().to_string()];
+    if let (Some(format), Some(_)) = (&ask.format, &mapping) {
+        return Err(Failed::usage(anyhow!("`--format {format}` and a mapping exclude each other; keep one")));
+    }
+    let format = ask.format.as_deref().map(|name| formats::find(name).map_err(Failed::usage)).transpose()?;
+    let mut importer = Importer::new();
+    let options = ImportOptions::default();
+    for file in expand(world, &ask.files, mapping.as_ref())? {
+        let added = match format {
+            Some(Some(format)) => importer.add_format(&file, format, "named by the user".to_owned(), options.limits),
+            Some(None) => importer.add_rows(&file, None, options),
+            None => importer.add_file(&file, mapping.as_ref(), options),
+        };
+        added.map_err(Failed::usage)?;
+    }
+    let import = importer.finish().map_err(Failed::usage)?;
+    let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { description: ask.description, sources, design: None };
     let written = write_version(&root(project), &ask.name, &import.examples, provenance, world.clock.as_ref());
     let written = written.map_err(Failed::usage)?;
     Ok(Imported {
         header: written.header().clone(),
         unchanged: matches!(written, Written::Unchanged(_)),
+        recognised: import.recognised,
         rows: import.rows,
         filtered: import.filtered,
         rejected: import.rejected.total,
         rejections: import.rejected.kept.iter().take(TOLD).map(ToString::to_string).collect(),
     })
+}
+
+/// The files to read: of a folder all that end as datasets do, by name, but for those that a mapping joins to others.
+fn expand(world: &World, files: &[PathBuf], mapping: Option<&FieldMapping>) -> Done<Vec<PathBuf>> {
+    let joins = mapping.and_then(|mapping| mapping.join.as_ref()).map_or(&[][..], |joins| joins.as_slice());
+    let mut all = Vec::new();
+    for file in files {
+        let path = world.here.join(file);
+        if !path.is_dir() {
+            all.push(path);
+            continue;
+        }
+        let mut inside = files::list_folder(&path).map_err(Failed::usage)?;
+        inside.retain(|file| {
+            let joined = joins.iter().any(|join| path.join(&join.file) == *file);
+            let ends = file.extension().and_then(|end| end.to_str()).is_some_and(|end| ENDINGS.contains(&end));
+            file.is_file() && !joined && (ends || FileFormat::of_name(file).is_some())
+        });
+        if inside.is_empty() {
+            return Err(Failed::usage(anyhow!("folder `{}` holds no file of examples", path.display())));
+        }
+        inside.sort();
+        all.extend(inside);
+    }
+    Ok(all)
 }
 
 fn mapping(world: &World, map: Option<&Path>, fields: &[String]) -> Done<Option<FieldMapping>> {

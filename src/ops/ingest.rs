@@ -7,7 +7,8 @@ use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
 use super::intake::{Taker, rejected_file};
 use super::project::{Project, World};
-use crate::ingest::{IngestError, ReadOptions, read_file, read_stream};
+use crate::config;
+use crate::ingest::{IngestError, ReadOptions, TraceMapping, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace};
 use crate::sys::files;
@@ -20,6 +21,8 @@ pub struct Ask {
     pub sources: Vec<String>,
     /// Format, when not by content.
     pub format: Option<String>,
+    /// File of a mapping, for rows of no known format.
+    pub map: Option<PathBuf>,
     /// Where rejected rows are kept; beside the lake when absent.
     pub rejected: Option<PathBuf>,
 }
@@ -43,7 +46,8 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         let model = span.model.as_ref()?;
         [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
     };
-    let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+    let map = ask.map.as_deref().map(|path| mapping(world, path)).transpose()?;
+    let options = ReadOptions { price: Some(&price), map: map.as_ref(), ..ReadOptions::default() };
     let rejected_to = match &ask.rejected {
         Some(path) => world.here.join(path),
         None => rejected_file(project),
@@ -71,6 +75,13 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         Some(error) if report.files.is_empty() => Err(Failed::usage(error)),
         _ => Ok((report, kept)),
     }
+}
+
+fn mapping(world: &World, path: &Path) -> Done<TraceMapping> {
+    let text = files::read_text(&world.here.join(path)).map_err(Failed::usage)?;
+    let schema = schemars::schema_for!(TraceMapping).to_value();
+    let value = config::check_text(&text, &schema, path).map_err(Failed::usage)?;
+    serde_json::from_value(value).map_err(Failed::usage)
 }
 
 enum Source {

@@ -7,12 +7,14 @@ use super::exit::{Done, Failed};
 use crate::compare::{Comparison, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
+use crate::ingest::TraceMapping;
 use crate::provider::EndpointOptions;
 use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed = ["config", "mapping", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let fixed =
+        ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run"].map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     fixed.into_iter().chain(scorers).chain(targets).collect()
@@ -30,6 +32,7 @@ pub fn schema(name: &str) -> Done<Value> {
     let found = match name {
         "config" => Some(Raw::schema()),
         "mapping" => Some(schemars::schema_for!(FieldMapping).to_value()),
+        "mapping.traces" => Some(schemars::schema_for!(TraceMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
         "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),

@@ -3,6 +3,7 @@
 //! The only place that reads the clock, the environment or the file system for the floors below the use cases, so
 //! that tests can hold all of them still. Holds no rule of evaluation.
 
+pub mod archive;
 mod clock;
 mod env;
 pub mod files;

@@ -18,6 +18,7 @@ mod ci;
 mod cli;
 mod faults;
 mod formats;
+mod harness;
 mod platforms;
 mod providers;
 mod real_data;
