@@ -28,6 +28,10 @@ pub trait Sink {
     }
     /// A row that was not taken.
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError>;
+    /// Makes everything handed over so far durable, where that means something.
+    fn keep(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// Where a source puts what it reads.
@@ -94,6 +98,12 @@ impl<'a> Gate<'a> {
         self.summary.scores += 1;
         let taken = self.sink.score(score);
         self.stop_on(taken)
+    }
+
+    /// Has everything let in so far made durable.
+    pub(crate) fn keep(&mut self) -> Result<(), IngestError> {
+        let kept = self.sink.keep();
+        self.stop_on(kept)
     }
 
     /// Turns one row away; reading goes on.

@@ -8,7 +8,9 @@
 //! is held whole, so a pretty-printed single document is as large in memory as it is; `max_record_bytes` bounds it.
 
 mod admit;
+pub mod api;
 mod assemble;
+mod clickhouse;
 mod dialect;
 mod error;
 mod ids;
@@ -59,7 +61,7 @@ pub struct SourceInfo {
 }
 
 /// All wire formats, the most specific first: the first that recognises a file reads it.
-pub const SOURCES: &[SourceInfo] = &[otlp_json::SOURCE, otlp_protobuf::SOURCE];
+pub const SOURCES: &[SourceInfo] = &[clickhouse::SOURCE, otlp_json::SOURCE, otlp_protobuf::SOURCE];
 
 /// Prices a span in US dollars; `None` when it cannot.
 pub type Price<'a> = &'a dyn Fn(&Span) -> Option<f64>;

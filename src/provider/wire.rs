@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::model::{Failure, FailureKind};
 use crate::sys::text::one_line;
-use crate::sys::{BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, read_body, retry_after_ms, shown};
+use crate::sys::{
+    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, read_body, retry_after_ms, shown,
+};
 
 /// The way to one endpoint.
 pub(super) struct Wire {

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::{StatusCode, Url};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
 
 use crate::model::{Failure, FailureKind};
 
