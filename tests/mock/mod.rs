@@ -18,7 +18,6 @@ use futures::StreamExt;
 use serde_json::{Value, json};
 
 mod line;
-pub mod platforms;
 mod shape;
 
 use line::{Line, Lines};

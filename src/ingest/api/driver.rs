@@ -23,7 +23,7 @@ use crate::sys::files::FileError;
 use crate::sys::{Clock, Env, text};
 
 /// Longest time between two writes of the place.
-const KEEP_EVERY: Duration = Duration::from_secs(15);
+const KEEP_EVERY: Duration = Duration::from_secs(60);
 /// Rows that are remembered to notice pages that come again.
 const REMEMBERED: usize = 500_000;
 
@@ -225,7 +225,12 @@ impl Pull<'_> {
         summary.requests = wire.requests;
         summary.retries = wire.retries;
         summary.partial_answers = wire.partial;
-        summary.stopped = stopped.map(|stop| words(stop, &wire));
+        let stuck = summary.pages == 0 && summary.how.starts_with("resumed");
+        summary.stopped = stopped.map(|stop| {
+            let said = words(stop, &wire);
+            // Platforms forget cursors after a while.
+            if stuck { format!("{said}; if that does not help, begin anew with `--restart`") } else { said }
+        });
         Ok(summary)
     }
 
@@ -277,7 +282,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn pages(&mut self, wire: &mut Wire<'_>, taker: &mut dyn RowTaker) -> Result<Option<Stop>, PullFailed> {
-        let flush_rows = u64::from(self.pull.options.flush_rows.unwrap_or(5000));
+        let flush_rows = u64::from(self.pull.options.flush_rows.unwrap_or(20_000));
         let stopped = loop {
             let Some(request) = self.pager.next() else { break None };
             let answer = match wire.ask(&request).await {

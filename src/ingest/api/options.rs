@@ -82,7 +82,7 @@ pub struct ApiOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: Option<u32>,
-    /// Rows after which what came is written and the place is kept. Default 5000.
+    /// Rows after which what came is written and the place is kept; at the latest after a minute. Default 20000.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub flush_rows: Option<u32>,

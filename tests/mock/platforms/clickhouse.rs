@@ -1,7 +1,7 @@
 //! ClickHouse's HTTP interface for the one query that is asked: by a small reading of that query, or by the real
 //! engine where there is one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub fn insert(row: &Value) -> String {
 }
 
 /// Runs SQL in the real engine.
-pub fn real(python: &PathBuf, data: &PathBuf, sql: &str) -> Result<Vec<u8>, String> {
+pub fn real(python: &Path, data: &Path, sql: &str) -> Result<Vec<u8>, String> {
     let script = "import sys\nfrom chdb import session\ns = session.Session(sys.argv[1])\n\
                   out = s.query(sys.stdin.read(), 'JSONEachRow')\nsys.stdout.write(str(out))";
     let mut child = Command::new(python)
