@@ -62,8 +62,9 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Write a commented assize.toml, a small dataset, an agent to try and a CI workflow.
     Init(InitArgs),
-    /// Read traces into the lake: files, folders, or `-` for stdin.
-    #[command(after_help = "Example:\n  assize ingest traces/*.jsonl.gz otlp/\n  assize ingest - < spans.json")]
+    /// Read traces into the lake: files, folders, `-` for stdin, or a platform under `[sources]`.
+    #[command(after_help = "Example:\n  assize ingest traces/*.jsonl.gz otlp/\n  assize ingest - < spans.json\n  \
+                            assize ingest production --since 7d")]
     Ingest(IngestArgs),
     /// Receive traces as they are made, over OTLP, into the lake.
     #[command(after_help = "Example:\n  assize serve --otlp 127.0.0.1:4318\n  \
@@ -133,9 +134,21 @@ pub struct InitArgs {
 /// `ingest`
 #[derive(Debug, Args)]
 pub struct IngestArgs {
-    /// Files, folders (read recursively), or `-` for stdin.
+    /// Files, folders (read recursively), `-` for stdin, or names under `[sources]`, which are pulled.
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<String>,
+    /// Pull what begins at or after this: a time, a date, or how far back (`7d`). Default: where the last pull ended.
+    #[arg(long, value_name = "WHEN")]
+    pub since: Option<String>,
+    /// Pull what begins before this. Default: now.
+    #[arg(long, value_name = "WHEN")]
+    pub until: Option<String>,
+    /// Pull at most so many rows; the next pull goes on from there.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+    /// Forget where the last pull ended.
+    #[arg(long)]
+    pub restart: bool,
     /// Form of the input; found out by content when left out.
     #[arg(long)]
     pub format: Option<String>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::dataset::{DatasetDiff, Recognised};
+use crate::ingest::api::PullSummary;
 use crate::lake::TraceRow;
 use crate::model::{CancelReason, DatasetHeader, RunId, RunStatus, Span, SpanKind, Trace};
 use crate::ops::datasets::{Imported, Shown};
@@ -15,7 +16,7 @@ use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
 use crate::ops::run::Planned;
 use crate::ops::sample::SampleReport;
 use crate::store::{Baseline, RunSummary};
-use crate::sys::text::one_line;
+use crate::sys::text::{for_terminal, one_line};
 
 /// A table of left-aligned columns, two spaces apart.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -88,6 +89,9 @@ pub fn ingested(report: &IngestReport) -> String {
         thousands(report.added),
         thousands(report.already_there),
     );
+    for pull in &report.pulls {
+        let _ = writeln!(text, "{}", pulled(pull));
+    }
     let mut ignored: BTreeMap<&str, u64> = BTreeMap::new();
     for (kind, count) in report.files.iter().flat_map(|file| &file.ignored) {
         *ignored.entry(kind).or_default() += count;
@@ -121,6 +125,32 @@ pub fn ingested(report: &IngestReport) -> String {
         if let Some(path) = &report.rejected_file {
             let _ = writeln!(text, "All of them are kept in {}", path.display());
         }
+    }
+    text
+}
+
+/// What a pull did, in one or two lines.
+fn pulled(pull: &PullSummary) -> String {
+    let mut text = format!(
+        "{} ({}): {} in {}, {}",
+        pull.source,
+        pull.platform,
+        count(pull.rows, "row", "rows"),
+        count(pull.requests, "request", "requests"),
+        pull.how
+    );
+    if pull.retries > 0 {
+        let _ = write!(text, "; {} sent again", count(pull.retries, "request was", "requests were"));
+    }
+    if pull.partial_answers > 0 {
+        let _ = write!(text, "; {} only a part (207)", count(pull.partial_answers, "answer was", "answers were"));
+    }
+    match &pull.stopped {
+        Some(why) => {
+            let _ = write!(text, ".\nStopped, with everything kept that came: {}.", for_terminal(why));
+        }
+        None if pull.complete => text.push('.'),
+        None => text.push_str("; there is more, the next pull goes on from here."),
     }
     text
 }

@@ -34,8 +34,8 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
     }
     let project = project?;
     match cli.verb {
-        Verb::Ingest(args) => verb_ingest(&project, world, args, printer),
         Verb::Serve(args) => super::serve::run(&project, world, args, printer).await,
+        Verb::Ingest(args) => verb_ingest(&project, world, args, printer).await,
         Verb::Sample(args) => verb_sample(&project, world, args, printer),
         Verb::Dataset(verb) => verb_dataset(&project, world, verb, printer),
         Verb::Run(args) => verb_run(&project, world, args, printer).await,
@@ -69,10 +69,18 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
     Ok(Exit::Pass)
 }
 
-fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
-    let ask = ingest::Ask { sources: args.sources, format: args.format, map: args.map, rejected: args.rejected };
-    let report = ingest::ingest(project, world, ask)?;
+async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
+    let pull = ingest::PullHow { since: args.since, until: args.until, limit: args.limit, restart: args.restart };
+    let ask = ingest::Ask { sources: args.sources, format: args.format, map: args.map, rejected: args.rejected, pull };
+    let progress = progress::Pulling::new(printer.quiet);
+    let note = |text: &str| printer.note(text);
+    let done = ingest::ingest(project, world, ask, &note, &|at| progress.show(at)).await;
+    progress.finish();
+    let report = done?;
     printer.result(&report, || show::ingested(&report))?;
+    if report.pulls.iter().any(|pull| pull.stopped.is_some()) {
+        return Ok(Exit::Instrument);
+    }
     // A file that could not be used at all is the user's to mend, though the others went in.
     Ok(if report.unusable.is_empty() { Exit::Pass } else { Exit::Usage })
 }

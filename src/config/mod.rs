@@ -18,7 +18,8 @@ pub use faults::Faults;
 pub use prices::{Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw};
 pub use validate::{
-    Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, Suite, TargetConfig,
+    Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
+    TargetConfig,
 };
 
 /// The commented configuration that `assize init` writes.

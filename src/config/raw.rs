@@ -28,6 +28,9 @@ pub struct Raw {
     /// Models by the name that judges and targets use.
     #[serde(default)]
     pub models: BTreeMap<String, RawModel>,
+    /// Platforms to pull traces from, by the name `assize ingest NAME` takes.
+    #[serde(default)]
+    pub sources: BTreeMap<String, RawSource>,
     /// Prices in US dollars per million tokens, by model name; they win over the shipped table.
     #[serde(default)]
     pub prices: BTreeMap<String, RawPrice>,
@@ -72,6 +75,16 @@ pub struct RawProvider {
     #[schemars(range(min = 1, max = 100))]
     pub max_attempts: Option<u32>,
     /// Options of the endpoint: see `assize schema provider`.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// A platform to pull traces from.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawSource {
+    /// `langfuse`, `langsmith`, `phoenix`, `clickhouse`, ...
+    pub kind: String,
+    /// Options of that kind: see `assize schema source.KIND`.
     #[serde(flatten)]
     pub options: Map<String, Value>,
 }

@@ -10,7 +10,7 @@ use super::check::{nearest_hint, suggestion};
 use super::faults::Faults;
 use super::place::below;
 use super::prices::PriceTable;
-use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSuite, RawTarget};
+use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSource, RawSuite, RawTarget};
 use crate::model::{GatePolicy, MetricPolicy};
 
 /// The configuration with its meaning.
@@ -32,6 +32,8 @@ pub struct Config {
     pub providers: BTreeMap<String, ProviderConfig>,
     /// Models by alias.
     pub models: BTreeMap<String, ModelConfig>,
+    /// Platforms to pull traces from, by name.
+    pub sources: BTreeMap<String, SourceConfig>,
     /// Prices: the shipped table with the user's on top.
     pub prices: PriceTable,
     /// Suites by name.
@@ -49,6 +51,17 @@ pub struct ProviderConfig {
     pub timeout: Duration,
     /// Most attempts.
     pub max_attempts: u32,
+    /// Where it stands, as a JSON pointer.
+    pub pointer: String,
+}
+
+/// A platform: kind and options, the options still to be checked by the table of platforms.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Row of the table of platforms.
+    pub kind: String,
+    /// Options.
+    pub options: Map<String, Value>,
     /// Where it stands, as a JSON pointer.
     pub pointer: String,
 }
@@ -196,6 +209,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         let suite = suite(&name, raw, &known_models, faults);
         suites.insert(name, suite);
     }
+    let sources = raw.sources.into_iter().map(|(name, raw)| (name.clone(), source(&name, raw, faults))).collect();
     let prices = PriceTable::shipped_with(&raw.prices);
     let or = |value: Option<String>, default: &str| value.unwrap_or_else(|| default.to_owned());
     Config {
@@ -207,6 +221,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         reports: or(raw.project.reports, ".assize/reports"),
         providers,
         models,
+        sources,
         prices,
         suites,
     }
@@ -222,6 +237,16 @@ fn provider(name: &str, raw: RawProvider, faults: &mut Faults) -> ProviderConfig
         max_attempts: raw.max_attempts.unwrap_or(5),
         pointer,
     }
+}
+
+fn source(name: &str, raw: RawSource, faults: &mut Faults) -> SourceConfig {
+    let pointer = below("/sources", name);
+    // The name becomes that of a file.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+        faults.add(&pointer, "the name of a source may hold letters, digits, `_`, `-` and `.`, and not begin with `.`");
+    }
+    SourceConfig { kind: raw.kind, options: raw.options, pointer }
 }
 
 fn duration(text: &str, pointer: &str, faults: &mut Faults) -> Option<Duration> {

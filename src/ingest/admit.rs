@@ -33,6 +33,10 @@ pub trait Sink {
     }
     /// A row that was not taken.
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError>;
+    /// Makes everything handed over so far durable, where that means something.
+    fn keep(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
 }
 
 /// Where a source puts what it reads.
@@ -116,6 +120,12 @@ impl<'a> Gate<'a> {
             self.stop_on(taken)?;
         }
         Ok(())
+    }
+
+    /// Has everything let in so far made durable.
+    pub(crate) fn keep(&mut self) -> Result<(), IngestError> {
+        let kept = self.sink.keep();
+        self.stop_on(kept)
     }
 
     /// Turns one row away; reading goes on.

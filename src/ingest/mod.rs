@@ -11,9 +11,11 @@
 
 mod admit;
 mod agentops;
+pub mod api;
 mod assemble;
 mod bodies;
 mod braintrust;
+mod clickhouse;
 mod datadog;
 mod dialect;
 mod error;
@@ -108,6 +110,7 @@ pub const SOURCES: &[SourceInfo] = &[
     datadog::SOURCE,
     weave::SOURCE,
     opik::SOURCE,
+    clickhouse::SOURCE,
     otlp_json::SOURCE,
     otlp_protobuf::SOURCE,
     mapped::SOURCE,

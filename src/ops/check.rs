@@ -7,8 +7,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::config::{Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, Suite, TargetConfig};
+use crate::config::{
+    Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, SourceConfig, Suite, TargetConfig,
+};
 use crate::dataset::FieldMapping;
+use crate::ingest::api;
 use crate::judge::{self, CatalogueError};
 use crate::provider::{self, EndpointOptions};
 use crate::{scorer, target};
@@ -17,6 +20,9 @@ use crate::{scorer, target};
 pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     for config in config.providers.values() {
         provider(config, faults);
+    }
+    for config in config.sources.values() {
+        source(config, faults);
     }
     let judges = root.join(&config.judges);
     for suite in config.suites.values() {
@@ -45,6 +51,22 @@ fn provider(config: &ProviderConfig, faults: &mut Faults) {
     }
     let besides = ["kind", "timeout", "max_attempts"];
     faults.options(&EndpointOptions::schema(), &value(&config.options), &config.pointer, &besides);
+}
+
+fn source(config: &SourceConfig, faults: &mut Faults) {
+    let Some(platform) = api::find(&config.kind) else {
+        let known: Vec<&str> = api::PLATFORMS.iter().map(|info| info.name).collect();
+        faults.add(&format!("{}/kind", config.pointer), unknown("platform", &config.kind, &known));
+        return;
+    };
+    let options = value(&config.options);
+    if !faults.options(&platform.schema(), &options, &config.pointer, &["kind"]) {
+        return;
+    }
+    let read = serde_json::from_value(options).map_err(|error| error.to_string());
+    if let Err(message) = read.and_then(|options| platform.check(&options)) {
+        faults.add(&config.pointer, message);
+    }
 }
 
 fn target(config: &TargetConfig, faults: &mut Faults) {

@@ -56,7 +56,7 @@ pub async fn demo(world: &World, folder: &Path, watch: &Watch<'_>) -> Done<Demo>
     let world = World { env: Default::default(), here: folder.clone(), ..world.clone() };
     let sources = FILES.iter().map(|(name, _)| *name).filter(|name| name.starts_with("traces"));
     let ask = ingest::Ask { sources: sources.map(str::to_owned).collect(), ..ingest::Ask::default() };
-    let ingested = ingest::ingest(&project, &world, ask)?;
+    let ingested = ingest::ingest(&project, &world, ask, &|_| {}, &|_| {}).await?;
     let ask = sample::Ask {
         name: "support".to_owned(),
         key: Some("ticket.id".to_owned()),

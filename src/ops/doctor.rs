@@ -8,6 +8,7 @@ use super::build::Builder;
 use super::datasets;
 use super::exit::{Done, Exit};
 use super::project::{Project, World};
+use super::pull;
 use super::services::Services;
 use crate::judge;
 use crate::sys::files;
@@ -105,6 +106,17 @@ pub async fn doctor(project: &Project, world: &World, offline: bool) -> Done<(Ve
                 Ok(answered) => look(&what, Standing::Ok, format!("{answered} answers; {price}")),
                 Err(failure) => look(&what, Standing::Broken, failure.to_string()),
             },
+        }
+    }
+    for name in project.config.sources.keys() {
+        let what = format!("source {name}");
+        if offline {
+            look(&what, Standing::Note, "not asked (offline)".to_owned());
+            continue;
+        }
+        match pull::probe(project, world, name, services.http()).await {
+            Ok(found) => look(&what, Standing::Ok, found),
+            Err(message) => look(&what, Standing::Broken, message),
         }
     }
     let broken = looks.iter().any(|look| look.standing == Standing::Broken);

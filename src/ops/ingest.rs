@@ -1,23 +1,27 @@
-//! `assize ingest`: traces from files, folders or stdin into the lake. One bad row never costs the good ones.
+//! `assize ingest`: traces from files, folders, stdin or platforms into the lake. One bad row never costs the good ones.
 
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
 
 use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
 use super::intake::{Taker, rejected_file};
 use super::project::{Project, World};
+use super::pull;
+pub use super::pull::How as PullHow;
 use crate::config;
-use crate::ingest::{IngestError, ReadOptions, TraceMapping, read_file, read_stream};
+use crate::ingest::api::PullProgress;
+use crate::ingest::{FileSummary, IngestError, ReadOptions, TraceMapping, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace};
 use crate::sys::files;
-use anyhow::anyhow;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// Files, folders, `-`.
+    /// Files, folders, `-`, names of sources in the configuration.
     pub sources: Vec<String>,
     /// Format, when not by content.
     pub format: Option<String>,
@@ -25,50 +29,102 @@ pub struct Ask {
     pub map: Option<PathBuf>,
     /// Where rejected rows are kept; beside the lake when absent.
     pub rejected: Option<PathBuf>,
+    /// How platforms are pulled.
+    pub pull: PullHow,
 }
 
 /// Reads sources into the lake. When nothing at all could be used, that is an error; else what was bad is reported.
-pub fn ingest(project: &Project, world: &World, ask: Ask) -> Done<IngestReport> {
+/// `note` takes what the user should know before it is done, `on_progress` is told how far pulls are.
+pub async fn ingest(
+    project: &Project,
+    world: &World,
+    ask: Ask,
+    note: &dyn Fn(&str),
+    on_progress: &dyn Fn(&PullProgress<'_>),
+) -> Done<IngestReport> {
     let lake = Lake::new(project.path(&project.config.lake));
-    read(project, world, &ask, Some(&lake)).map(|(report, _)| report)
-}
-
-/// Reads sources into memory, for sampling from files.
-pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done<(IngestReport, Vec<Trace>)> {
-    let ask = Ask { sources: sources.to_vec(), ..Ask::default() };
-    read(project, world, &ask, None)
-}
-
-fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Done<(IngestReport, Vec<Trace>)> {
-    let sources = expand(world, &ask.sources)?;
-    let prices = &project.config.prices;
-    let price = |span: &Span| {
-        let model = span.model.as_ref()?;
-        [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
-    };
+    let sources = expand(project, world, &ask.sources, note)?;
+    let price = price(project);
     let map = ask.map.as_deref().map(|path| mapping(world, path)).transpose()?;
     let options = ReadOptions { price: Some(&price), map: map.as_ref(), ..ReadOptions::default() };
+    let mut taker = taker(project, world, &ask, Some(&lake));
+    let mut first_error = None;
+    for source in &sources {
+        match source {
+            Source::Platform(name) => {
+                match pull::pull(project, world, name, &ask.pull, &options, &mut taker, on_progress).await? {
+                    Ok((file, summary)) => {
+                        taker.report.files.push(file);
+                        taker.report.pulls.push(summary);
+                    }
+                    Err(error) => unusable(&mut taker, &mut first_error, error),
+                }
+            }
+            local => match read_local(local, &ask, &options, &mut taker)? {
+                Ok(summary) => taker.report.files.push(summary),
+                Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
+            },
+        }
+    }
+    finish(taker, first_error).map(|(report, _)| report)
+}
+
+/// Reads files into memory, for sampling from them.
+pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done<(IngestReport, Vec<Trace>)> {
+    let ask = Ask { sources: sources.to_vec(), ..Ask::default() };
+    let price = price(project);
+    let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+    let mut taker = taker(project, world, &ask, None);
+    let mut first_error = None;
+    for source in &expand_files(world, &ask.sources)? {
+        match read_local(source, &ask, &options, &mut taker)? {
+            Ok(summary) => taker.report.files.push(summary),
+            Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
+        }
+    }
+    finish(taker, first_error)
+}
+
+fn price(project: &Project) -> impl Fn(&Span) -> Option<f64> {
+    let prices = &project.config.prices;
+    |span: &Span| {
+        let model = span.model.as_ref()?;
+        [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
+    }
+}
+
+fn taker<'a>(project: &Project, world: &World, ask: &Ask, lake: Option<&'a Lake>) -> Taker<'a> {
     let rejected_to = match &ask.rejected {
         Some(path) => world.here.join(path),
         None => rejected_file(project),
     };
-    let mut taker = Taker::new(rejected_to, lake);
-    let mut first_error = None;
-    for source in &sources {
-        let format = ask.format.as_deref();
-        let summary = match source {
-            Source::Stdin => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, &options, &mut taker),
-            Source::File(path) => read_file(path, format, &options, &mut taker),
-        };
-        match summary {
-            Ok(summary) => taker.report.files.push(summary),
-            Err(error @ IngestError::Sink { .. }) => return Err(Failed::instrument(error)),
-            Err(error) => {
-                taker.report.unusable.push(error.to_string());
-                first_error = first_error.or(Some(error));
-            }
-        }
+    Taker::new(rejected_to, lake)
+}
+
+/// Reads one file or stdin. The inner error costs that file only.
+fn read_local(
+    source: &Source,
+    ask: &Ask,
+    options: &ReadOptions<'_>,
+    taker: &mut Taker<'_>,
+) -> Done<Result<FileSummary, IngestError>> {
+    let format = ask.format.as_deref();
+    let summary = match source {
+        Source::File(path) => read_file(path, format, options, taker),
+        _ => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, options, taker),
+    };
+    match summary {
+        Err(error @ IngestError::Sink { .. }) => Err(Failed::instrument(error)),
+        other => Ok(other),
     }
+}
+
+fn unusable(taker: &mut Taker<'_>, first: &mut Option<anyhow::Error>, error: anyhow::Error) {
+    taker.report.unusable.push(error.to_string());
+    first.get_or_insert(error);
+}
+
+fn finish(mut taker: Taker<'_>, first_error: Option<anyhow::Error>) -> Done<(IngestReport, Vec<Trace>)> {
     taker.flush().map_err(|error| Failed::instrument(anyhow!("{error}")))?;
     let Taker { report, kept, .. } = taker;
     match first_error {
@@ -87,10 +143,34 @@ fn mapping(world: &World, path: &Path) -> Done<TraceMapping> {
 enum Source {
     Stdin,
     File(PathBuf),
+    Platform(String),
+}
+
+/// Files and platforms of all sources. A file wins over a platform of the same name, and that is said.
+fn expand(project: &Project, world: &World, sources: &[String], note: &dyn Fn(&str)) -> Done<Vec<Source>> {
+    let mut expanded = Vec::new();
+    for source in sources {
+        let configured = project.config.sources.contains_key(source);
+        let exists = world.here.join(source).exists();
+        if configured && !exists {
+            note(&format!("Pulling from `{source}` as configured under `[sources]`."));
+            expanded.push(Source::Platform(source.clone()));
+            continue;
+        }
+        if configured {
+            note(&format!("`{source}` is a file here and a platform under `[sources]`: reading the file."));
+        } else if !exists && source != "-" && !project.config.sources.is_empty() && !source.contains(['/', '.']) {
+            let known: Vec<&str> = project.config.sources.keys().map(String::as_str).collect();
+            let message = super::check::unknown("file or source", source, &known);
+            return Err(Failed::usage(anyhow!(message)));
+        }
+        expanded.extend(expand_files(world, std::slice::from_ref(source))?);
+    }
+    Ok(expanded)
 }
 
 /// Files of all sources; folders are read recursively, hidden files left out.
-fn expand(world: &World, sources: &[String]) -> Done<Vec<Source>> {
+fn expand_files(world: &World, sources: &[String]) -> Done<Vec<Source>> {
     let mut expanded = Vec::new();
     for source in sources {
         if source == "-" {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::project::Project;
+use crate::ingest::api::PullSummary;
 use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
 use crate::lake::Lake;
 use crate::model::{Span, SpanKind, Trace, TraceFault, TraceScore};
@@ -22,6 +23,8 @@ const TOLD: usize = 10;
 pub struct IngestReport {
     /// What each file gave.
     pub files: Vec<FileSummary>,
+    /// What was pulled from platforms.
+    pub pulls: Vec<PullSummary>,
     /// Files that could not be used at all, with the reason.
     pub unusable: Vec<String>,
     /// Traces met.
@@ -127,6 +130,11 @@ impl Sink for Taker<'_> {
         self.report.scores += 1;
         self.scores.push(score);
         Ok(())
+    }
+
+    fn keep(&mut self) -> Result<(), SinkError> {
+        // Without a lake nothing is durable: what came is kept in memory to the end.
+        if self.lake.is_some() { self.flush() } else { Ok(()) }
     }
 
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {

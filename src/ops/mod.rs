@@ -19,6 +19,7 @@ mod intake;
 pub mod judges;
 mod outputs;
 mod project;
+mod pull;
 mod refs;
 pub mod run;
 pub mod sample;

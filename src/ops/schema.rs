@@ -8,6 +8,7 @@ use crate::compare::{Comparison, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
 use crate::ingest::TraceMapping;
+use crate::ingest::api;
 use crate::provider::EndpointOptions;
 use crate::{scorer, target};
 
@@ -17,7 +18,8 @@ pub fn names() -> Vec<String> {
         ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run"].map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
-    fixed.into_iter().chain(scorers).chain(targets).collect()
+    let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
+    fixed.into_iter().chain(scorers).chain(sources).chain(targets).collect()
 }
 
 /// One schema. Those of components carry their summary and a working sample.
@@ -43,6 +45,7 @@ pub fn schema(name: &str) -> Done<Value> {
             Some(("target", name)) => {
                 target::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
             }
+            Some(("source", name)) => api::find(name).map(|info| dressed(info.schema(), info.summary, info.sample)),
             _ => None,
         },
     };

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::ladder::{Complaint, Ladder, with_instruction};
-use super::wire::{Refused, Wire, shown};
+use super::wire::{Refused, Wire};
 use super::{AskKey, Attempted, ChatModel};
 use crate::model::{
     AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, FailureKind, FinishReason, Role, Usage,
 };
+use crate::sys::shown;
 
 /// The API demands a limit; this one holds where the configuration names none.
 const DEFAULT_MAX_TOKENS: u32 = 4096;

@@ -13,9 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Secrets, Wire, header};
-use super::{CassetteError, ChatModel, Limits, ProviderInfo, SecretText, find};
-use crate::sys::{Clock, Env};
+use super::wire::Wire;
+use super::{CassetteError, ChatModel, Limits, ProviderInfo, find};
+use crate::sys::{Clock, Env, SecretText, Secrets, header};
 
 /// Options of one endpoint, beside the name of its provider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -31,8 +31,6 @@ pub use endpoint::{BuildContext, EndpointOptions, ProviderError};
 pub use limits::Limits;
 pub use replay::Replay;
 pub use table::{PROVIDERS, ProviderInfo, find};
-pub(crate) use wire::{BODY_LIMIT, Secrets, header, read_body, shown};
-pub use wire::{EnvironmentText, SecretText};
 
 /// One wire format at one endpoint. One attempt per call; no retry, no cache.
 #[async_trait]

@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::ladder::{Complaint, Ladder, with_instruction};
-use super::wire::{Refused, Wire, shown};
+use super::wire::{Refused, Wire};
 use super::{AskKey, Attempted, ChatModel};
 use crate::model::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, FailureKind, Role};
+use crate::sys::shown;
 
 mod reply;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::anthropic::Anthropic;
 use super::endpoint::{KeyHeader, wire};
 use super::openai::OpenAi;
-use super::wire::header;
 use super::{BuildContext, Cassette, ChatModel, EndpointOptions, ProviderError, Replay};
+use crate::sys::header;
 
 /// Builds a provider from its row, an endpoint's options and what is around it.
 pub type BuildProvider =

@@ -12,6 +12,7 @@ mod moves;
 mod number;
 mod progress;
 mod prometheus;
+mod pulling;
 mod terminal;
 mod words;
 
@@ -20,6 +21,7 @@ use jiff::Timestamp;
 use crate::compare::{Comparison, Details, RunView};
 
 pub use progress::Progress;
+pub use pulling::PullDisplay;
 pub use terminal::{TerminalStyle, terminal};
 
 /// What is reported.

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
+use reqwest::{StatusCode, Url};
 
 use crate::model::{Failure, FailureKind};
 
@@ -86,6 +86,47 @@ pub fn failure_of_transport(what: &str, error: &reqwest::Error) -> Failure {
     Failure::new(kind, format!("{what}: {cause}"))
 }
 
+/// The longest body that is read.
+pub(crate) const BODY_LIMIT: usize = 64 << 20;
+
+/// Reads a response up to a limit; a longer or broken body is a failure.
+pub(crate) async fn read_body(what: &str, mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, Failure> {
+    let too_long = || {
+        Failure::new(FailureKind::BadReply, format!("{what} sent a body of more than {} MiB", limit.div_ceil(1 << 20)))
+    };
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(too_long());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken_body(what, &error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// A body that breaks off is an unreadable reply, whatever the transport calls it: it may have been billed.
+fn broken_body(what: &str, error: &reqwest::Error) -> Failure {
+    let mut failure = failure_of_transport(what, error);
+    if failure.kind == FailureKind::Connection {
+        failure.kind = FailureKind::BadReply;
+    }
+    failure
+}
+
+/// An address as it may be shown: without user, password, query and fragment.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Both fail only for addresses that cannot carry a user, and then there is none to hide.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use reqwest::header::HeaderValue;
@@ -106,5 +147,11 @@ mod tests {
         assert_eq!(read("retry-after", "Sat, 21 Nov 2026 10:00:03 GMT"), Some(3000));
         assert_eq!(read("retry-after", "Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
         assert_eq!(read("retry-after", "soon"), None);
+    }
+
+    #[test]
+    fn shown_addresses_carry_no_secret() {
+        let url = Url::parse("https://me:pw@host.test/v1/chat?key=abc#x").unwrap();
+        assert_eq!(shown(&url), "https://host.test/v1/chat");
     }
 }

@@ -10,9 +10,13 @@ pub mod files;
 pub mod git;
 mod http;
 mod retry;
+mod secret;
 pub mod text;
 
 pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
 pub use env::Env;
+pub(crate) use http::{BODY_LIMIT, read_body, shown};
 pub use http::{HttpError, client as http_client, failure_of_status, failure_of_transport, retry_after_ms};
 pub use retry::RetryPolicy;
+pub use secret::{EnvironmentText, SecretText};
+pub(crate) use secret::{Secrets, header};

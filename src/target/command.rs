@@ -21,10 +21,9 @@ use super::process::{Finished, Trouble, run};
 use super::template::context_of;
 use super::{BuildContext, Target, TargetCall, TargetReply, options};
 use crate::model::{Digest, Digester, Failure, FailureKind, Output, Spend, TargetInfo, canonical_json};
-use crate::provider::{SecretText, Secrets};
-use crate::sys::Clock;
 use crate::sys::files::read_bytes;
 use crate::sys::text::one_line;
+use crate::sys::{Clock, SecretText, Secrets};
 
 pub(super) const SAMPLE: &str = r#"command = ["python3", "-c", "import json, sys; print(json.load(sys.stdin)['input'])"]
 "#;
@@ -143,7 +142,7 @@ pub(super) fn build(value: &Value, context: &BuildContext<'_>) -> Result<Box<dyn
 }
 
 fn passed(name: &str) -> SecretText {
-    SecretText::Variable(crate::provider::EnvironmentText { env: name.to_owned(), prefix: String::new() })
+    SecretText::Variable(crate::sys::EnvironmentText { env: name.to_owned(), prefix: String::new() })
 }
 
 /// The options name variables and do not hold their values, so no secret enters the digest.

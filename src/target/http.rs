@@ -16,8 +16,10 @@ use super::foreign::{Places, read_output};
 use super::template::{Template, context_of, json_path};
 use super::{BuildContext, Target, TargetCall, TargetReply, options};
 use crate::model::{Digest, Digester, Example, Failure, FailureKind, Output, Spend, TargetInfo, canonical_json};
-use crate::provider::{BODY_LIMIT, SecretText, Secrets, header, read_body, shown};
-use crate::sys::{Clock, failure_of_status, failure_of_transport, new_run_id, retry_after_ms};
+use crate::sys::{
+    BODY_LIMIT, Clock, SecretText, Secrets, failure_of_status, failure_of_transport, header, new_run_id, read_body,
+    retry_after_ms, shown,
+};
 
 pub(super) const SAMPLE: &str = r#"url = "http://localhost:8000/answer"
 headers = { Authorization = { env = "APP_TOKEN", prefix = "Bearer " } }

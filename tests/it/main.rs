@@ -21,6 +21,7 @@ mod formats;
 mod harness;
 mod platforms;
 mod providers;
+mod pulling;
 mod real_data;
 mod receive;
 mod reports;
