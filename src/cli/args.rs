@@ -96,9 +96,12 @@ pub enum Verb {
     /// List, show, check and calibrate judges.
     #[command(subcommand)]
     Judge(JudgeVerb),
-    /// List and show traces of the lake.
+    /// List, show and query traces of the lake.
     #[command(subcommand)]
     Traces(TracesVerb),
+    /// Count, compact and prune the lake.
+    #[command(subcommand)]
+    Lake(super::lake::LakeVerb),
     /// Say what is configured, from where, and whether it really works.
     Doctor(DoctorArgs),
     /// Print a JSON Schema: the configuration, a mapping, a report, or the options of a component.
@@ -129,7 +132,7 @@ pub struct InitArgs {
 /// `ingest`
 #[derive(Debug, Args)]
 pub struct IngestArgs {
-    /// Files, folders (read recursively), or `-` for stdin.
+    /// Files, folders (read recursively), `s3://BUCKET/PREFIX`, or `-` for stdin.
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<String>,
     /// Form of the input; found out by content when left out.
@@ -425,6 +428,14 @@ pub enum TracesVerb {
         /// Trace id, or its first characters.
         trace: String,
     },
+    /// Answer SQL over the tables `spans`, `traces`, `sessions`, `scores` and `attributes`.
+    #[command(
+        after_help = "Example:\n  assize traces query \"SELECT model, SUM(cost_usd) AS cost FROM traces GROUP BY model\"\n  \
+                            assize traces query \"SELECT * FROM traces WHERE errors > 0\" --out failed.csv"
+    )]
+    Query(super::query::QueryArgs),
+    /// Say what tables and columns a query may name.
+    Tables,
 }
 
 /// `doctor`

@@ -41,11 +41,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `1 trace`, `2 traces`.
-fn count(n: u64, one: &str, many: &str) -> String {
+pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })
 }
 
-fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -87,6 +87,15 @@ pub fn ingested(report: &IngestReport) -> String {
         thousands(report.added),
         thousands(report.already_there),
     );
+    if report.scores > 0 {
+        let _ = writeln!(
+            text,
+            "{} that others gave; {} new to the lake, {} there already.",
+            count(report.scores, "score", "scores"),
+            thousands(report.scores_added),
+            thousands(report.scores_already_there),
+        );
+    }
     let ignored: u64 = report.files.iter().flat_map(|file| file.ignored.values()).sum();
     if ignored > 0 {
         let kinds: Vec<String> =

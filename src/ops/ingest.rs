@@ -7,6 +7,7 @@ use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
 use super::intake::{Taker, rejected_file};
 use super::project::{Project, World};
+use super::stored::Stored;
 use crate::ingest::{IngestError, ReadOptions, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace};
@@ -16,7 +17,7 @@ use anyhow::anyhow;
 /// What is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// Files, folders, `-`.
+    /// Files, folders, `s3://BUCKET/PREFIX`, `-`.
     pub sources: Vec<String>,
     /// Format, when not by content.
     pub format: Option<String>,
@@ -26,7 +27,7 @@ pub struct Ask {
 
 /// Reads sources into the lake. When nothing at all could be used, that is an error; else what was bad is reported.
 pub fn ingest(project: &Project, world: &World, ask: Ask) -> Done<IngestReport> {
-    let lake = Lake::new(project.path(&project.config.lake));
+    let lake = project.lake(&world.env)?;
     read(project, world, &ask, Some(&lake)).map(|(report, _)| report)
 }
 
@@ -37,7 +38,7 @@ pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done
 }
 
 fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Done<(IngestReport, Vec<Trace>)> {
-    let sources = expand(world, &ask.sources)?;
+    let sources = expand(project, world, &ask.sources)?;
     let prices = &project.config.prices;
     let price = |span: &Span| {
         let model = span.model.as_ref()?;
@@ -55,6 +56,7 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         let summary = match source {
             Source::Stdin => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, &options, &mut taker),
             Source::File(path) => read_file(path, format, &options, &mut taker),
+            Source::Stored(stored) => stored.read(format, &options, &mut taker)?,
         };
         match summary {
             Ok(summary) => taker.report.files.push(summary),
@@ -76,14 +78,19 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
 enum Source {
     Stdin,
     File(PathBuf),
+    Stored(Stored),
 }
 
 /// Files of all sources; folders are read recursively, hidden files left out.
-fn expand(world: &World, sources: &[String]) -> Done<Vec<Source>> {
+fn expand(project: &Project, world: &World, sources: &[String]) -> Done<Vec<Source>> {
     let mut expanded = Vec::new();
     for source in sources {
         if source == "-" {
             expanded.push(Source::Stdin);
+            continue;
+        }
+        if let Some(found) = Stored::find(project, world, source) {
+            expanded.extend(found?.into_iter().map(Source::Stored));
             continue;
         }
         let path = world.here.join(source);

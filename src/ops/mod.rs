@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod init;
 mod intake;
 pub mod judges;
+pub mod lake;
 mod outputs;
 mod project;
 mod refs;
@@ -24,6 +25,7 @@ pub mod run;
 pub mod sample;
 pub mod schema;
 mod services;
+mod stored;
 pub mod traces;
 mod trail;
 

@@ -8,6 +8,7 @@ mod env;
 pub mod files;
 pub mod git;
 mod http;
+pub mod objects;
 mod retry;
 pub mod text;
 

@@ -17,6 +17,7 @@ mod browser;
 mod ci;
 mod cli;
 mod faults;
+mod lake;
 mod providers;
 mod real_data;
 mod reports;
