@@ -101,9 +101,12 @@ pub enum Verb {
     /// List, show, check and calibrate judges.
     #[command(subcommand)]
     Judge(JudgeVerb),
-    /// List and show traces of the lake.
+    /// List, show and query traces of the lake.
     #[command(subcommand)]
     Traces(TracesVerb),
+    /// Count, compact and prune the lake.
+    #[command(subcommand)]
+    Lake(super::lake::LakeVerb),
     /// Say what is configured, from where, and whether it really works.
     Doctor(DoctorArgs),
     /// Print a JSON Schema: the configuration, a mapping, a report, or the options of a component.
@@ -134,7 +137,8 @@ pub struct InitArgs {
 /// `ingest`
 #[derive(Debug, Args)]
 pub struct IngestArgs {
-    /// Files, folders (read recursively), `-` for stdin, or names under `[sources]`, which are pulled.
+    /// Files, folders (read recursively), `s3://BUCKET/PREFIX`, `-` for stdin, or names under `[sources]`, which are
+    /// pulled.
     #[arg(required = true, value_name = "SRC")]
     pub sources: Vec<String>,
     /// Pull what begins at or after this: a time, a date, or how far back (`7d`). Default: where the last pull ended.
@@ -450,6 +454,14 @@ pub enum TracesVerb {
         /// Trace id, or its first characters.
         trace: String,
     },
+    /// Answer SQL over the tables `spans`, `traces`, `sessions`, `scores` and `attributes`.
+    #[command(
+        after_help = "Example:\n  assize traces query \"SELECT model, SUM(cost_usd) AS cost FROM traces GROUP BY model\"\n  \
+                            assize traces query \"SELECT * FROM traces WHERE errors > 0\" --out failed.csv"
+    )]
+    Query(super::query::QueryArgs),
+    /// Say what tables and columns a query may name.
+    Tables,
 }
 
 /// `doctor`

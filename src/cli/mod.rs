@@ -3,8 +3,10 @@
 //! The only place that prints. stdout carries what was asked for, stderr everything else.
 
 pub mod args;
+pub mod lake;
 mod print;
 mod progress;
+pub mod query;
 mod serve;
 mod show;
 mod verbs;

@@ -43,11 +43,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `1 trace`, `2 traces`.
-fn count(n: u64, one: &str, many: &str) -> String {
+pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })
 }
 
-fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -91,6 +91,15 @@ pub fn ingested(report: &IngestReport) -> String {
     );
     for pull in &report.pulls {
         let _ = writeln!(text, "{}", pulled(pull));
+    }
+    if report.scores > 0 {
+        let _ = writeln!(
+            text,
+            "{} that others gave; {} new to the lake, {} there already.",
+            count(report.scores, "score", "scores"),
+            thousands(report.scores_added),
+            thousands(report.scores_already_there),
+        );
     }
     let mut ignored: BTreeMap<&str, u64> = BTreeMap::new();
     for (kind, count) in report.files.iter().flat_map(|file| &file.ignored) {

@@ -8,7 +8,7 @@ use super::args::{
     RunsArgs, SampleArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{progress, show};
+use super::{lake, progress, query, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
@@ -45,7 +45,8 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
-        Verb::Traces(verb) => verb_traces(&project, verb, printer),
+        Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
+        Verb::Lake(verb) => lake::verb(&project, world, verb, printer).await,
         Verb::Doctor(args) => {
             let (looks, exit) = doctor::doctor(&project, world, args.offline).await?;
             printer.result(&looks, || show::looks(&looks))?;
@@ -353,16 +354,18 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
     Ok(Exit::Pass)
 }
 
-fn verb_traces(project: &Project, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
+fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
     match verb {
         TracesVerb::Ls { filter, errors, since, limit } => {
-            let rows = traces::list(project, &traces::ListAsk { filter, errors, since, limit })?;
+            let rows = traces::list(project, world, &traces::ListAsk { filter, errors, since, limit })?;
             printer.result(&rows, || show::traces(&rows))?;
         }
         TracesVerb::Show { trace } => {
-            let trace = traces::show(project, &trace)?;
+            let trace = traces::show(project, world, &trace)?;
             printer.result(&trace, || show::trace(&trace, printer.ascii))?;
         }
+        TracesVerb::Query(args) => return query::verb(project, world, args, printer),
+        TracesVerb::Tables => return query::tables(printer),
     }
     Ok(Exit::Pass)
 }

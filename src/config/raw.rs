@@ -22,6 +22,9 @@ pub struct Raw {
     /// Places.
     #[serde(default)]
     pub project: RawProject,
+    /// Storage behind `s3://` names.
+    #[serde(default)]
+    pub s3: RawS3,
     /// Model services by name.
     #[serde(default)]
     pub providers: BTreeMap<String, RawProvider>,
@@ -56,12 +59,22 @@ pub struct RawProject {
     pub datasets: Option<String>,
     /// Folder of your own judges; one of the same name wins over a shipped one. Default `judges`.
     pub judges: Option<String>,
-    /// Folder of the trace lake. Default `.assize/lake`.
+    /// Folder of the trace lake, or `s3://BUCKET/PREFIX`. Default `.assize/lake`.
     pub lake: Option<String>,
     /// File of the reply cache. Default `.assize/cache.sqlite`.
     pub cache: Option<String>,
     /// Folder that reports are written to. Default `.assize/reports`.
     pub reports: Option<String>,
+}
+
+/// S3-compatible storage. The account's keys come from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawS3 {
+    /// Address of the service. Default: the variable `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, else Amazon's own.
+    pub endpoint: Option<String>,
+    /// Region. Default: the variable `AWS_REGION` or `AWS_DEFAULT_REGION`, else `us-east-1`.
+    pub region: Option<String>,
 }
 
 /// A model service.

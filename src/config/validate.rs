@@ -12,6 +12,7 @@ use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSource, RawSuite, RawTarget};
 use crate::model::{GatePolicy, MetricPolicy};
+use crate::sys::objects::S3Options;
 
 /// The configuration with its meaning.
 #[derive(Clone, Debug)]
@@ -22,8 +23,10 @@ pub struct Config {
     pub datasets: String,
     /// Folder of the user's judges.
     pub judges: String,
-    /// Folder of the lake.
+    /// Folder of the lake, or `s3://BUCKET/PREFIX`.
     pub lake: String,
+    /// Storage behind `s3://` names.
+    pub s3: S3Options,
     /// File of the reply cache.
     pub cache: String,
     /// Folder of reports.
@@ -217,6 +220,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         datasets: or(raw.project.datasets, "datasets"),
         judges: or(raw.project.judges, "judges"),
         lake: or(raw.project.lake, ".assize/lake"),
+        s3: S3Options { endpoint: raw.s3.endpoint, region: raw.s3.region },
         cache: or(raw.project.cache, ".assize/cache.sqlite"),
         reports: or(raw.project.reports, ".assize/reports"),
         providers,

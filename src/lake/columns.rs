@@ -1,32 +1,7 @@
 //! The columns of a part: one row per span.
 //!
 //! What is often filtered, grouped or summed has a typed column that any engine can read; `span` holds the whole
-//! span, so no column is a promise to keep for ever. Times are UTC without a zone mark.
-//!
-//! | column | type | meaning |
-//! |---|---|---|
-//! | `trace_id`, `span_id`, `parent_id` | text | as in the span |
-//! | `session_id`, `user_id` | text | as in the span |
-//! | `kind`, `name` | text | as in the span |
-//! | `start`, `end` | datetime, ns | as in the span |
-//! | `duration_ms` | double | end minus start; empty while open or negative |
-//! | `status` | text | `unset`, `ok`, `error` |
-//! | `error_kind`, `error_message` | text | message at most 1,000 characters |
-//! | `agent_name`, `agent_version` | text | as in the span |
-//! | `model_request`, `model_response`, `provider` | text | as in the span |
-//! | `prompt_name`, `prompt_version` | text | as in the span |
-//! | `tool_name` | text | as in the span |
-//! | `input_tokens`, `output_tokens` | long | subset semantics: caches and reasoning included |
-//! | `cache_read_tokens`, `cache_write_tokens`, `reasoning_tokens` | long | parts of the two above |
-//! | `cost_usd` | double | where stated or priced |
-//! | `service_name` | text | `service.name` of the resource |
-//! | `root` | bool | stands for its trace, as far as known when written |
-//! | `counted` | bool | counts in tokens and cost: not an evaluator span nor below one, no model span that repeats what one below it says |
-//! | `duplicate` | bool | differing versions of the span were met; this one was kept |
-//! | `digest` | text | of the span's content without where it was read and without a computed price |
-//! | `trace_key` | long | first eight bytes of the digest of `trace_id`: cheap to look up |
-//! | `span_bytes` | long | length of `span` |
-//! | `span` | text | the whole span as JSON |
+//! span, so no column is a promise to keep for ever. `schema` says what each means.
 
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, PolarsResult, Series, TimeUnit};
 use serde_json::Value;
@@ -148,7 +123,7 @@ pub(crate) fn frame(rows: &[Row<'_>]) -> PolarsResult<DataFrame> {
     DataFrame::new(rows.len(), columns)
 }
 
-fn time(name: &str, values: Vec<Option<i64>>) -> PolarsResult<Column> {
+pub(crate) fn time(name: &str, values: Vec<Option<i64>>) -> PolarsResult<Column> {
     Ok(Series::new(name.into(), values).cast(&DataType::Datetime(TimeUnit::Nanoseconds, None))?.into_column())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use polars::error::PolarsError;
 
 use crate::sys::files::FileError;
+use crate::sys::objects::ObjectError;
 
 /// A lake failed.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,24 @@ pub enum LakeError {
         /// The reader's word.
         cause: String,
     },
+    /// A part went away while it was read: something put others in its place over and over.
+    #[error("lake part `{}` went away while it was read; try again when no compaction is running", part.display())]
+    Moved {
+        /// The part.
+        part: PathBuf,
+    },
+    /// Someone else tidies the lake.
+    #[error("lake `{}` is being compacted or deleted from by another process; try again when it has finished", folder.display())]
+    Busy {
+        /// The lake.
+        folder: PathBuf,
+    },
+    /// A query cannot be answered.
+    #[error("{0}")]
+    Sql(String),
+    /// The bucket behind the lake failed.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// The folder cannot be listed.
     #[error(transparent)]
     File(#[from] FileError),

@@ -1,4 +1,7 @@
 //! The files of a lake: which days there are, which parts each has, and lazy scans over them.
+//!
+//! A part may go away while it is read, because a compaction put a greater one in its place. Such a failure is told
+//! from a damaged file, and [`Lake::retrying`] looks again at what is there.
 
 use std::path::{Path, PathBuf};
 
@@ -12,31 +15,67 @@ use crate::sys::files;
 
 use super::{Lake, LakeError, TraceFilter};
 
+/// How often a reader looks again when parts went away under it.
+const LOOKS: usize = 20;
+
 /// Spans that come this many days after or before their trace still go to its day; later ones are joined on read.
 pub(crate) const NEAR_DAYS: i64 = 2;
+/// A lake in a bucket joins pieces of a trace this many days apart; one in a folder joins all.
+pub(crate) const JOIN_DAYS: i64 = 14;
 const PREFIX: &str = "day=";
 
-/// One day of a lake.
+/// The two tables of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Table {
+    Spans,
+    Scores,
+}
+
+impl Table {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Scores => "scores",
+        }
+    }
+}
+
+/// One day of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Day {
     pub(crate) date: Date,
     pub(crate) parts: Vec<PathBuf>,
 }
 
+impl Day {
+    /// Its folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.parts.first().and_then(|part| part.parent()).map_or_else(PathBuf::new, Path::to_owned)
+    }
+}
+
 impl Lake {
-    pub(crate) fn spans_folder(&self) -> PathBuf {
-        self.root.join("spans")
+    pub(crate) fn day_folder(&self, table: Table, date: Date) -> PathBuf {
+        self.root.join(table.name()).join(format!("{PREFIX}{date}"))
     }
 
-    pub(crate) fn day_folder(&self, date: Date) -> PathBuf {
-        self.spans_folder().join(format!("{PREFIX}{date}"))
-    }
-
-    /// Days that have parts, in order of time.
+    /// Days that have spans, in order of time.
     pub(crate) fn days(&self) -> Result<Vec<Day>, LakeError> {
+        self.days_between(Table::Spans, None, None)
+    }
+
+    /// Days of a table that have parts, both ends included, in order of time. Parts of a bucket are here afterwards.
+    pub(crate) fn days_between(
+        &self,
+        table: Table,
+        first: Option<Date>,
+        last: Option<Date>,
+    ) -> Result<Vec<Day>, LakeError> {
+        self.pull(table, first, last)?;
+        let within = |date: Date| first.is_none_or(|first| first <= date) && last.is_none_or(|last| date <= last);
         let mut days = Vec::new();
-        for folder in files::list_folder(&self.spans_folder())? {
-            let Some(date) = date_of(&folder) else { continue };
+        for folder in files::list_folder(&self.root.join(table.name()))? {
+            let Some(date) = date_of(&folder).filter(|date| within(*date)) else { continue };
             let parts = parts_of(&folder)?;
             if !parts.is_empty() {
                 days.push(Day { date, parts });
@@ -46,15 +85,22 @@ impl Lake {
         Ok(days)
     }
 
-    /// Days in which a trace that fits the filter can lie.
-    pub(crate) fn days_for(&self, filter: &TraceFilter) -> Result<Vec<Day>, LakeError> {
-        let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
-        let first = filter.since.map(|since| shift(date(since), -NEAR_DAYS));
-        let last = filter.until.map(|until| shift(date(until), NEAR_DAYS));
-        let mut days = self.days()?;
-        days.retain(|day| first.is_none_or(|first| first <= day.date) && last.is_none_or(|last| day.date <= last));
-        Ok(days)
+    /// Runs a reading again when parts went away under it.
+    pub(crate) fn retrying<T>(&self, mut run: impl FnMut() -> Result<T, LakeError>) -> Result<T, LakeError> {
+        for _ in 1..LOOKS {
+            match run() {
+                Err(LakeError::Moved { .. }) => {}
+                done => return done,
+            }
+        }
+        run()
     }
+}
+
+/// The days of a filter's bounds, widened by some days on both sides.
+pub(crate) fn window(filter: &TraceFilter, by: i64) -> (Option<Date>, Option<Date>) {
+    let date = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    (filter.since.map(|since| shift(date(since), -by)), filter.until.map(|until| shift(date(until), by)))
 }
 
 /// The day of a time in nanoseconds since 1970, UTC.
@@ -68,7 +114,7 @@ pub(crate) fn shift(date: Date, days: i64) -> Date {
     date.checked_add(Period::new().days(days)).unwrap_or(date)
 }
 
-fn date_of(folder: &Path) -> Option<Date> {
+pub(crate) fn date_of(folder: &Path) -> Option<Date> {
     folder.file_name()?.to_str()?.strip_prefix(PREFIX)?.parse().ok()
 }
 
@@ -84,7 +130,8 @@ pub(crate) fn query(parts: &[PathBuf], build: impl FnOnce(LazyFrame) -> LazyFram
     scan(parts).map(build).and_then(LazyFrame::collect).map_err(|error| blame(parts, &error))
 }
 
-fn scan(parts: &[PathBuf]) -> Result<LazyFrame, PolarsError> {
+/// A lazy scan; each row says in `part` which file it stands in.
+pub(crate) fn scan(parts: &[PathBuf]) -> Result<LazyFrame, PolarsError> {
     let paths = parts.iter().map(|part| PlRefPath::try_from_path(part)).collect::<Result<Vec<_>, _>>()?;
     let arguments = ScanArgsParquet {
         glob: false,
@@ -96,9 +143,12 @@ fn scan(parts: &[PathBuf]) -> Result<LazyFrame, PolarsError> {
 }
 
 /// Finds the part a failed query over several parts failed at.
-fn blame(parts: &[PathBuf], error: &PolarsError) -> LakeError {
+pub(crate) fn blame(parts: &[PathBuf], error: &PolarsError) -> LakeError {
+    if let Some(gone) = parts.iter().find(|part| !part.exists()) {
+        return LakeError::Moved { part: gone.clone() };
+    }
     let fails = |part: &&PathBuf| {
-        let rows = scan(std::slice::from_ref(*part)).map(|frame| frame.select([col("span_bytes").sum()]));
+        let rows = scan(std::slice::from_ref(*part)).map(|frame| frame.select([col("digest").count()]));
         rows.and_then(LazyFrame::collect).is_err()
     };
     let culprit = parts.iter().find(fails).or_else(|| parts.first());

@@ -1,16 +1,18 @@
 //! Reading traces back: one by id, or all that fit a filter, a bounded number of bytes at a time.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use polars::error::PolarsError;
 use polars::prelude::{DataFrame, NamedFrom, Series, col, lit};
 
 use crate::model::{Span, SpanId, Trace, TraceId, assemble};
 
 use super::columns::trace_key;
-use super::parts::{Day, NEAR_DAYS, one_of, query, shift};
-use super::select::{Candidate, TraceRow, candidates, decides, restore_duplicates};
+use super::parts::{Day, Table, one_of, query};
+use super::select::{Candidate, candidates, restore_duplicates};
+use super::views::Reach;
 use super::{Lake, LakeError, TraceFilter};
 
 /// Bytes of JSON of spans that are unpacked at a time. The spans made of it take a few times that.
@@ -22,6 +24,10 @@ impl Lake {
     /// # Errors
     /// When there is none or more than one, or a part cannot be read.
     pub fn trace(&self, wanted: &str) -> Result<Trace, LakeError> {
+        self.retrying(|| self.trace_once(wanted))
+    }
+
+    fn trace_once(&self, wanted: &str) -> Result<Trace, LakeError> {
         let missing = || LakeError::NoSuchTrace { wanted: wanted.to_owned(), folder: self.root.clone() };
         let days = self.days()?;
         let parts: Vec<PathBuf> = days.iter().flat_map(|day| day.parts.iter().cloned()).collect();
@@ -54,11 +60,13 @@ impl Lake {
     /// # Errors
     /// When a part cannot be read.
     pub fn traces_by_id(&self, ids: &[TraceId]) -> Result<Vec<Trace>, LakeError> {
-        let parts: Vec<PathBuf> = self.days()?.into_iter().flat_map(|day| day.parts).collect();
-        if ids.is_empty() || parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        fetch(&parts, ids)
+        self.retrying(|| {
+            let parts: Vec<PathBuf> = self.days()?.into_iter().flat_map(|day| day.parts).collect();
+            if ids.is_empty() || parts.is_empty() {
+                return Ok(Vec::new());
+            }
+            fetch(&parts, ids)
+        })
     }
 
     /// All traces that fit, day by day and within a day by id. Memory is bounded by the largest trace and a constant.
@@ -66,90 +74,59 @@ impl Lake {
     /// # Errors
     /// When the folder cannot be listed; each item when a part cannot be read.
     pub fn traces(&self, filter: &TraceFilter) -> Result<Traces, LakeError> {
-        let days = self.days_for(filter)?;
-        let elsewhere = self.split(&days)?;
+        let (days, elsewhere) = self.retrying(|| {
+            let reach = self.reach_of(filter)?;
+            Ok((reach.inside.iter().map(|day| day.date).collect(), split(&reach)?))
+        })?;
         Ok(Traces {
+            lake: self.clone(),
             filter: filter.clone(),
-            days: days.into(),
+            days,
             elsewhere,
             done: HashSet::new(),
-            parts: Vec::new(),
+            day: None,
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
         })
     }
 
-    /// Summary rows of the traces that fit, newest first, at most `limit`. Reads narrow columns only, and as few days
-    /// as the limit allows.
-    ///
-    /// # Errors
-    /// When a part cannot be read.
-    pub fn list(&self, filter: &TraceFilter, limit: usize) -> Result<Vec<TraceRow>, LakeError> {
-        let days = self.days_for(filter)?;
-        let elsewhere = self.split(&days)?;
-        let mut rows: BTreeMap<TraceId, TraceRow> = BTreeMap::new();
-        let mut full = None;
-        for day in days.iter().rev() {
-            // A trace may lie some days from its start, so a full list is only known to be whole a little later.
-            if full.is_some_and(|full| day.date < shift(full, -2 * NEAR_DAYS)) {
-                break;
-            }
-            let (mut whole, mut sure) = (Vec::new(), Vec::new());
-            for candidate in candidates(day, filter, &elsewhere)? {
-                let check = candidate.doubtful || elsewhere.contains_key(&candidate.key) || !decides(filter);
-                if check { whole.push(candidate) } else { sure.push(candidate) }
-            }
-            rows.extend(sure.into_iter().map(|candidate| (candidate.row.trace_id.clone(), candidate.row)));
-            whole.retain(|candidate| !rows.contains_key(&candidate.row.trace_id));
-            for batch in batches(whole) {
-                let traces = fetch(&parts_for(day, &batch, &elsewhere), &ids(&batch))?;
-                let fitting = traces.iter().filter(|trace| filter.matches(trace)).filter_map(TraceRow::of);
-                rows.extend(fitting.map(|row| (row.trace_id.clone(), row)));
-            }
-            if full.is_none() && rows.len() >= limit {
-                full = Some(day.date);
-            }
-        }
-        let mut rows: Vec<TraceRow> = rows.into_values().collect();
-        rows.sort_by(|left, right| (right.start_ns, &left.trace_id).cmp(&(left.start_ns, &right.trace_id)));
-        rows.truncate(limit);
-        Ok(rows)
-    }
-
-    /// Keys of traces that lie in several days, with the parts of all of them. Reads one narrow column.
-    fn split(&self, days: &[Day]) -> Result<HashMap<i64, Vec<PathBuf>>, LakeError> {
-        let all = self.days()?;
-        let mut split = HashMap::new();
-        if all.len() < 2 {
-            return Ok(split);
-        }
-        let mut seen: Vec<(i64, usize)> = Vec::new();
-        for (index, day) in all.iter().enumerate() {
-            let table = query(&day.parts, |scan| scan.select([col("trace_key").unique()]))?;
-            let keys =
-                super::select::long_column(&table, "trace_key").map_err(|error| unreadable(&day.parts, &error))?;
-            seen.extend(keys.into_iter().map(|key| (key, index)));
-        }
-        seen.sort_unstable();
-        let wanted: HashSet<_> = days.iter().map(|day| day.date).collect();
-        for same in seen.chunk_by(|left, right| left.0 == right.0).filter(|same| same.len() > 1) {
-            let days = || same.iter().filter_map(|(_, index)| all.get(*index));
-            if let (Some((key, _)), true) = (same.first(), days().any(|day| wanted.contains(&day.date))) {
-                split.insert(*key, days().flat_map(|day| day.parts.iter().cloned()).collect());
-            }
-        }
-        Ok(split)
+    fn day(&self, date: Date) -> Result<Option<Day>, LakeError> {
+        Ok(self.days_between(Table::Spans, Some(date), Some(date))?.pop())
     }
 }
 
-/// Traces as they are read; see [`Lake::traces`].
+/// Keys of traces that lie in several days, with all of them. Reads one narrow column.
+fn split(reach: &Reach) -> Result<HashMap<i64, Vec<Date>>, LakeError> {
+    let mut split = HashMap::new();
+    if reach.all.len() < 2 {
+        return Ok(split);
+    }
+    let mut seen: Vec<(i64, Date)> = Vec::new();
+    for day in &reach.all {
+        let table = query(&day.parts, |scan| scan.select([col("trace_key").unique()]))?;
+        let keys = super::select::long_column(&table, "trace_key").map_err(|error| unreadable(&day.parts, &error))?;
+        seen.extend(keys.into_iter().map(|key| (key, day.date)));
+    }
+    seen.sort_unstable();
+    let wanted: HashSet<Date> = reach.inside.iter().map(|day| day.date).collect();
+    for same in seen.chunk_by(|left, right| left.0 == right.0).filter(|same| same.len() > 1) {
+        if let (Some((key, _)), true) = (same.first(), same.iter().any(|(_, date)| wanted.contains(date))) {
+            split.insert(*key, same.iter().map(|(_, date)| *date).collect());
+        }
+    }
+    Ok(split)
+}
+
+/// Traces as they are read; see [`Lake::traces`]. Holds days, not files, since a compaction may replace these.
 pub struct Traces {
+    lake: Lake,
     filter: TraceFilter,
-    days: VecDeque<Day>,
-    elsewhere: HashMap<i64, Vec<PathBuf>>,
+    days: VecDeque<Date>,
+    elsewhere: HashMap<i64, Vec<Date>>,
     /// Traces of several days that were given out.
     done: HashSet<i64>,
-    parts: Vec<Day>,
+    /// The day that the waiting batches lie in.
+    day: Option<Date>,
     waiting: VecDeque<Vec<Candidate>>,
     ready: VecDeque<Trace>,
 }
@@ -157,21 +134,31 @@ pub struct Traces {
 impl Traces {
     /// Fills `ready` from the next batch; `false` when there is none.
     fn advance(&mut self) -> Result<bool, LakeError> {
-        if let Some(batch) = self.waiting.pop_front() {
-            let Some(day) = self.parts.first() else { return Ok(true) };
-            let traces = fetch(&parts_for(day, &batch, &self.elsewhere), &ids(&batch))?;
+        if let (Some(date), Some(batch)) = (self.day, self.waiting.pop_front()) {
+            let traces = self.lake.retrying(|| fetch(&self.parts_for(date, &batch)?, &ids(&batch)))?;
             self.ready.extend(traces.into_iter().filter(|trace| self.filter.matches(trace)));
             return Ok(true);
         }
-        let Some(day) = self.days.pop_front() else { return Ok(false) };
-        let mut found = candidates(&day, &self.filter, &self.elsewhere)?;
+        let Some(date) = self.days.pop_front() else { return Ok(false) };
+        let mut found = self.lake.retrying(|| match self.lake.day(date)? {
+            Some(day) => candidates(&day, &self.filter, &self.elsewhere),
+            None => Ok(Vec::new()),
+        })?;
         found.retain(|candidate| {
             let split = self.elsewhere.contains_key(&candidate.key);
             !split || self.done.insert(candidate.key)
         });
         self.waiting = batches(found).into();
-        self.parts = vec![day];
+        self.day = Some(date);
         Ok(true)
+    }
+
+    /// The parts of a day, and of the other days that traces of a batch lie in.
+    fn parts_for(&self, date: Date, batch: &[Candidate]) -> Result<Vec<PathBuf>, LakeError> {
+        let elsewhere = batch.iter().filter_map(|candidate| self.elsewhere.get(&candidate.key)).flatten().copied();
+        let dates: BTreeSet<Date> = elsewhere.chain([date]).collect();
+        let days = dates.into_iter().map(|date| self.lake.day(date)).collect::<Result<Vec<_>, _>>()?;
+        Ok(days.into_iter().flatten().flat_map(|day| day.parts).collect())
     }
 }
 
@@ -215,19 +202,14 @@ fn batches(candidates: Vec<Candidate>) -> Vec<Vec<Candidate>> {
 }
 
 fn ids(batch: &[Candidate]) -> Vec<TraceId> {
-    batch.iter().map(|candidate| candidate.row.trace_id.clone()).collect()
-}
-
-fn parts_for(day: &Day, batch: &[Candidate], elsewhere: &HashMap<i64, Vec<PathBuf>>) -> Vec<PathBuf> {
-    let mut parts = day.parts.clone();
-    parts.extend(batch.iter().filter_map(|candidate| elsewhere.get(&candidate.key)).flatten().cloned());
-    parts.sort();
-    parts.dedup();
-    parts
+    batch.iter().map(|candidate| candidate.id.clone()).collect()
 }
 
 /// Reads whole traces from parts.
 fn fetch(parts: &[PathBuf], ids: &[TraceId]) -> Result<Vec<Trace>, LakeError> {
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
     let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(Vec::new()) };
     let keys: Vec<i64> = ids.iter().map(trace_key).collect();
     let table = query(parts, |scan| {

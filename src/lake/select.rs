@@ -1,78 +1,34 @@
-//! Summary rows of traces, from the narrow columns alone.
+//! Which traces of a day fit a filter, as far as narrow columns tell.
 //!
-//! Grouping in the engine is fast but sees neither duplicates in other parts nor spans in other days. Traces for
-//! which that matters are few; they are told apart here and made from their whole spans by [`TraceRow::of`].
+//! Grouping in the engine is fast but sees neither other versions of a span in other parts nor spans in other days.
+//! Traces for which that matters are few; they are told apart here, read whole and asked again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 
+use jiff::civil::Date;
 use polars::error::PolarsError;
 use polars::prelude::{
     BooleanChunked, ChunkedArray, Column, DataFrame, DataType, Expr, Field, Int64Type, IntoColumn, NamedFrom, Series,
-    StringType, coalesce, col, len, lit,
+    StringType, coalesce, col, lit,
 };
-use serde::{Deserialize, Serialize};
 
-use crate::model::{SessionId, Span, SpanId, Trace, TraceFault, TraceId, Usage};
+use crate::model::{SessionId, Span, SpanId, Trace, TraceFault, TraceId};
 
 use super::parts::{Day, one_of, query};
 use super::{LakeError, TraceFilter};
 
-/// One trace as a list shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TraceRow {
-    /// Id.
-    pub trace_id: TraceId,
-    /// Start of the first span, nanoseconds since 1970.
-    pub start_ns: i64,
-    /// Name of the root.
-    pub name: String,
-    /// Agent: of the root, else the first that is named.
-    pub agent: Option<String>,
-    /// Session.
-    pub session_id: Option<SessionId>,
-    /// Spans.
-    pub spans: u64,
-    /// Spans that say they failed.
-    pub errors: u64,
-    /// Milliseconds from the first start to the last end.
-    pub duration_ms: Option<f64>,
-    /// Input and output tokens, as [`Trace::usage`] counts them.
-    pub usage: Usage,
-    /// US dollars, as [`Trace::cost_usd`] counts them.
-    pub cost_usd: Option<f64>,
-}
-
-impl TraceRow {
-    /// The row of a whole trace; `None` without spans.
-    pub fn of(trace: &Trace) -> Option<Self> {
-        let root = trace.root()?;
-        let usage = trace.usage();
-        Some(Self {
-            trace_id: trace.id.clone(),
-            start_ns: trace.spans.first()?.start_ns,
-            name: root.name.clone(),
-            agent: trace.dimension("agent"),
-            session_id: trace.session_id.clone(),
-            spans: trace.spans.len() as u64,
-            errors: trace.spans.iter().filter(|span| span.failed()).count() as u64,
-            duration_ms: trace.duration_ms(),
-            usage: Usage { input: usage.input, output: usage.output, ..Usage::default() },
-            cost_usd: trace.cost_usd(),
-        })
-    }
-}
-
 /// A trace found in one day.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
-    pub(crate) row: TraceRow,
+    pub(crate) id: TraceId,
     pub(crate) key: i64,
     /// Bytes of JSON of its spans in that day.
     pub(crate) bytes: u64,
-    /// Whether the row may differ from that of the whole trace: it was written in pieces, so that its root, or what
-    /// lies below an evaluator, is told only by the whole.
-    pub(crate) doubtful: bool,
+    /// Whether what is known here may differ from the whole trace, because it was written in pieces.
+    doubtful: bool,
+    start_ns: i64,
+    errors: u64,
+    session: Option<SessionId>,
     dimensions: BTreeMap<String, Option<String>>,
 }
 
@@ -91,17 +47,12 @@ fn column_of(dimension: &str) -> Option<Expr> {
     })
 }
 
-/// Whether the narrow columns can decide the filter.
-pub(crate) fn decides(filter: &TraceFilter) -> bool {
-    filter.attributes.keys().all(|key| key == "status" || column_of(key).is_some())
-}
-
 /// The traces of a day that fit the filter as far as the narrow columns tell, sorted by id. Those that are `split` over
 /// days are always among them, since one day cannot tell.
 pub(crate) fn candidates(
     day: &Day,
     filter: &TraceFilter,
-    split: &HashMap<i64, Vec<PathBuf>>,
+    split: &HashMap<i64, Vec<Date>>,
 ) -> Result<Vec<Candidate>, LakeError> {
     let wanted = holders(day, filter)?
         .map(|keys| Series::new("keys".into(), keys.into_iter().chain(split.keys().copied()).collect::<Vec<_>>()));
@@ -120,35 +71,13 @@ pub(crate) fn candidates(
     })?;
     let unreadable = |error: PolarsError| blame(day, &error);
     let mut found = read(&table, &dimensions).map_err(unreadable)?;
-    let doubtful = repeated(day, &table).and_then(|keys| keys.map_err(unreadable))?;
-    for candidate in &mut found {
-        candidate.doubtful |= doubtful.contains(&candidate.key);
-    }
     found.retain(|candidate| candidate.doubtful || split.contains_key(&candidate.key) || fits(candidate, filter));
-    found.sort_by(|left, right| left.row.trace_id.cmp(&right.row.trace_id));
+    found.sort_by(|left, right| left.id.cmp(&right.id));
     Ok(found)
 }
 
-const NARROW: &[&str] = &[
-    "trace_id",
-    "trace_key",
-    "span_id",
-    "parent_id",
-    "kind",
-    "name",
-    "start",
-    "end",
-    "status",
-    "agent_name",
-    "session_id",
-    "input_tokens",
-    "output_tokens",
-    "cost_usd",
-    "root",
-    "counted",
-    "span_bytes",
-    "part",
-];
+const NARROW: &[&str] =
+    &["trace_id", "trace_key", "parent_id", "name", "start", "status", "session_id", "root", "span_bytes", "part"];
 
 fn blame(day: &Day, error: &PolarsError) -> LakeError {
     LakeError::unreadable(day.parts.first().map_or("?".as_ref(), |part| part.as_path()), error)
@@ -166,35 +95,13 @@ fn true_root(column: &str) -> Expr {
 }
 
 fn aggregates(dimensions: usize) -> Vec<Expr> {
-    let long = |name: &str| col(name).cast(DataType::Int64);
-    let model = || col("counted").and(col("kind").eq(lit("model")));
-    let paid = || col("counted").and(col("kind").eq(lit("model")).or(col("kind").eq(lit("tool"))));
-    let tokens = |name: &str| col(name).filter(model());
-    let counts = col("input_tokens").is_not_null().or(col("output_tokens").is_not_null());
-    let unpriced = model().and(counts).and(col("cost_usd").is_null());
     let mut aggregates = vec![
         col("trace_key").first().alias("key"),
-        long("start").min().alias("start_ns"),
-        long("end").max().alias("end_ns"),
-        coalesce(&[true_root("name").first(), col("name").filter(col("root")).first(), col("name").first()])
-            .alias("title"),
-        dimension("agent_name").alias("agent"),
+        col("start").cast(DataType::Int64).min().alias("start_ns"),
         dimension("session_id").alias("session"),
-        len().cast(DataType::Int64).alias("spans"),
         col("status").eq(lit("error")).cast(DataType::Int64).sum().alias("errors"),
-        tokens("input_tokens").sum().alias("input"),
-        tokens("input_tokens").count().cast(DataType::Int64).alias("inputs"),
-        tokens("output_tokens").sum().alias("output"),
-        tokens("output_tokens").count().cast(DataType::Int64).alias("outputs"),
-        true_root("input_tokens").first().alias("root_input"),
-        true_root("output_tokens").first().alias("root_output"),
-        col("cost_usd").filter(paid()).sum().alias("cost"),
-        col("cost_usd").filter(paid()).count().cast(DataType::Int64).alias("costs"),
-        unpriced.cast(DataType::Int64).sum().alias("unpriced"),
-        true_root("cost_usd").first().alias("root_cost"),
         col("span_bytes").sum().alias("bytes"),
         col("part").first().neq(col("part").last()).alias("several"),
-        col("part").n_unique().cast(DataType::Int64).alias("pieces"),
     ];
     for index in 0..dimensions {
         aggregates.push(dimension(&format!("dimension_{index}")).alias(format!("value_{index}")));
@@ -205,14 +112,8 @@ fn aggregates(dimensions: usize) -> Vec<Expr> {
 fn read(table: &DataFrame, dimensions: &[&String]) -> Result<Vec<Candidate>, PolarsError> {
     let long = |name: &str| table.column(name).and_then(|column| column.i64());
     let text = |name: &str| table.column(name).and_then(|column| column.str());
-    let double = |name: &str| table.column(name).and_then(|column| column.f64());
-    let (ids, keys, starts, ends) = (text("trace_id")?, long("key")?, long("start_ns")?, long("end_ns")?);
-    let (titles, agents, sessions) = (text("title")?, text("agent")?, text("session")?);
-    let (spans, errors, bytes) = (long("spans")?, long("errors")?, long("bytes")?);
-    let pieces = long("pieces")?;
-    let (input, inputs, root_input) = (long("input")?, long("inputs")?, long("root_input")?);
-    let (output, outputs, root_output) = (long("output")?, long("outputs")?, long("root_output")?);
-    let (cost, costs, unpriced, root_cost) = (double("cost")?, long("costs")?, long("unpriced")?, double("root_cost")?);
+    let (ids, keys, starts, sessions) = (text("trace_id")?, long("key")?, long("start_ns")?, text("session")?);
+    let (errors, bytes, several) = (long("errors")?, long("bytes")?, table.column("several")?.bool()?);
     let values: Vec<(&String, &ChunkedArray<StringType>)> = dimensions
         .iter()
         .enumerate()
@@ -221,52 +122,33 @@ fn read(table: &DataFrame, dimensions: &[&String]) -> Result<Vec<Candidate>, Pol
     let count = |column: &ChunkedArray<Int64Type>, at: usize| {
         column.get(at).and_then(|count| u64::try_from(count).ok()).unwrap_or(0)
     };
-    let owned = |column: &ChunkedArray<StringType>, at: usize| column.get(at).map(str::to_owned);
-    let mut found = Vec::with_capacity(table.height());
-    for at in 0..table.height() {
-        let (Some(id), Some(start)) = (ids.get(at), starts.get(at)) else { continue };
-        let some = |sum: &ChunkedArray<Int64Type>, known: &ChunkedArray<Int64Type>| {
-            (count(known, at) > 0).then(|| count(sum, at))
-        };
-        let mut usage = Usage { input: some(input, inputs), output: some(output, outputs), ..Usage::default() };
-        if usage.is_unknown() {
-            let root = |column: &ChunkedArray<Int64Type>| column.get(at).and_then(|count| u64::try_from(count).ok());
-            usage = Usage { input: root(root_input), output: root(root_output), ..Usage::default() };
-        }
-        let stated = if count(costs, at) > 0 { cost.get(at) } else { root_cost.get(at) };
-        let nanos = ends.get(at).and_then(|end| end.checked_sub(start)).filter(|nanos| *nanos >= 0);
-        found.push(Candidate {
-            row: TraceRow {
-                trace_id: TraceId::from(id),
-                start_ns: start,
-                name: owned(titles, at).unwrap_or_default(),
-                agent: owned(agents, at),
-                session_id: sessions.get(at).map(SessionId::from),
-                spans: count(spans, at),
-                errors: count(errors, at),
-                duration_ms: nanos.map(|nanos| nanos as f64 / 1e6),
-                usage,
-                cost_usd: stated.filter(|_| count(unpriced, at) == 0),
-            },
+    let row = |at: usize| {
+        Some(Candidate {
+            id: TraceId::from(ids.get(at)?),
             key: keys.get(at).unwrap_or_default(),
             bytes: count(bytes, at),
-            doubtful: count(pieces, at) > 1,
-            dimensions: values.iter().map(|(key, values)| ((*key).clone(), owned(values, at))).collect(),
-        });
-    }
-    Ok(found)
+            doubtful: several.get(at) == Some(true),
+            start_ns: starts.get(at)?,
+            errors: count(errors, at),
+            session: sessions.get(at).map(SessionId::from),
+            dimensions: values
+                .iter()
+                .map(|(key, values)| ((*key).clone(), values.get(at).map(str::to_owned)))
+                .collect(),
+        })
+    };
+    Ok((0..table.height()).filter_map(row).collect())
 }
 
 fn fits(candidate: &Candidate, filter: &TraceFilter) -> bool {
-    let row = &candidate.row;
     let dimension = |key: &str, value: &str| match key {
-        "status" => (if row.errors > 0 { "error" } else { "ok" }) == value,
+        "status" => (if candidate.errors > 0 { "error" } else { "ok" }) == value,
         // One without a column was looked for in the spans themselves and is checked on the whole trace.
         _ => candidate.dimensions.get(key).is_none_or(|found| found.as_deref() == Some(value)),
     };
-    filter.in_time(row.start_ns)
-        && (!filter.only_errors || row.errors > 0)
-        && filter.session.as_ref().is_none_or(|session| row.session_id.as_ref() == Some(session))
+    filter.in_time(candidate.start_ns)
+        && (!filter.only_errors || candidate.errors > 0)
+        && filter.session.as_ref().is_none_or(|session| candidate.session.as_ref() == Some(session))
         && filter.attributes.iter().all(|(key, value)| dimension(key, value))
 }
 
@@ -299,33 +181,6 @@ fn contains(column: &str, texts: [String; 2]) -> Expr {
         Ok(held.collect::<BooleanChunked>().with_name(values.name().clone()).into_column())
     };
     col(column).map(holds, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean)))
-}
-
-/// Keys of the traces in several parts that have a span more than once.
-fn repeated(day: &Day, table: &DataFrame) -> Result<Result<HashSet<i64>, PolarsError>, LakeError> {
-    let several = || -> Result<Vec<i64>, PolarsError> {
-        let (keys, several) = (table.column("key")?.i64()?, table.column("several")?.bool()?);
-        Ok(keys
-            .iter()
-            .zip(several.iter())
-            .filter(|(_, several)| *several == Some(true))
-            .filter_map(|(key, _)| key)
-            .collect())
-    };
-    let several = match several() {
-        Ok(several) if several.is_empty() => return Ok(Ok(HashSet::new())),
-        Ok(several) => Series::new("keys".into(), several),
-        Err(error) => return Ok(Err(error)),
-    };
-    let table = query(&day.parts, |scan| {
-        scan.filter(one_of("trace_key", several))
-            .select([col("trace_key"), col("trace_id"), col("span_id")])
-            .group_by([col("trace_id")])
-            .agg([col("trace_key").first(), col("span_id").n_unique().neq(len()).alias("repeated")])
-            .filter(col("repeated"))
-            .select([col("trace_key")])
-    })?;
-    Ok(long_column(&table, "trace_key"))
 }
 
 pub(crate) fn long_column(table: &DataFrame, name: &str) -> Result<HashSet<i64>, PolarsError> {

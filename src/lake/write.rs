@@ -5,13 +5,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
-use polars::prelude::{DataFrame, NamedFrom, ParquetWriter, Series, col};
+use polars::prelude::{DataFrame, DataType, NamedFrom, ParquetWriter, Series, col};
+use tempfile::NamedTempFile;
 
-use crate::model::{Digester, SpanId, Trace, TraceFault, TraceId};
+use crate::model::{Digest, Digester, Span, SpanId, Trace, TraceFault, TraceId};
 use crate::sys::files;
 
 use super::columns::{Row, frame, trace_key};
-use super::parts::{NEAR_DAYS, date_of_nanos, one_of, query, shift};
+use super::parts::{NEAR_DAYS, Table, date_of_nanos, one_of, query, shift};
 use super::{Lake, LakeError, Written};
 
 /// JSON bytes of spans per row group: what a reader that wants one trace has to unpack.
@@ -22,6 +23,17 @@ const GROUP_BYTES: usize = 16 << 20;
 struct Held {
     homes: HashMap<TraceId, Date>,
     digests: HashSet<String>,
+    /// Ends of the spans of which other versions were met before and left out.
+    settled: HashMap<(TraceId, SpanId), Option<i64>>,
+}
+
+impl Held {
+    /// Whether a span is there, or an earlier version of one that is there and was chosen over others.
+    fn has(&self, row: &Row<'_>) -> bool {
+        let Span { trace_id, span_id, end_ns, .. } = row.span;
+        self.digests.contains(&row.digest)
+            || self.settled.get(&(trace_id.clone(), span_id.clone())).is_some_and(|kept| end_ns < kept)
+    }
 }
 
 impl Lake {
@@ -34,6 +46,10 @@ impl Lake {
     /// When a folder or file cannot be written, or a neighboring part cannot be read. Parts are written one after
     /// the other; those finished before an error stay, and writing the same traces again adds only the rest.
     pub fn write(&self, traces: &[Trace]) -> Result<Written, LakeError> {
+        self.retrying(|| self.write_once(traces))
+    }
+
+    fn write_once(&self, traces: &[Trace]) -> Result<Written, LakeError> {
         let mut written = Written::default();
         if traces.iter().all(|trace| trace.spans.is_empty()) {
             return Ok(written);
@@ -45,7 +61,7 @@ impl Lake {
             let home = held.homes.get(&trace.id).copied();
             let day = home.unwrap_or_else(|| date_of_nanos(root.start_ns));
             for row in rows_of(trace, home.is_some()) {
-                if held.digests.contains(&row.digest) {
+                if held.has(&row) {
                     written.already_there += 1;
                 } else {
                     written.added += 1;
@@ -67,12 +83,10 @@ impl Lake {
         let keys: BTreeSet<i64> = traces.iter().map(|trace| trace_key(&trace.id)).collect();
         let keys = Series::new("keys".into(), keys.into_iter().collect::<Vec<_>>());
         let mut held = Held::default();
-        for day in self.days()?.into_iter().filter(|day| first <= day.date && day.date <= last) {
-            let found = query(&day.parts, |scan| {
-                scan.filter(one_of("trace_key", keys.clone())).select([col("trace_id"), col("digest")])
-            })?;
-            add_held(&found, day.date, &mut held)
-                .map_err(|error| LakeError::unreadable(&self.day_folder(day.date), &error))?;
+        for day in self.days_between(Table::Spans, Some(first), Some(last))? {
+            let columns = ["trace_id", "span_id", "digest", "duplicate", "end"].map(col);
+            let found = query(&day.parts, |scan| scan.filter(one_of("trace_key", keys.clone())).select(columns))?;
+            add_held(&found, day.date, &mut held).map_err(|error| LakeError::unreadable(&day.folder(), &error))?;
         }
         Ok(held)
     }
@@ -85,29 +99,51 @@ impl Lake {
         });
         let mut digester = Digester::new();
         for row in &rows {
-            digester.add("span", row.digest.as_bytes());
+            add_row(&mut digester, &row.digest, [row.root, row.counted, row.duplicate]);
         }
-        let name = digester.finish();
-        let folder = self.day_folder(day);
-        let path = folder.join(format!("part-{}.parquet", name.short()));
-        let unwritable = |cause: &dyn std::fmt::Display| LakeError::unwritable(&self.root, cause);
-        files::create_folder(&folder).map_err(|error| unwritable(&error.cause))?;
         let bytes: usize = rows.iter().map(|row| row.text.len()).sum();
-        let per_group = (GROUP_BYTES / (bytes / rows.len().max(1)).max(1)).clamp(64, 1 << 17);
-        let mut table = frame(&rows).map_err(|error| unwritable(&error))?;
+        let per_group = per_group(bytes, rows.len());
+        let mut table = frame(&rows).map_err(|error| LakeError::unwritable(self.root(), error))?;
         drop(rows);
-        write_atomic(&folder, &path, &mut table, per_group).map_err(|error| unwritable(&error))?;
-        Ok(path)
+        publish(self, &self.day_folder(Table::Spans, day), &digester.finish(), &mut table, Some(per_group))
     }
 }
 
-/// Streams a frame into a temporary file beside its place, syncs it and renames it.
-fn write_atomic(folder: &Path, path: &Path, table: &mut DataFrame, per_group: usize) -> Result<(), String> {
+/// Adds a row to the digest that names its part: what the span says, and what the lake says of it.
+pub(crate) fn add_row(digester: &mut Digester, digest: &str, flags: [bool; 3]) {
+    digester.add("span", digest.as_bytes());
+    digester.add("flags", &flags.map(u8::from));
+}
+
+/// Rows of a row group, so that unpacking one takes a bounded number of bytes.
+pub(crate) fn per_group(bytes: usize, rows: usize) -> usize {
+    (GROUP_BYTES / (bytes / rows.max(1)).max(1)).clamp(64, 1 << 17)
+}
+
+/// Writes a part under the name of its content, whole or not at all.
+pub(crate) fn publish(
+    lake: &Lake,
+    folder: &Path,
+    name: &Digest,
+    table: &mut DataFrame,
+    per_group: Option<usize>,
+) -> Result<PathBuf, LakeError> {
+    let path = folder.join(format!("part-{}.parquet", name.short()));
+    files::create_folder(folder).map_err(|error| LakeError::unwritable(lake.root(), &error.cause))?;
+    let unwritable = |error: String| LakeError::unwritable(lake.root(), error);
+    let file = write_synced(folder, table, per_group).map_err(unwritable)?;
+    lake.push(&path, file.path())?;
+    file.persist(&path).map_err(|error| unwritable(error.error.to_string()))?;
+    Ok(path)
+}
+
+/// Streams a frame into a temporary file beside its place and syncs it.
+fn write_synced(folder: &Path, table: &mut DataFrame, per_group: Option<usize>) -> Result<NamedTempFile, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let temporary =
         tempfile::Builder::new().prefix(".part-").suffix(".tmp").tempfile_in(folder).map_err(|error| said(&error))?;
     let file: &File = temporary.as_file();
-    ParquetWriter::new(file).with_row_group_size(Some(per_group)).finish(table).map_err(|error| said(&error))?;
+    ParquetWriter::new(file).with_row_group_size(per_group).finish(table).map_err(|error| said(&error))?;
     file.sync_all().map_err(|error| said(&error))?;
     // A temporary file is private; a lake is shared with whoever may read the folder.
     #[cfg(unix)]
@@ -115,18 +151,24 @@ fn write_atomic(folder: &Path, path: &Path, table: &mut DataFrame, per_group: us
         use std::os::unix::fs::PermissionsExt;
         file.set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(|error| said(&error))?;
     }
-    temporary.persist(path).map_err(|error| said(&error.error))?;
-    Ok(())
+    Ok(temporary)
 }
 
 fn add_held(found: &DataFrame, date: Date, held: &mut Held) -> Result<(), polars::error::PolarsError> {
-    let (ids, digests) = (found.column("trace_id")?.str()?, found.column("digest")?.str()?);
-    for (id, digest) in ids.iter().zip(digests.iter()) {
-        let (Some(id), Some(digest)) = (id, digest) else { continue };
+    let (ids, spans, digests) =
+        (found.column("trace_id")?.str()?, found.column("span_id")?.str()?, found.column("digest")?.str()?);
+    let duplicates = found.column("duplicate")?.bool()?;
+    let ends = found.column("end")?.cast(&DataType::Int64)?;
+    let ends = ends.i64()?;
+    for at in 0..found.height() {
+        let (Some(id), Some(span), Some(digest)) = (ids.get(at), spans.get(at), digests.get(at)) else { continue };
         let id = TraceId::from(id);
         // Days come in order: the earliest stays.
-        held.homes.entry(id).or_insert(date);
+        held.homes.entry(id.clone()).or_insert(date);
         held.digests.insert(digest.to_owned());
+        if duplicates.get(at) == Some(true) {
+            held.settled.insert((id, SpanId::from(span)), ends.get(at));
+        }
     }
     Ok(())
 }

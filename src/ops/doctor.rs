@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::build::Builder;
 use super::datasets;
-use super::exit::{Done, Exit};
+use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::pull;
 use super::services::Services;
@@ -67,8 +67,14 @@ pub async fn doctor(project: &Project, world: &World, offline: bool) -> Done<(Ve
         },
         Err(failed) => look("store", Standing::Broken, failed.error.to_string()),
     }
-    for (what, path) in [("lake", &project.config.lake), ("reports", &project.config.reports)] {
-        let path = project.path(path);
+    if project.lake_folder() != project.path(&project.config.lake) {
+        let reached = project.lake(&world.env).and_then(|lake| lake.reach().map_err(Failed::instrument));
+        match reached {
+            Ok(()) => look("bucket", Standing::Ok, format!("{} answers", project.config.lake)),
+            Err(failed) => look("bucket", Standing::Broken, failed.error.to_string()),
+        }
+    }
+    for (what, path) in [("lake", project.lake_folder()), ("reports", project.path(&project.config.reports))] {
         match files::check_writable(&path.join("probe")) {
             Ok(()) => look(what, Standing::Ok, path.display().to_string()),
             Err(error) => look(what, Standing::Broken, error.to_string()),

@@ -11,6 +11,7 @@ use super::intake::{Taker, rejected_file};
 use super::project::{Project, World};
 use super::pull;
 pub use super::pull::How as PullHow;
+use super::stored::Stored;
 use crate::config;
 use crate::ingest::api::PullProgress;
 use crate::ingest::{FileSummary, IngestError, ReadOptions, TraceMapping, read_file, read_stream};
@@ -21,7 +22,7 @@ use crate::sys::files;
 /// What is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
-    /// Files, folders, `-`, names of sources in the configuration.
+    /// Files, folders, `s3://BUCKET/PREFIX`, `-`, names of sources in the configuration.
     pub sources: Vec<String>,
     /// Format, when not by content.
     pub format: Option<String>,
@@ -42,7 +43,7 @@ pub async fn ingest(
     note: &dyn Fn(&str),
     on_progress: &dyn Fn(&PullProgress<'_>),
 ) -> Done<IngestReport> {
-    let lake = Lake::new(project.path(&project.config.lake));
+    let lake = project.lake(&world.env)?;
     let sources = expand(project, world, &ask.sources, note)?;
     let price = price(project);
     let map = ask.map.as_deref().map(|path| mapping(world, path)).transpose()?;
@@ -76,7 +77,7 @@ pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done
     let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
     let mut taker = taker(project, world, &ask, None);
     let mut first_error = None;
-    for source in &expand_files(world, &ask.sources)? {
+    for source in &expand_files(project, world, &ask.sources)? {
         match read_local(source, &ask, &options, &mut taker)? {
             Ok(summary) => taker.report.files.push(summary),
             Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
@@ -111,6 +112,7 @@ fn read_local(
     let format = ask.format.as_deref();
     let summary = match source {
         Source::File(path) => read_file(path, format, options, taker),
+        Source::Stored(stored) => stored.read(format, options, taker)?,
         _ => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, options, taker),
     };
     match summary {
@@ -144,6 +146,7 @@ enum Source {
     Stdin,
     File(PathBuf),
     Platform(String),
+    Stored(Stored),
 }
 
 /// Files and platforms of all sources. A file wins over a platform of the same name, and that is said.
@@ -164,17 +167,21 @@ fn expand(project: &Project, world: &World, sources: &[String], note: &dyn Fn(&s
             let message = super::check::unknown("file or source", source, &known);
             return Err(Failed::usage(anyhow!(message)));
         }
-        expanded.extend(expand_files(world, std::slice::from_ref(source))?);
+        expanded.extend(expand_files(project, world, std::slice::from_ref(source))?);
     }
     Ok(expanded)
 }
 
 /// Files of all sources; folders are read recursively, hidden files left out.
-fn expand_files(world: &World, sources: &[String]) -> Done<Vec<Source>> {
+fn expand_files(project: &Project, world: &World, sources: &[String]) -> Done<Vec<Source>> {
     let mut expanded = Vec::new();
     for source in sources {
         if source == "-" {
             expanded.push(Source::Stdin);
+            continue;
+        }
+        if let Some(found) = Stored::find(project, world, source) {
+            expanded.extend(found?.into_iter().map(Source::Stored));
             continue;
         }
         let path = world.here.join(source);

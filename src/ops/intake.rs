@@ -15,6 +15,8 @@ use crate::sys::files;
 
 /// Bytes of spans held before they are written; the bound of memory.
 const WRITE_AT: usize = 128 << 20;
+/// Scores held before they are written.
+const SCORES_AT: usize = 200_000;
 /// How many rejected rows are told on the terminal; all are kept in the file.
 const TOLD: usize = 10;
 
@@ -39,6 +41,10 @@ pub struct IngestReport {
     pub duplicates: u64,
     /// Scores met that someone else gave.
     pub scores: u64,
+    /// Scores new to the lake.
+    pub scores_added: u64,
+    /// Scores the lake had already.
+    pub scores_already_there: u64,
     /// Rows turned away.
     pub rejected: u64,
     /// The first of them, in words.
@@ -107,6 +113,9 @@ impl<'a> Taker<'a> {
                 let written = lake.write(&gathered.traces)?;
                 self.report.added += written.added;
                 self.report.already_there += written.already_there;
+                let written = lake.write_scores(&std::mem::take(&mut self.scores))?;
+                self.report.scores_added += written.added;
+                self.report.scores_already_there += written.already_there;
             }
             None => self.kept.extend(gathered.traces),
         }
@@ -129,7 +138,7 @@ impl Sink for Taker<'_> {
     fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
         self.report.scores += 1;
         self.scores.push(score);
-        Ok(())
+        if self.lake.is_some() && self.scores.len() > SCORES_AT { self.flush() } else { Ok(()) }
     }
 
     fn keep(&mut self) -> Result<(), SinkError> {
@@ -168,5 +177,5 @@ fn count_trace(report: &mut IngestReport, trace: &Trace) {
 
 /// Where rejected rows are kept when nothing else is said.
 pub(super) fn rejected_file(project: &Project) -> PathBuf {
-    project.path(&project.config.lake).join("rejected.jsonl")
+    project.lake_folder().join("rejected.jsonl")
 }

@@ -17,6 +17,7 @@ pub mod ingest;
 pub mod init;
 mod intake;
 pub mod judges;
+pub mod lake;
 mod outputs;
 mod project;
 mod pull;
@@ -26,6 +27,7 @@ pub mod sample;
 pub mod schema;
 pub mod serve;
 mod services;
+mod stored;
 pub mod traces;
 mod trail;
 

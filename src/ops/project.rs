@@ -8,7 +8,10 @@ use anyhow::anyhow;
 use super::check;
 use super::exit::{Done, Failed};
 use crate::config::{self, Config, Faults, Suite};
+use crate::lake::Lake;
+use crate::model::Digest;
 use crate::store::{self, Store};
+use crate::sys::objects::{Objects, S3Place};
 use crate::sys::{Clock, Env, files};
 
 /// What a use case gets from outside: environment, clock, folder.
@@ -68,6 +71,23 @@ impl Project {
     /// A configured path, made absolute against the folder of the configuration.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
+    }
+
+    /// The lake: a folder, or a bucket with a folder that mirrors it.
+    pub fn lake(&self, env: &Env) -> Done<Lake> {
+        let Some(place) = S3Place::parse(&self.config.lake) else { return Ok(Lake::new(self.lake_folder())) };
+        let objects = Objects::open(&place.bucket, &self.config.s3, env).map_err(Failed::instrument)?;
+        Ok(Lake::in_bucket(self.lake_folder(), objects, &place.prefix))
+    }
+
+    /// The folder of the lake; for one in a bucket, that of its mirror.
+    pub fn lake_folder(&self) -> PathBuf {
+        if S3Place::parse(&self.config.lake).is_none() {
+            return self.path(&self.config.lake);
+        }
+        let endpoint = self.config.s3.endpoint.as_deref().unwrap_or_default();
+        let name = Digest::of(format!("{endpoint} {}", self.config.lake).as_bytes());
+        self.path(".assize/mirror").join(name.short())
     }
 
     /// The suite of a name, or the only one.

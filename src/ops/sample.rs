@@ -149,7 +149,7 @@ impl Traces {
     fn open(project: &Project, world: &World, ask: &Ask, window: Window, filter: Option<Filter>) -> Done<Self> {
         let within = TraceFilter { since: window.0, until: window.1, ..TraceFilter::default() };
         if ask.from.is_empty() {
-            let lake = Lake::new(project.path(&project.config.lake));
+            let lake = project.lake(&world.env)?;
             return Ok(Self::Lake { lake, within, filter });
         }
         let (_, mut traces) = read_traces(project, world, &ask.from)?;

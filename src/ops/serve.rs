@@ -83,7 +83,7 @@ pub async fn serve(
     tell: impl Fn(Told) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Done<IngestReport> {
-    let lake_folder = project.path(&project.config.lake);
+    let lake_folder = project.lake_folder();
     let http = listen(ask.http.as_deref()).await?;
     let grpc = listen(ask.grpc.as_deref()).await?;
     let token = world.env.secret(TOKEN);
@@ -97,7 +97,7 @@ pub async fn serve(
     let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
     let total = Arc::new(std::sync::Mutex::new(IngestReport::default()));
     let keeper = LakeKeeper {
-        lake: Lake::new(&lake_folder),
+        lake: project.lake(&world.env)?,
         rejected_to: rejected_file(project),
         held: Vec::new(),
         total: Arc::clone(&total),

@@ -1,10 +1,10 @@
 //! `assize traces`: what is in the lake.
 
 use super::exit::{Done, Failed};
-use super::project::Project;
+use super::project::{Project, World};
 use super::sample::window;
 use crate::dataset::{Filter, trace_dimension};
-use crate::lake::{Lake, TraceFilter, TraceRow};
+use crate::lake::{Answer, LakeError, TraceFilter, TraceRow};
 use crate::model::Trace;
 
 /// What is asked of the list.
@@ -21,11 +21,11 @@ pub struct ListAsk {
 }
 
 /// Traces, newest first.
-pub fn list(project: &Project, ask: &ListAsk) -> Done<Vec<TraceRow>> {
+pub fn list(project: &Project, world: &World, ask: &ListAsk) -> Done<Vec<TraceRow>> {
     let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
     let (since, until) = window(ask.since.as_deref(), None)?;
     let within = TraceFilter { since, until, only_errors: ask.errors, ..TraceFilter::default() };
-    let lake = Lake::new(project.path(&project.config.lake));
+    let lake = project.lake(&world.env)?;
     let Some(filter) = filter else {
         return lake.list(&within, ask.limit).map_err(Failed::instrument);
     };
@@ -43,6 +43,27 @@ pub fn list(project: &Project, ask: &ListAsk) -> Done<Vec<TraceRow>> {
 }
 
 /// One trace, by its id or its first characters.
-pub fn show(project: &Project, wanted: &str) -> Done<Trace> {
-    Lake::new(project.path(&project.config.lake)).trace(wanted).map_err(Failed::usage)
+pub fn show(project: &Project, world: &World, wanted: &str) -> Done<Trace> {
+    project.lake(&world.env)?.trace(wanted).map_err(Failed::usage)
+}
+
+/// What is asked of the tables.
+#[derive(Clone, Debug, Default)]
+pub struct QueryAsk {
+    /// The query.
+    pub sql: String,
+    /// Begin, as typed.
+    pub since: Option<String>,
+    /// End, as typed.
+    pub until: Option<String>,
+}
+
+/// Answers SQL.
+pub fn query(project: &Project, world: &World, ask: &QueryAsk) -> Done<Answer> {
+    let (since, until) = window(ask.since.as_deref(), ask.until.as_deref())?;
+    let within = TraceFilter { since, until, ..TraceFilter::default() };
+    project.lake(&world.env)?.query(&ask.sql, &within).map_err(|error| match error {
+        LakeError::Sql(_) => Failed::usage(error),
+        _ => Failed::instrument(error),
+    })
 }

@@ -9,6 +9,7 @@ mod env;
 pub mod files;
 pub mod git;
 mod http;
+pub mod objects;
 mod retry;
 mod secret;
 pub mod text;

@@ -19,6 +19,7 @@ mod cli;
 mod faults;
 mod formats;
 mod harness;
+mod lake;
 mod platforms;
 mod providers;
 mod pulling;
