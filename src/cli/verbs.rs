@@ -69,8 +69,9 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
 }
 
 fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
-    let ask = ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected };
+    let ask = ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected, no_redact: args.no_redact };
     let report = ingest::ingest(project, world, ask)?;
+    report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
     printer.result(&report, || show::ingested(&report))?;
     // A file that could not be used at all is the user's to mend, though the others went in.
     Ok(if report.unusable.is_empty() { Exit::Pass } else { Exit::Usage })
@@ -114,9 +115,10 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
             let diff = datasets::diff(project, &from, &to)?;
             printer.result(&diff, || show::dataset_diff(&diff))?;
         }
-        DatasetVerb::Import { name, file, map, fields, description } => {
-            let ask = datasets::ImportAsk { name, file, map, fields, description };
+        DatasetVerb::Import { name, file, map, fields, description, redact } => {
+            let ask = datasets::ImportAsk { name, file, map, fields, description, redact };
             let done = datasets::import(project, world, ask)?;
+            done.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
             printer.result(&done, || show::imported(&done))?;
         }
         DatasetVerb::Export { dataset, to } => {
@@ -350,6 +352,7 @@ fn verb_traces(project: &Project, verb: TracesVerb, printer: &Printer) -> Done<E
             let rows = traces::list(project, &traces::ListAsk { filter, errors, since, limit })?;
             printer.result(&rows, || show::traces(&rows))?;
         }
+        TracesVerb::Cost(args) => return super::cost::run(project, args, printer),
         TracesVerb::Show { trace } => {
             let trace = traces::show(project, &trace)?;
             printer.result(&trace, || show::trace(&trace, printer.ascii))?;

@@ -8,6 +8,7 @@
 mod check;
 mod faults;
 mod place;
+mod model_names;
 mod prices;
 mod raw;
 mod validate;
@@ -15,7 +16,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 pub use faults::Faults;
-pub use prices::{Price, PriceError, PriceTable};
+pub use prices::{Call, Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw};
 pub use validate::{
     Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, Suite, TargetConfig,

@@ -11,7 +11,7 @@ use super::faults::Faults;
 use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSuite, RawTarget};
-use crate::model::{GatePolicy, MetricPolicy};
+use crate::model::{GatePolicy, MetricPolicy, RedactPolicy};
 
 /// The configuration with its meaning.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// Prices: the shipped table with the user's on top.
     pub prices: PriceTable,
+    /// What is taken out before anything is written; checked by the redact module.
+    pub redact: RedactPolicy,
     /// Suites by name.
     pub suites: BTreeMap<String, Suite>,
 }
@@ -171,6 +173,7 @@ pub struct GraderConfig {
 
 /// Follows references and fills in defaults. The configuration is whole only when there are no faults at the end.
 pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
+    let prices = prices(&raw, faults);
     let providers = raw.providers.into_iter().map(|(name, raw)| (name.clone(), provider(&name, raw, faults)));
     let providers: BTreeMap<_, _> = providers.collect();
     let known_providers: Vec<String> = providers.keys().cloned().collect();
@@ -196,7 +199,6 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         let suite = suite(&name, raw, &known_models, faults);
         suites.insert(name, suite);
     }
-    let prices = PriceTable::shipped_with(&raw.prices);
     let or = |value: Option<String>, default: &str| value.unwrap_or_else(|| default.to_owned());
     Config {
         store: or(raw.project.store, "sqlite:.assize/assize.sqlite"),
@@ -208,8 +210,31 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         providers,
         models,
         prices,
+        redact: raw.redact,
         suites,
     }
+}
+
+fn prices(raw: &Raw, faults: &mut Faults) -> PriceTable {
+    for (name, price) in &raw.prices {
+        let pointer = below("/prices", name);
+        for (tier, factor) in price.tiers.iter().filter(|(_, factor)| !factor.is_finite() || **factor < 0.0) {
+            faults.add(&below(&format!("{pointer}/tiers"), tier), format!("expected a factor of 0 or more, found {factor}"));
+        }
+        let mut last = None;
+        for (index, earlier) in price.earlier.iter().enumerate() {
+            let pointer = format!("{pointer}/earlier/{index}/until");
+            match earlier.until.parse::<jiff::civil::Date>() {
+                Err(_) => faults.add(&pointer, format!("expected a day such as `2025-06-10`, found `{}`", earlier.until)),
+                Ok(until) if last.is_some_and(|last| last >= until) => faults.add(&pointer, "is not after the one before; the oldest comes first"),
+                Ok(until) => last = Some(until),
+            }
+        }
+    }
+    for (name, price) in raw.tool_prices.iter().filter(|(_, price)| !price.is_finite() || **price < 0.0) {
+        faults.add(&below("/tool_prices", name), format!("expected US dollars per call, 0 or more, found {price}"));
+    }
+    PriceTable::shipped_with(&raw.prices, &raw.tool_prices)
 }
 
 fn provider(name: &str, raw: RawProvider, faults: &mut Faults) -> ProviderConfig {

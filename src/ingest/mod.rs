@@ -11,6 +11,7 @@ mod admit;
 mod assemble;
 mod dialect;
 mod error;
+mod hold;
 mod ids;
 mod json;
 mod open;
@@ -32,7 +33,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Redactions, Span};
+use crate::redact::Redactor;
 
 use admit::Gate;
 use open::Opened;
@@ -73,11 +75,13 @@ pub struct ReadOptions<'a> {
     pub max_field_bytes: usize,
     /// Prices model calls that do not state their cost; they are marked with [`crate::model::PRICED_KEY`].
     pub price: Option<Price<'a>>,
+    /// Takes secrets and personal data out of everything before it is handed on; nothing is taken out without it.
+    pub redact: Option<&'a Redactor>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None }
+        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None, redact: None }
     }
 }
 
@@ -105,6 +109,9 @@ pub struct FileSummary {
     pub dialects: BTreeMap<String, u64>,
     /// What was understood and of no use here, by what it was.
     pub ignored: BTreeMap<String, u64>,
+    /// What was taken out, by rule and by field.
+    #[serde(default, skip_serializing_if = "Redactions::is_empty")]
+    pub redacted: Redactions,
 }
 
 /// Reads one file, compressed or not, into `sink`. `format` names a source; without it the content decides.
@@ -141,14 +148,18 @@ fn read(
     sink: &mut dyn Sink,
 ) -> Result<FileSummary, IngestError> {
     let file = opened.file.clone();
-    let (source, why) = choose(&opened, format)?;
+    let (source, why) = choose(&opened, format, options.redact)?;
     let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
     (source.read)(opened, &mut gate)?;
-    Ok(gate.summary)
+    gate.finish()
 }
 
-fn choose(opened: &Opened, format: Option<&str>) -> Result<(&'static SourceInfo, String), IngestError> {
+fn choose(
+    opened: &Opened,
+    format: Option<&str>,
+    redact: Option<&Redactor>,
+) -> Result<(&'static SourceInfo, String), IngestError> {
     let head = opened.head();
     if head.whole && head.trimmed().is_empty() {
         return Err(IngestError::Empty { file: opened.file.clone() });
@@ -163,7 +174,14 @@ fn choose(opened: &Opened, format: Option<&str>) -> Result<(&'static SourceInfo,
     let recognised = SOURCES.iter().find_map(|source| (source.recognise)(&head).map(|why| (source, why)));
     recognised.ok_or_else(|| IngestError::Unrecognised {
         file: opened.file.clone(),
-        excerpt: error::excerpt(head.bytes.get(..80).unwrap_or(head.bytes)),
+        excerpt: beginning(head.bytes, redact),
         known: known(),
     })
+}
+
+/// How a file begins, fit to be shown.
+fn beginning(bytes: &[u8], redact: Option<&Redactor>) -> String {
+    let shown = redact.map(|redact| redact.record(bytes, &mut Redactions::default()));
+    let shown = shown.as_deref().unwrap_or(bytes);
+    error::excerpt(shown.get(..80).unwrap_or(shown))
 }

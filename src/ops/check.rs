@@ -11,12 +11,15 @@ use crate::config::{Config, DatasetChoice, Faults, GraderConfig, GraderUse, Prov
 use crate::dataset::FieldMapping;
 use crate::judge::{self, CatalogueError};
 use crate::provider::{self, EndpointOptions};
-use crate::{scorer, target};
+use crate::{redact, scorer, target};
 
 /// Adds everything that is wrong with the components of a configuration whose folder is `root`.
 pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     for config in config.providers.values() {
         provider(config, faults);
+    }
+    for fault in redact::check(&config.redact) {
+        faults.add(&format!("/redact{}", fault.pointer), fault.message);
     }
     let judges = root.join(&config.judges);
     for suite in config.suites.values() {

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
 use super::intake::{Taker, rejected_file};
+use super::pricing;
 use super::project::{Project, World};
+use super::redaction;
 use crate::ingest::{IngestError, ReadOptions, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace};
@@ -22,6 +24,8 @@ pub struct Ask {
     pub format: Option<String>,
     /// Where rejected rows are kept; beside the lake when absent.
     pub rejected: Option<PathBuf>,
+    /// Write everything as it came, whatever `[redact]` says.
+    pub no_redact: bool,
 }
 
 /// Reads sources into the lake. When nothing at all could be used, that is an error; else what was bad is reported.
@@ -39,16 +43,15 @@ pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done
 fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Done<(IngestReport, Vec<Trace>)> {
     let sources = expand(world, &ask.sources)?;
     let prices = &project.config.prices;
-    let price = |span: &Span| {
-        let model = span.model.as_ref()?;
-        [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
-    };
-    let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+    let price = |span: &Span| pricing::price(prices, span);
+    let redactor = redaction::redactor(project, world, !ask.no_redact)?;
+    let options = ReadOptions { price: Some(&price), redact: redactor.as_ref(), ..ReadOptions::default() };
     let rejected_to = match &ask.rejected {
         Some(path) => world.here.join(path),
         None => rejected_file(project),
     };
     let mut taker = Taker::new(rejected_to, lake);
+    taker.report.warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let mut first_error = None;
     for source in &sources {
         let format = ask.format.as_deref();
@@ -57,8 +60,8 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
             Source::File(path) => read_file(path, format, &options, &mut taker),
         };
         match summary {
-            Ok(summary) => taker.report.files.push(summary),
-            Err(error @ IngestError::Sink { .. }) => return Err(Failed::instrument(error)),
+            Ok(summary) => taker.report.add_file(summary),
+            Err(error @ (IngestError::Sink { .. } | IngestError::Detector { .. })) => return Err(Failed::instrument(error)),
             Err(error) => {
                 taker.report.unusable.push(error.to_string());
                 first_error = first_error.or(Some(error));
