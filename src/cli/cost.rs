@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::print::Printer;
-use super::show::table;
-use crate::ops::cost::{Ask, CostReport, CostRow, cost};
+use super::show::{dollars, table};
+use crate::ops::cost::{Ask, CostReport, CostRow, NONE, cost};
 use crate::ops::{Done, Exit, Failed, Project};
 use crate::sys::text::one_line;
 
@@ -49,19 +49,38 @@ fn shown(report: &CostReport, limit: usize) -> String {
     if report.total.calls + report.total.tool_calls == 0 {
         return "No call in the traces that fit.".to_owned();
     }
-    let head =
-        [report.by.as_str(), "traces", "calls", "input", "cached", "output", "reasoning", "cost", "share", "per trace", "unknown"];
+    let head = [
+        report.by.as_str(),
+        "traces",
+        "calls",
+        "input",
+        "cached",
+        "output",
+        "reasoning",
+        "cost",
+        "share",
+        "per trace",
+        "unknown",
+    ];
     let mut rows: Vec<Vec<String>> = report.rows.iter().take(limit).map(cells).collect();
     rows.push(cells(&report.total));
     let mut text = table(&head, &rows);
     if report.rows.len() > limit {
-        let _ = writeln!(text, "{} more rows; `--limit` shows them, `--csv` and `--json` hold all.", report.rows.len() - limit);
+        let _ = writeln!(
+            text,
+            "{} more rows; `--limit` shows them, `--csv` and `--json` hold all.",
+            report.rows.len() - limit
+        );
+    }
+    if report.rows.iter().all(|row| row.name == NONE) {
+        let _ = writeln!(text, "No call, nor a span above one, names `{}`.", report.by);
     }
     if let Some(evaluators) = &report.evaluators {
         let _ = writeln!(text, "Evaluators, not in the total: {} in {} calls.", money(evaluators), evaluators.calls);
     }
     if report.total.unknown_calls > 0 {
-        let models: Vec<String> = report.unknown_models.iter().take(10).map(|(name, n)| format!("{name} ({n})")).collect();
+        let models: Vec<String> =
+            report.unknown_models.iter().take(10).map(|(name, n)| format!("{name} ({n})")).collect();
         let _ = writeln!(
             text,
             "Without a known price: {}. Sums with them are lower bounds; add prices under `[prices]`.",
@@ -84,7 +103,7 @@ fn cells(row: &CostRow) -> Vec<String> {
         part(row.usage.reasoning),
         money(row),
         row.share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share)),
-        row.cost_per_trace_usd.map_or_else(|| "unknown".to_owned(), |cost| format!("${cost:.4}")),
+        row.cost_per_trace_usd.map_or_else(|| "unknown".to_owned(), dollars),
         row.unknown_calls.to_string(),
     ]
 }
@@ -92,8 +111,8 @@ fn cells(row: &CostRow) -> Vec<String> {
 /// A sum as it can be said: known, at least so much, or not known at all.
 fn money(row: &CostRow) -> String {
     match row.cost_usd {
-        Some(cost) => format!("${cost:.4}"),
-        None if row.known_cost_usd > 0.0 => format!("at least ${:.4}", row.known_cost_usd),
+        Some(cost) => dollars(cost),
+        None if row.known_cost_usd > 0.0 => format!("at least {}", dollars(row.known_cost_usd)),
         None => "unknown".to_owned(),
     }
 }

@@ -58,7 +58,7 @@ fn thousands(n: u64) -> String {
     text
 }
 
-fn dollars(amount: f64) -> String {
+pub fn dollars(amount: f64) -> String {
     if amount > 0.0 && amount < 0.000_05 {
         return "<$0.0001".to_owned();
     }

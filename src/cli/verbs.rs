@@ -69,7 +69,8 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
 }
 
 fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
-    let ask = ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected, no_redact: args.no_redact };
+    let ask =
+        ingest::Ask { sources: args.sources, format: args.format, rejected: args.rejected, no_redact: args.no_redact };
     let report = ingest::ingest(project, world, ask)?;
     report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
     printer.result(&report, || show::ingested(&report))?;

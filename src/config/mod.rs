@@ -7,8 +7,8 @@
 
 mod check;
 mod faults;
-mod place;
 mod model_names;
+mod place;
 mod prices;
 mod raw;
 mod validate;

@@ -12,9 +12,9 @@ pub(super) fn candidates(model: &str) -> Vec<String> {
         .find_map(|vendor| bare.split_once(vendor).filter(|(region, _)| region.len() <= 7).map(|(_, model)| model))
         .unwrap_or(bare);
     // `:0` and `-v1:0` are versions of Bedrock, `@20250514` is a snapshot of Vertex. `:free` is another price.
-    let bare = bare.strip_suffix(":0").map_or(bare, |head| {
-        head.strip_suffix("-v1").or_else(|| head.strip_suffix("-v2")).unwrap_or(head)
-    });
+    let bare = bare
+        .strip_suffix(":0")
+        .map_or(bare, |head| head.strip_suffix("-v1").or_else(|| head.strip_suffix("-v2")).unwrap_or(head));
     let bare = bare.replacen("gpt-35-", "gpt-3.5-", 1);
     names.push(bare.clone());
     let dashed = bare.replace('@', "-");
@@ -27,7 +27,9 @@ pub(super) fn candidates(model: &str) -> Vec<String> {
         let hyphens = unversioned.replace('.', "-");
         names.push(hyphens.clone());
         for family in ["opus", "sonnet", "haiku"] {
-            if let Some(version) = hyphens.strip_prefix("claude-").and_then(|rest| rest.strip_suffix(&format!("-{family}"))) {
+            if let Some(version) =
+                hyphens.strip_prefix("claude-").and_then(|rest| rest.strip_suffix(&format!("-{family}")))
+            {
                 names.push(format!("claude-{family}-{version}"));
             }
         }

@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn cached_and_reasoning_tokens_are_not_paid_twice() {
-        let price = Price { input: 2.0, output: 8.0, cache_read: 0.5, cache_write: 2.5, cache_write_1h: 4.0, reasoning: 6.0 };
+        let price =
+            Price { input: 2.0, output: 8.0, cache_read: 0.5, cache_write: 2.5, cache_write_1h: 4.0, reasoning: 6.0 };
         let usage = Usage {
             input: Some(1_000_000),
             output: Some(500_000),

@@ -219,14 +219,21 @@ fn prices(raw: &Raw, faults: &mut Faults) -> PriceTable {
     for (name, price) in &raw.prices {
         let pointer = below("/prices", name);
         for (tier, factor) in price.tiers.iter().filter(|(_, factor)| !factor.is_finite() || **factor < 0.0) {
-            faults.add(&below(&format!("{pointer}/tiers"), tier), format!("expected a factor of 0 or more, found {factor}"));
+            faults.add(
+                &below(&format!("{pointer}/tiers"), tier),
+                format!("expected a factor of 0 or more, found {factor}"),
+            );
         }
         let mut last = None;
         for (index, earlier) in price.earlier.iter().enumerate() {
             let pointer = format!("{pointer}/earlier/{index}/until");
             match earlier.until.parse::<jiff::civil::Date>() {
-                Err(_) => faults.add(&pointer, format!("expected a day such as `2025-06-10`, found `{}`", earlier.until)),
-                Ok(until) if last.is_some_and(|last| last >= until) => faults.add(&pointer, "is not after the one before; the oldest comes first"),
+                Err(_) => {
+                    faults.add(&pointer, format!("expected a day such as `2025-06-10`, found `{}`", earlier.until))
+                }
+                Ok(until) if last.is_some_and(|last| last >= until) => {
+                    faults.add(&pointer, "is not after the one before; the oldest comes first")
+                }
                 Ok(until) => last = Some(until),
             }
         }

@@ -74,8 +74,7 @@ impl<'a> Gate<'a> {
     fn release(&mut self) -> Result<(), IngestError> {
         let Some(redact) = self.options.redact else { return Ok(()) };
         let looked_at = self.hold.look(redact, &mut self.summary);
-        let looked_at =
-            looked_at.map_err(|cause| IngestError::Detector { file: self.summary.file.clone(), cause })?;
+        let looked_at = looked_at.map_err(|cause| IngestError::Detector { file: self.summary.file.clone(), cause })?;
         looked_at.into_iter().try_for_each(|held| self.hand_on(held))
     }
 

@@ -45,7 +45,9 @@ pub enum IngestError {
         known: String,
     },
     /// The detector of what must not be written did not answer; reading was stopped.
-    #[error("stopped at `{file}`: {cause}; nothing that it has not looked at was written; `on_error` under `[redact.detector]` says what happens then")]
+    #[error(
+        "stopped at `{file}`: {cause}; nothing that it has not looked at was written; `on_error` under `[redact.detector]` says what happens then"
+    )]
     Detector {
         /// The file being read.
         file: String,

@@ -1,8 +1,8 @@
 //! What was read and waits for a detector: nothing passes on before its texts were looked at.
 
+use super::FileSummary;
 use super::error::Rejected;
 use super::raw::LogEvent;
-use super::FileSummary;
 use crate::model::{OnDetectorError, Redactions, Span, TraceScore};
 use crate::redact::{DetectorError, Redactor, Seen};
 

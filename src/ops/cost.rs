@@ -19,7 +19,7 @@ use crate::model::{PRICED_KEY, Span, SpanId, SpanKind, Trace, Usage};
 use crate::sys::text::one_line;
 
 /// The row of what has no value in the dimension.
-const NONE: &str = "(none)";
+pub const NONE: &str = "(none)";
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -130,7 +130,8 @@ impl<'a> Tally<'a> {
                 *self.unknown_models.entry(one_line(&pricing::unpriced_name(span), 80)).or_default() += 1;
             }
             let name = group(self.by, trace, span, &spans).unwrap_or_else(|| NONE.to_owned());
-            let row = self.rows.entry(name.clone()).or_insert_with(|| CostRow { name: name.clone(), ..CostRow::default() });
+            let row =
+                self.rows.entry(name.clone()).or_insert_with(|| CostRow { name: name.clone(), ..CostRow::default() });
             row.count(span, &call);
             row.traces += u64::from(met.insert(name));
             self.total.count(span, &call);
@@ -152,7 +153,10 @@ impl<'a> Tally<'a> {
         close(&mut self.evaluators);
         self.evaluators.share = None;
         rows.sort_by(|left, right| {
-            right.known_cost_usd.total_cmp(&left.known_cost_usd).then_with(|| right.unknown_calls.cmp(&left.unknown_calls))
+            right
+                .known_cost_usd
+                .total_cmp(&left.known_cost_usd)
+                .then_with(|| right.unknown_calls.cmp(&left.unknown_calls))
                 .then_with(|| left.name.cmp(&right.name))
         });
         CostReport {
@@ -222,7 +226,10 @@ fn wrappers<'a>(trace: &'a Trace, spans: &HashMap<&SpanId, &'a Span>) -> HashSet
 }
 
 /// The spans above one, the nearest first; ends where parents form a cycle.
-fn ancestors<'a, 'b>(span: &'a Span, spans: &'b HashMap<&SpanId, &'a Span>) -> impl Iterator<Item = &'a Span> + use<'a, 'b> {
+fn ancestors<'a, 'b>(
+    span: &'a Span,
+    spans: &'b HashMap<&SpanId, &'a Span>,
+) -> impl Iterator<Item = &'a Span> + use<'a, 'b> {
     let above = |span: &&'a Span| span.parent_id.as_ref().and_then(|parent| spans.get(parent).copied());
     std::iter::successors(above(&span), move |span| above(span)).take(spans.len())
 }
@@ -231,9 +238,13 @@ fn ancestors<'a, 'b>(span: &'a Span, spans: &'b HashMap<&SpanId, &'a Span>) -> i
 fn group(by: &str, trace: &Trace, span: &Span, spans: &HashMap<&SpanId, &Span>) -> Option<String> {
     let own = |keys: &[&str]| {
         let on = |span: &Span| {
-            keys.iter().find_map(|key| span.attribute(key)).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            keys.iter()
+                .find_map(|key| span.attribute(key))
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
         };
-        on(span).or_else(|| ancestors(span, spans).find_map(on)).or_else(|| keys.iter().find_map(|key| trace.dimension(key)))
+        on(span)
+            .or_else(|| ancestors(span, spans).find_map(on))
+            .or_else(|| keys.iter().find_map(|key| trace.dimension(key)))
     };
     match by {
         "model" => {
@@ -250,7 +261,12 @@ fn group(by: &str, trace: &Trace, span: &Span, spans: &HashMap<&SpanId, &Span>) 
         "tenant" => own(&["tenant.id", "tenant", "tenant_id", "organization.id", "org_id"]),
         "prompt_version" => {
             let prompt = span.prompt.as_ref();
-            prompt.and_then(|prompt| prompt.version.clone().or_else(|| prompt.digest.as_ref().map(|digest| digest.chars().take(15).collect())))
+            prompt.and_then(|prompt| {
+                prompt
+                    .version
+                    .clone()
+                    .or_else(|| prompt.digest.as_ref().map(|digest| digest.chars().take(15).collect()))
+            })
         }
         "trace" => Some(trace.id.to_string()),
         other => own(&[other]).or_else(|| trace_dimension(trace, other)),

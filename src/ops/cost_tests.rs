@@ -6,7 +6,8 @@ use super::*;
 use crate::model::assemble;
 
 fn span(id: &str, parent: Option<&str>, kind: &str, more: Value) -> Span {
-    let mut value = json!({"trace_id": "t", "span_id": id, "kind": kind, "name": id, "start_ns": 1_763_000_000_000_000_000_i64});
+    let mut value =
+        json!({"trace_id": "t", "span_id": id, "kind": kind, "name": id, "start_ns": 1_763_000_000_000_000_000_i64});
     let map = value.as_object_mut().unwrap();
     map.extend(parent.map(|parent| ("parent_id".to_owned(), json!(parent))));
     map.extend(more.as_object().unwrap().clone());
@@ -32,8 +33,13 @@ fn report(by: &str, traces: &[Trace]) -> CostReport {
 /// A planner that calls a helper; each asks a model, the helper uses a tool; a judge ran along.
 fn team() -> Trace {
     trace(vec![
-        span("planner", None, "agent", json!({"agent": {"name": "planner"}, "user_id": "u1",
-            "attributes": {"tenant.id": "acme"}, "usage": {"input": 999, "output": 999}})),
+        span(
+            "planner",
+            None,
+            "agent",
+            json!({"agent": {"name": "planner"}, "user_id": "u1",
+            "attributes": {"tenant.id": "acme"}, "usage": {"input": 999, "output": 999}}),
+        ),
         call("m1", "planner", "gpt-4o-mini", 1_000_000, 100_000),
         span("step", Some("planner"), "step", json!({})),
         span("helper", Some("step"), "agent", json!({"agent": {"name": "helper"}})),

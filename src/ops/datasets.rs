@@ -99,7 +99,8 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
     let mut rejections: Vec<String> = import.rejected.kept.iter().take(TOLD).map(ToString::to_string).collect();
     if let Some(redactor) = &redactor {
         if redactor.detector().is_some() {
-            let cause = anyhow!("`[redact.detector]` is asked when traces are read, not for datasets; import without it");
+            let cause =
+                anyhow!("`[redact.detector]` is asked when traces are read, not for datasets; import without it");
             return Err(Failed::usage(cause));
         }
         import.examples.iter_mut().for_each(|example| redactor.example(example, &mut redacted));

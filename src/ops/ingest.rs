@@ -61,7 +61,9 @@ fn read(project: &Project, world: &World, ask: &Ask, lake: Option<&Lake>) -> Don
         };
         match summary {
             Ok(summary) => taker.report.add_file(summary),
-            Err(error @ (IngestError::Sink { .. } | IngestError::Detector { .. })) => return Err(Failed::instrument(error)),
+            Err(error @ (IngestError::Sink { .. } | IngestError::Detector { .. })) => {
+                return Err(Failed::instrument(error));
+            }
             Err(error) => {
                 taker.report.unusable.push(error.to_string());
                 first_error = first_error.or(Some(error));

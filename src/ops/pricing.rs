@@ -82,7 +82,8 @@ mod tests {
     use crate::model::{SpanId, ToolUse, TraceId, Usage};
 
     fn call_of(model: &str, attributes: Value) -> Span {
-        let mut span = Span::new(TraceId::from("t"), SpanId::from("s"), SpanKind::Model, "chat", 1_763_000_000_000_000_000);
+        let mut span =
+            Span::new(TraceId::from("t"), SpanId::from("s"), SpanKind::Model, "chat", 1_763_000_000_000_000_000);
         span.model = Some(crate::model::ModelRef { request: Some(model.to_owned()), ..Default::default() });
         span.usage = Usage { input: Some(1_000_000), output: Some(100_000), ..Usage::default() };
         span.attributes = serde_json::from_value(attributes).unwrap();

@@ -61,12 +61,18 @@ fn outside(
             Way::Http { http, url: url.clone(), key }
         }
         (None, Some(command)) => {
-            let (program, args) = command.split_first().map_or((String::new(), Vec::new()), |(program, args)| {
-                (program.clone(), args.to_vec())
-            });
+            let (program, args) = command
+                .split_first()
+                .map_or((String::new(), Vec::new()), |(program, args)| (program.clone(), args.to_vec()));
             let program = if program.contains('/') { project.path(&program).display().to_string() } else { program };
             let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), world.env.get(name)?.to_owned())));
-            Way::Program { program, args, folder: project.root.clone(), env: passed.collect(), session: Mutex::new(None) }
+            Way::Program {
+                program,
+                args,
+                folder: project.root.clone(),
+                env: passed.collect(),
+                session: Mutex::new(None),
+            }
         }
         (None, None) => return Err(Failed::usage(anyhow!("`[redact.detector]` lacks `url` or `command`"))),
     };

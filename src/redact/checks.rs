@@ -2,7 +2,7 @@
 //!
 //! Every check takes what a pattern matched and adds the part of it that is a finding, or nothing.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
 use base64::Engine;
@@ -79,7 +79,8 @@ pub(super) fn key(text: &str, all: Range<usize>, _: Option<Range<usize>>, found:
     let starts = before(text, all.start).is_none_or(|c| !is_wordy(c) && c != '_' && c != '-');
     let random = body.split(['-', '_', '.', '/']).any(|part| {
         let digits = part.bytes().filter(u8::is_ascii_digit).count();
-        (part.len() >= 8 && digits >= 2 && digits < part.len()) || (part.len() >= 16 && case_changes(part) * 4 > part.len())
+        (part.len() >= 8 && digits >= 2 && digits < part.len())
+            || (part.len() >= 16 && case_changes(part) * 4 > part.len())
     });
     if starts && random {
         found.push(all);
@@ -115,7 +116,8 @@ pub(super) fn assignment(text: &str, all: Range<usize>, group: Option<Range<usiz
     let name = text.get(all.start..range.start).unwrap_or_default().to_lowercase();
     // `max_tokens` and `secretary` end otherwise; `subtoken=` is not a name of ours.
     let inside = before(text, all.start).is_some_and(|c| c.is_alphanumeric());
-    let telling = name.starts_with("pass") || name.starts_with("pwd") || name.starts_with("contrase") || name.starts_with("mot");
+    let telling =
+        name.starts_with("pass") || name.starts_with("pwd") || name.starts_with("contrase") || name.starts_with("mot");
     if inside && !telling && !name.starts_with("token") && !name.starts_with("secret") {
         return;
     }
@@ -130,9 +132,27 @@ pub(super) fn field_secret(name: &str, value: &str) -> bool {
     let folded: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     const WORDS: &[&str] = &["password", "passwd", "passphrase", "pwd", "passwort"];
     const RANDOM: &[&str] = &[
-        "apikey", "secret", "secretkey", "accesskey", "accesskeyid", "privatekey", "accesstoken", "authtoken", "token",
-        "refreshtoken", "sessiontoken", "idtoken", "bearertoken", "clientsecret", "authorization", "credential",
-        "credentials", "connectionstring", "cookie", "setcookie", "signature",
+        "apikey",
+        "secret",
+        "secretkey",
+        "accesskey",
+        "accesskeyid",
+        "privatekey",
+        "accesstoken",
+        "authtoken",
+        "token",
+        "refreshtoken",
+        "sessiontoken",
+        "idtoken",
+        "bearertoken",
+        "clientsecret",
+        "authorization",
+        "credential",
+        "credentials",
+        "connectionstring",
+        "cookie",
+        "setcookie",
+        "signature",
     ];
     if is_placeholder(value) {
         return false;
@@ -163,9 +183,7 @@ fn looks_random(value: &str) -> bool {
 
 /// How often one letter is a capital and the next is not, or the other way round.
 fn case_changes(text: &str) -> usize {
-    let changes = |pair: &[u8]| {
-        matches!(pair, [a, b] if (a.is_ascii_uppercase() && b.is_ascii_lowercase()) || (a.is_ascii_lowercase() && b.is_ascii_uppercase()))
-    };
+    let changes = |pair: &[u8]| matches!(pair, [a, b] if (a.is_ascii_uppercase() && b.is_ascii_lowercase()) || (a.is_ascii_lowercase() && b.is_ascii_uppercase()));
     text.as_bytes().windows(2).filter(|pair| changes(pair)).count()
 }
 
@@ -365,7 +383,8 @@ fn is_host(ip: Ipv4Addr) -> bool {
 
 fn is_version(text: &str, at: usize, ip: Ipv4Addr) -> bool {
     let lead = lead(text, at, 16);
-    let words = ["version", "ver", "release", "build", "firmware", "section", "driver", "chapter", "upgrade to", "clause"];
+    let words =
+        ["version", "ver", "release", "build", "firmware", "section", "driver", "chapter", "upgrade to", "clause"];
     let named = words.iter().any(|word| lead.trim_end_matches([' ', ':', '=', '"', '\'', 'v']).ends_with(word));
     let operator = ["==", ">=", "<=", "~=", "§", "§ "].iter().any(|sign| lead.ends_with(sign));
     // Browsers: `Chrome/120.0.0.0`.

@@ -93,9 +93,10 @@ impl Redactor {
         for (field, messages) in [("messages_in", &mut span.messages_in), ("messages_out", &mut span.messages_out)] {
             messages.iter_mut().for_each(|message| self.give_message(field, message, each));
         }
-        let tool = span.tool.iter_mut().flat_map(|tool| {
-            [("tool.arguments", tool.arguments.as_mut()), ("tool.result", tool.result.as_mut())]
-        });
+        let tool = span
+            .tool
+            .iter_mut()
+            .flat_map(|tool| [("tool.arguments", tool.arguments.as_mut()), ("tool.result", tool.result.as_mut())]);
         let raw = [("input", span.input.as_mut()), ("output", span.output.as_mut())];
         for (field, value) in raw.into_iter().chain(tool) {
             if let Some(value) = value {
@@ -144,7 +145,8 @@ impl Redactor {
 
     /// Texts without two letters in a row hold no name, and protected fields are nobody's business.
     fn give(&self, field: &str, text: &mut String, each: Each<'_>) {
-        let letters = text.as_bytes().windows(2).any(|pair| pair.iter().all(|byte| byte.is_ascii_alphabetic() || *byte > 127));
+        let letters =
+            text.as_bytes().windows(2).any(|pair| pair.iter().all(|byte| byte.is_ascii_alphabetic() || *byte > 127));
         let kept = self.fields.find(field).is_some_and(|rule| rule.action == RedactAction::Keep);
         if letters && !kept {
             each(field, text);

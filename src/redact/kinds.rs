@@ -54,7 +54,13 @@ pub(super) const KINDS: &[Kind] = &[
         pattern: r#"(?-u:\b)[A-Za-z][A-Za-z0-9+.-]{1,20}://([^\s/:@"'<>?#]*:[^\s/@"'<>]+)@"#,
         check: checks::url_credentials,
     },
-    Kind { name: "jwt", group: Group::Secret, trigger: "eyJ", pattern: r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}", check: checks::jwt },
+    Kind {
+        name: "jwt",
+        group: Group::Secret,
+        trigger: "eyJ",
+        pattern: r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}",
+        check: checks::jwt,
+    },
     Kind {
         name: "anthropic_key",
         group: Group::Secret,

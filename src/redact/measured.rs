@@ -54,8 +54,10 @@ fn shaped_of(random: &mut Pcg64, shapes: &[&str]) -> String {
 }
 
 fn email(random: &mut Pcg64) -> String {
-    let names = ["ann", "bob.miller", "j_doe", "marie-claire", "k.o'neil", "josé", "müller", "support+eu", "x1", "A.B.C"];
-    let hosts = ["example.com", "mail.example.co.uk", "uni-köln.de", "example.museum", "sub.domain.example.fr", "EXAMPLE.ORG"];
+    let names =
+        ["ann", "bob.miller", "j_doe", "marie-claire", "k.o'neil", "josé", "müller", "support+eu", "x1", "A.B.C"];
+    let hosts =
+        ["example.com", "mail.example.co.uk", "uni-köln.de", "example.museum", "sub.domain.example.fr", "EXAMPLE.ORG"];
     let (name, host) = (pick(random, &names), pick(random, &hosts));
     let number = random.random_range(0..1000);
     let sign = if random.random_range(0..20) == 0 { "%40" } else { "@" };
@@ -65,17 +67,49 @@ fn email(random: &mut Pcg64) -> String {
 /// Numbers with the words around them: what a form leaves open, words decide.
 fn phone(random: &mut Pcg64) -> (String, String) {
     let shapes = [
-        ("+1 NN# N##-####", ""), ("+1-NN#-N##-####", ""), ("+1NN#N######", ""), ("(NN#) N##-####", ""), ("NN#-N##-####", ""),
-        ("NN#.N##.####", ""), ("1-800-N##-####", ""), ("NN# N## ####", "call me at "), ("NN#N######", "phone: "),
-        ("+44 20 7946 0###", ""), ("020 7946 0###", ""), ("07700 900###", ""), ("+44 7700 900###", ""),
-        ("+49 30 ######", ""), ("+49 (0)171 #######", ""), ("030 / 90####", ""), ("0171 #######", ""), ("0171#######", "Tel. "),
-        ("+33 6 ## ## ## ##", ""), ("06 ## ## ## ##", ""), ("01.##.##.##.##", ""), ("+34 6## ### ###", ""),
-        ("6## ### ###", "mi móvil es el "), ("+39 06 #### ####", ""), ("+81 3-####-####", ""), ("03-M###-####", ""),
-        ("090-M###-####", ""), ("13# #### ####", ""), ("13M########", "手机"), ("+86 13# #### ####", ""), ("+55 11 9####-####", ""),
-        ("(11) 9####-####", ""), ("+91 98### #####", ""), ("98### #####", "WhatsApp "), ("0412 ### ###", ""), ("+61 4## ### ###", ""),
-        ("0044 20 7946 0###", ""), ("0049 171 #######", ""), ("+7 9## ###-##-##", ""), ("+48 5## ### ###", ""),
+        ("+1 NN# N##-####", ""),
+        ("+1-NN#-N##-####", ""),
+        ("+1NN#N######", ""),
+        ("(NN#) N##-####", ""),
+        ("NN#-N##-####", ""),
+        ("NN#.N##.####", ""),
+        ("1-800-N##-####", ""),
+        ("NN# N## ####", "call me at "),
+        ("NN#N######", "phone: "),
+        ("+44 20 7946 0###", ""),
+        ("020 7946 0###", ""),
+        ("07700 900###", ""),
+        ("+44 7700 900###", ""),
+        ("+49 30 ######", ""),
+        ("+49 (0)171 #######", ""),
+        ("030 / 90####", ""),
+        ("0171 #######", ""),
+        ("0171#######", "Tel. "),
+        ("+33 6 ## ## ## ##", ""),
+        ("06 ## ## ## ##", ""),
+        ("01.##.##.##.##", ""),
+        ("+34 6## ### ###", ""),
+        ("6## ### ###", "mi móvil es el "),
+        ("+39 06 #### ####", ""),
+        ("+81 3-####-####", ""),
+        ("03-M###-####", ""),
+        ("090-M###-####", ""),
+        ("13# #### ####", ""),
+        ("13M########", "手机"),
+        ("+86 13# #### ####", ""),
+        ("+55 11 9####-####", ""),
+        ("(11) 9####-####", ""),
+        ("+91 98### #####", ""),
+        ("98### #####", "WhatsApp "),
+        ("0412 ### ###", ""),
+        ("+61 4## ### ###", ""),
+        ("0044 20 7946 0###", ""),
+        ("0049 171 #######", ""),
+        ("+7 9## ###-##-##", ""),
+        ("+48 5## ### ###", ""),
         // Not claimed: bare digits without a word, a form that looks like any amount.
-        ("0171#######", ""), ("6## ### ###", ""),
+        ("0171#######", ""),
+        ("6## ### ###", ""),
     ];
     let (shape, word) = shapes[random.random_range(0..shapes.len())];
     let number = shaped(random, shape);
@@ -83,7 +117,17 @@ fn phone(random: &mut Pcg64) -> (String, String) {
 }
 
 fn card(random: &mut Pcg64) -> String {
-    let heads = [("4", 16), ("51", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16), ("3528", 16), ("4", 13), ("36", 14)];
+    let heads = [
+        ("4", 16),
+        ("51", 16),
+        ("2221", 16),
+        ("34", 15),
+        ("37", 15),
+        ("6011", 16),
+        ("3528", 16),
+        ("4", 13),
+        ("36", 14),
+    ];
     let (head, length) = heads[random.random_range(0..heads.len())];
     let mut body = format!("{head}{}", digits(random, length - head.len() - 1));
     let sum: u32 = body
@@ -115,15 +159,23 @@ fn card(random: &mut Pcg64) -> String {
 }
 
 fn iban(random: &mut Pcg64) -> String {
-    let (country, shape) = [("DE", "##################"), ("GB", "NWBK##############"), ("FR", "##########ABC########12#"),
-        ("NL", "ABNA##########"), ("ES", "####################"), ("NO", "###########"), ("CH", "#################")]
-        [random.random_range(0..7)];
+    let (country, shape) = [
+        ("DE", "##################"),
+        ("GB", "NWBK##############"),
+        ("FR", "##########ABC########12#"),
+        ("NL", "ABNA##########"),
+        ("ES", "####################"),
+        ("NO", "###########"),
+        ("CH", "#################"),
+    ][random.random_range(0..7)];
     let shape = if country == "FR" { "##########ABC##########" } else { shape };
     let body = shaped(random, &shape.replace(['N', 'M'], "X"));
-    let number = |text: &str| text.chars().fold(0_u32, |rest, c| {
-        let value = c.to_digit(36).unwrap();
-        (rest * if value > 9 { 100 } else { 10 } + value) % 97
-    });
+    let number = |text: &str| {
+        text.chars().fold(0_u32, |rest, c| {
+            let value = c.to_digit(36).unwrap();
+            (rest * if value > 9 { 100 } else { 10 } + value) % 97
+        })
+    };
     let check = 98 - number(&format!("{body}{country}00"));
     let whole = format!("{country}{check:02}{body}");
     match random.random_range(0..3) {
@@ -149,7 +201,9 @@ fn secret(random: &mut Pcg64, kind: &str) -> (String, String) {
         "openai_key" => format!("sk-proj-{}", any(48)),
         "anthropic_key" => format!("sk-ant-api03-{}-{}", any(40), any(20)),
         "aws_key" => format!("AKIA{}", of(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16)),
-        "github_token" => [format!("ghp_{}", any(36)), format!("github_pat_{}_{}", any(22), any(59))][random.random_range(0..2)].clone(),
+        "github_token" => [format!("ghp_{}", any(36)), format!("github_pat_{}_{}", any(22), any(59))]
+            [random.random_range(0..2)]
+        .clone(),
         "slack_token" => format!("xoxb-{}-{}-{}", digits(random, 12), digits(random, 12), of(random, ALNUM, 24)),
         "google_key" => format!("AIza{}", any(35)),
         "stripe_key" => format!("{}{}", pick(random, &["sk_live_", "rk_test_", "whsec_"]), of(random, ALNUM, 24)),
@@ -194,16 +248,31 @@ fn planted(random: &mut Pcg64, kind: &str) -> (String, String) {
         "card" => same(card(random)),
         "iban" => same(iban(random)),
         "ip" => same(ip(random)),
-        "us_ssn" => same(format!("{}-{}-{}", shaped(random, "MNN").replace('9', "5"), shaped(random, "M#"), shaped(random, "M###"))),
+        "us_ssn" => same(format!(
+            "{}-{}-{}",
+            shaped(random, "MNN").replace('9', "5"),
+            shaped(random, "M#"),
+            shaped(random, "M###")
+        )),
         secrets => secret(random, secrets),
     }
 }
 
 fn carrier(random: &mut Pcg64, value: &str) -> String {
     let frames = [
-        "Hi, please use {} for that, thanks!", "My details: {}.", "I changed it yesterday ({}), could you check?", "\"{}\"",
-        "Guten Tag, hier ist es: {}. Vielen Dank.", "Bitte ändern auf {}, danke", "Bonjour, voici : {}. Merci !",
-        "Hola, es {} y gracias", "よろしくお願いします：{}。", "{}", "line one\n{}\nline three", "<p>{}</p>", "- item: {}\n- other",
+        "Hi, please use {} for that, thanks!",
+        "My details: {}.",
+        "I changed it yesterday ({}), could you check?",
+        "\"{}\"",
+        "Guten Tag, hier ist es: {}. Vielen Dank.",
+        "Bitte ändern auf {}, danke",
+        "Bonjour, voici : {}. Merci !",
+        "Hola, es {} y gracias",
+        "よろしくお願いします：{}。",
+        "{}",
+        "line one\n{}\nline three",
+        "<p>{}</p>",
+        "- item: {}\n- other",
     ];
     pick(random, &frames).replace("{}", value)
 }
@@ -213,37 +282,198 @@ fn near_miss(random: &mut Pcg64) -> (&'static str, String) {
     let hex = |random: &mut Pcg64, count| of(random, HEX, count);
     let choice = random.random_range(0..26);
     match choice {
-        0 => ("order number", shaped_of(random, &["Order #M########", "order 114-#######-#######", "Bestellung M##-####-####", "order id NN#-N##-####"])),
-        1 => ("uuid", format!("{}-{}-4{}-a{}-{}", hex(random, 8), hex(random, 4), hex(random, 3), hex(random, 3), hex(random, 12))),
-        2 => { let length = [32, 40, 64][random.random_range(0..3)]; ("hash", hex(random, length)) }
-        3 => ("timestamp", shaped_of(random, &["17########", "17###########", "17#################", "17########.######"])),
-        4 => ("date and time", shaped_of(random, &["2026-11-2# 1#:#M:0#", "2026-11-21T1#:0#:3#.###Z", "2026-11-21T1#:0#:3#+02:00", "2#.11.2026 1#:3#", "11/2#/2026", "20261121-1#30##"])),
-        5 => ("version", shaped_of(random, &["v1.##.3", "version 10.#.1.#", "Chrome/120.0.60M#.1M#", "python 3.1#.#", "numpy==1.2#.#", "1.2.3-rc.#+build.45M#"])),
+        0 => (
+            "order number",
+            shaped_of(
+                random,
+                &["Order #M########", "order 114-#######-#######", "Bestellung M##-####-####", "order id NN#-N##-####"],
+            ),
+        ),
+        1 => (
+            "uuid",
+            format!(
+                "{}-{}-4{}-a{}-{}",
+                hex(random, 8),
+                hex(random, 4),
+                hex(random, 3),
+                hex(random, 3),
+                hex(random, 12)
+            ),
+        ),
+        2 => {
+            let length = [32, 40, 64][random.random_range(0..3)];
+            ("hash", hex(random, length))
+        }
+        3 => (
+            "timestamp",
+            shaped_of(random, &["17########", "17###########", "17#################", "17########.######"]),
+        ),
+        4 => (
+            "date and time",
+            shaped_of(
+                random,
+                &[
+                    "2026-11-2# 1#:#M:0#",
+                    "2026-11-21T1#:0#:3#.###Z",
+                    "2026-11-21T1#:0#:3#+02:00",
+                    "2#.11.2026 1#:3#",
+                    "11/2#/2026",
+                    "20261121-1#30##",
+                ],
+            ),
+        ),
+        5 => (
+            "version",
+            shaped_of(
+                random,
+                &[
+                    "v1.##.3",
+                    "version 10.#.1.#",
+                    "Chrome/120.0.60M#.1M#",
+                    "python 3.1#.#",
+                    "numpy==1.2#.#",
+                    "1.2.3-rc.#+build.45M#",
+                ],
+            ),
+        ),
         6 => ("price", shaped_of(random, &["$1,#M#.99", "€ ## ###,00", "12.5## USD", "1 2## 000 EUR", "99.9#"])),
-        7 => ("code", pick(random, &["x = a[0:10] + b[1:20]", "api_key=os.environ[\"KEY\"]", "def f(token: str, password: str | None = None) -> int:", "if (a::b != c::d) { return 0x7fff_ffff; }", "@app.route(\"/users/<int:id>\")", "password = getpass.getpass()", "client = OpenAI(api_key=settings.openai_api_key)", "git clone git@github.com:rust-lang/rust.git", "npm i react@18.2.0 @types/node@20", "token = tokens[i]; secret: Option<String>", "https://github.com/a/b/blob/main/x.rs#L10-L20"]).to_owned()),
-        8 => { let length = random.random_range(80..400); ("base64", of(random, &format!("{ALNUM}+/"), length)) }
-        9 => ("tracking number", shaped_of(random, &["1Z999AA1012345####", "RR#########DE", "9400 1000 0000 0000 0000 ##", "tracking NN# N## ####"])),
+        7 => (
+            "code",
+            pick(
+                random,
+                &[
+                    "x = a[0:10] + b[1:20]",
+                    "api_key=os.environ[\"KEY\"]",
+                    "def f(token: str, password: str | None = None) -> int:",
+                    "if (a::b != c::d) { return 0x7fff_ffff; }",
+                    "@app.route(\"/users/<int:id>\")",
+                    "password = getpass.getpass()",
+                    "client = OpenAI(api_key=settings.openai_api_key)",
+                    "git clone git@github.com:rust-lang/rust.git",
+                    "npm i react@18.2.0 @types/node@20",
+                    "token = tokens[i]; secret: Option<String>",
+                    "https://github.com/a/b/blob/main/x.rs#L10-L20",
+                ],
+            )
+            .to_owned(),
+        ),
+        8 => {
+            let length = random.random_range(80..400);
+            ("base64", of(random, &format!("{ALNUM}+/"), length))
+        }
+        9 => (
+            "tracking number",
+            shaped_of(
+                random,
+                &["1Z999AA1012345####", "RR#########DE", "9400 1000 0000 0000 0000 ##", "tracking NN# N## ####"],
+            ),
+        ),
         10 => ("coordinates", shaped(random, "52.5####, 13.4####")),
         11 => ("isbn", shaped_of(random, &["978-3-16-1484##-#", "ISBN 97803064061##", "0-306-406##-#"])),
-        12 => ("id", shaped_of(random, &["user_M#######", "id=M##########", "#5M##########", "trace 17################", "item_id: M#########", "sku 0#########"])),
+        12 => (
+            "id",
+            shaped_of(
+                random,
+                &[
+                    "user_M#######",
+                    "id=M##########",
+                    "#5M##########",
+                    "trace 17################",
+                    "item_id: M#########",
+                    "sku 0#########",
+                ],
+            ),
+        ),
         13 => ("hex dump", (0..12).map(|_| hex(random, 2)).collect::<Vec<_>>().join(" ")),
         14 => ("digits in a list", (0..10).map(|_| digits(random, 2)).collect::<Vec<_>>().join(" ")),
-        15 => ("css and slugs", pick(random, &["sk-toggleable__content sk-estimator-id-3", "task-management-system-2024-q3-roadmap", "hf_transfer enabled", "sk-learn-extension-package-name", "risk-assessment-for-2024-and-2025"]).to_owned()),
-        16 => ("placeholder", pick(random, &["sk-...", "api_key=YOUR_API_KEY_123456", "password: <your password>", "Bearer ${TOKEN_FROM_ENV_1}", "https://user:<password>@host/db", "export OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxx"]).to_owned()),
+        15 => (
+            "css and slugs",
+            pick(
+                random,
+                &[
+                    "sk-toggleable__content sk-estimator-id-3",
+                    "task-management-system-2024-q3-roadmap",
+                    "hf_transfer enabled",
+                    "sk-learn-extension-package-name",
+                    "risk-assessment-for-2024-and-2025",
+                ],
+            )
+            .to_owned(),
+        ),
+        16 => (
+            "placeholder",
+            pick(
+                random,
+                &[
+                    "sk-...",
+                    "api_key=YOUR_API_KEY_123456",
+                    "password: <your password>",
+                    "Bearer ${TOKEN_FROM_ENV_1}",
+                    "https://user:<password>@host/db",
+                    "export OPENAI_API_KEY=sk-xxxxxxxxxxxxxxxxxxxxxxxx",
+                ],
+            )
+            .to_owned(),
+        ),
         17 => ("section", shaped(random, "see section 4.M.2.1 and §3.1.4.#")),
-        18 => ("amount of tokens", shaped(random, "\"prompt_tokens\": M###, \"max_tokens\": M###, \"token_count\": M####")),
+        18 => (
+            "amount of tokens",
+            shaped(random, "\"prompt_tokens\": M###, \"max_tokens\": M###, \"token_count\": M####"),
+        ),
         19 => ("mac address", (0..6).map(|_| hex(random, 2)).collect::<Vec<_>>().join(":")),
-        20 => ("range", shaped_of(random, &["pages 1##-2##", "1990-2024", "10-20-30", "2024/25", "0.5-0.75", "100 000 - 200 000"])),
-        21 => ("loopback", pick(random, &["http://localhost:8080", "127.0.0.1:5432", "0.0.0.0", "255.255.255.0", "::1"]).to_owned()),
-        22 => ("number in json", shaped(random, "{\"score\": 0.4111111111111##, \"n\": M########, \"t\": 17###########}")),
-        23 => ("model name", pick(random, &["gpt-4o-2024-08-06", "claude-3-5-sonnet-20241022", "gpt-5-mini-2025-08-07", "text-embedding-3-large", "anthropic.claude-3-haiku-20240307-v1:0"]).to_owned()),
+        20 => (
+            "range",
+            shaped_of(random, &["pages 1##-2##", "1990-2024", "10-20-30", "2024/25", "0.5-0.75", "100 000 - 200 000"]),
+        ),
+        21 => (
+            "loopback",
+            pick(random, &["http://localhost:8080", "127.0.0.1:5432", "0.0.0.0", "255.255.255.0", "::1"]).to_owned(),
+        ),
+        22 => {
+            ("number in json", shaped(random, "{\"score\": 0.4111111111111##, \"n\": M########, \"t\": 17###########}"))
+        }
+        23 => (
+            "model name",
+            pick(
+                random,
+                &[
+                    "gpt-4o-2024-08-06",
+                    "claude-3-5-sonnet-20241022",
+                    "gpt-5-mini-2025-08-07",
+                    "text-embedding-3-large",
+                    "anthropic.claude-3-haiku-20240307-v1:0",
+                ],
+            )
+            .to_owned(),
+        ),
         24 => ("random sixteen digits", shaped(random, "M###############")),
-        _ => ("log line", shaped(random, "[2026-11-21 10:0#:## INFO] worker-# took 1#.#ms rss=123456789 pid=M#### 200 GET /v1/items/M#######")),
+        _ => (
+            "log line",
+            shaped(
+                random,
+                "[2026-11-21 10:0#:## INFO] worker-# took 1#.#ms rss=123456789 pid=M#### 200 GET /v1/items/M#######",
+            ),
+        ),
     }
 }
 
 fn filler(random: &mut Pcg64) -> String {
-    let words = ["the", "agent", "called", "search", "with", "three", "results", "und", "dann", "le", "résultat", "está", "listo", "返回"];
+    let words = [
+        "the",
+        "agent",
+        "called",
+        "search",
+        "with",
+        "three",
+        "results",
+        "und",
+        "dann",
+        "le",
+        "résultat",
+        "está",
+        "listo",
+        "返回",
+    ];
     (0..random.random_range(5..25)).map(|_| pick(random, &words)).collect::<Vec<_>>().join(" ")
 }
 
@@ -323,14 +553,22 @@ fn what_is_planted_is_found_and_what_only_looks_like_it_is_not() {
         }
         let recall = f64::from(found) / PER_KIND as f64;
         let false_alarms = alarms.get(kind.name).copied().unwrap_or(0);
-        table.push_str(&format!("| {} | {PER_KIND} | {found} | {recall:.3} | {false_alarms} of {} |\n", kind.name, near.len()));
+        table.push_str(&format!(
+            "| {} | {PER_KIND} | {found} | {recall:.3} | {false_alarms} of {} |\n",
+            kind.name,
+            near.len()
+        ));
         if kind.name == "phone" {
             println!("numbers missed: {missed:#?}");
         }
         // A twentieth of the numbers planted are in forms that are not claimed.
         let least = if kind.name == "phone" { 0.88 } else { 0.97 };
         if recall < least || false_alarms > 60 {
-            faults.push(format!("{}: recall {recall:.3}, {false_alarms} false alarms; missed {:?}", kind.name, &missed[..missed.len().min(6)]));
+            faults.push(format!(
+                "{}: recall {recall:.3}, {false_alarms} false alarms; missed {:?}",
+                kind.name,
+                &missed[..missed.len().min(6)]
+            ));
         }
     }
     println!("{table}\n{alarmed_by:#?}\n{examples:#?}");

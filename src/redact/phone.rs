@@ -12,22 +12,102 @@ use super::checks::{after, before, is_wordy, lead};
 const LEAD: usize = 32;
 
 const SAYS_PHONE: &[&str] = &[
-    "phone", "tel", "call", "mobile", "cell", "whatsapp", "sms", "fax", "text me", "dial", "reach", "contact", "ring",
-    "telefon", "handy", "rufnummer", "anruf", "erreichbar", "téléphone", "portable", "appel", "joindre", "móvil", "movil",
-    "celular", "llám", "llama", "teléfono", "cellulare", "chiam", "telefone", "ligue", "电话", "手机", "電話", "携帯",
-    "телефон", "звон", "tlf", "komórk", "gsm", "फ़ोन", "फोन",
+    "phone",
+    "tel",
+    "call",
+    "mobile",
+    "cell",
+    "whatsapp",
+    "sms",
+    "fax",
+    "text me",
+    "dial",
+    "reach",
+    "contact",
+    "ring",
+    "telefon",
+    "handy",
+    "rufnummer",
+    "anruf",
+    "erreichbar",
+    "téléphone",
+    "portable",
+    "appel",
+    "joindre",
+    "móvil",
+    "movil",
+    "celular",
+    "llám",
+    "llama",
+    "teléfono",
+    "cellulare",
+    "chiam",
+    "telefone",
+    "ligue",
+    "电话",
+    "手机",
+    "電話",
+    "携帯",
+    "телефон",
+    "звон",
+    "tlf",
+    "komórk",
+    "gsm",
+    "फ़ोन",
+    "फोन",
 ];
 const SAYS_OTHER: &[&str] = &[
-    "order", "invoice", "ticket", "tracking", "ref", "sku", "isbn", "account", "case", "serial", "batch", "version", "build",
-    "id", "no", "nr", "#", "commande", "bestell", "pedido", "rechnung", "facture", "customer", "booking", "confirmation",
-    "code", "part", "model", "item", "item_id", "error", "timestamp", "time", "at", "date", "zip", "policy", "flight",
-    "reservation", "sequence", "coordinates", "score", "range", "pages", "订单", "注文",
+    "order",
+    "invoice",
+    "ticket",
+    "tracking",
+    "ref",
+    "sku",
+    "isbn",
+    "account",
+    "case",
+    "serial",
+    "batch",
+    "version",
+    "build",
+    "id",
+    "no",
+    "nr",
+    "#",
+    "commande",
+    "bestell",
+    "pedido",
+    "rechnung",
+    "facture",
+    "customer",
+    "booking",
+    "confirmation",
+    "code",
+    "part",
+    "model",
+    "item_id",
+    "error",
+    "timestamp",
+    "date",
+    "zip",
+    "policy",
+    "flight",
+    "reservation",
+    "sequence",
+    "coordinates",
+    "score",
+    "range",
+    "pages",
+    "订单",
+    "注文",
 ];
 
 /// Finds the numbers in a run of digits and the signs between them.
 pub(super) fn find(text: &str, all: Range<usize>, _: Option<Range<usize>>, found: &mut Vec<Range<usize>>) {
     let joined = |c: Option<char>| c.is_some_and(|c| is_wordy(c) || "_+=/\\.%$€£¥".contains(c));
-    let digits_before = |at: usize| text.get(..at).is_some_and(|head| head.trim_end_matches(':').ends_with(|c: char| c.is_ascii_digit()));
+    let digits_before = |at: usize| {
+        text.get(..at).is_some_and(|head| head.trim_end_matches(':').ends_with(|c: char| c.is_ascii_digit()))
+    };
     let starts = match before(text, all.start) {
         // `phone=...` and `tel:...` lead to a number, `12:30` and `a-1` do not.
         Some('=') => !after(text, all.end).is_some_and(|c| c == '='),
@@ -42,18 +122,28 @@ pub(super) fn find(text: &str, all: Range<usize>, _: Option<Range<usize>>, found
     if !starts || goes_on {
         return;
     }
-    let run = text.get(all.clone()).unwrap_or_default();
-    let said = said(&lead(text, all.start, LEAD));
-    if is_number(run, said) {
-        found.push(unwrapped(run, all.start));
-        return;
+    let run = unwrapped(text.get(all.clone()).unwrap_or_default(), all.start);
+    let (start, run) = (run.start, text.get(run).unwrap_or_default());
+    let said = said(&lead(text, start, LEAD));
+    // All of it; or, where something else says that a number begins here, as many of its words as make one.
+    let sure = said == Some(true) || run.starts_with('+');
+    let mut whole = run;
+    loop {
+        if is_number(whole, said) {
+            found.push(start..start + whole.len());
+            return;
+        }
+        match whole.rsplit_once([' ', '\u{a0}']).filter(|_| sure) {
+            Some((fewer, _)) => whole = fewer,
+            None => break,
+        }
     }
     // Two things with a space between them: a date and a number, two numbers.
     let mut at = 0;
     for word in run.split([' ', '\u{a0}']) {
         let whole = word.contains(['-', '.', '(']) && is_number(word, said);
         if whole {
-            found.push(unwrapped(word, all.start + at));
+            found.push(unwrapped(word, start + at));
         }
         at += word.len() + run.get(at + word.len()..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
     }
@@ -99,7 +189,9 @@ fn is_number(run: &str, said: Option<bool>) -> bool {
     let spread = groups.len() > 1;
     if let Some(rest) = digits.strip_prefix("00").filter(|_| run.starts_with("00")) {
         let open = groups.first().is_some_and(|group| group.len() > 2);
-        return (9..=14).contains(&rest.len()) && has_country(rest) && (asked || (spread && !open) || (open && groups.len() > 2));
+        return (9..=14).contains(&rest.len())
+            && has_country(rest)
+            && (asked || (spread && !open) || (open && groups.len() > 2));
     }
     american(run, &groups, &sizes, asked)
         || trunk(run, &groups, count, asked)

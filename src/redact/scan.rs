@@ -54,7 +54,8 @@ impl Scanner {
         for (index, own) in policy.patterns.iter().enumerate() {
             let pattern = match Regex::new(&own.pattern) {
                 Ok(pattern) if pattern.is_match("") => {
-                    let message = "fits the empty text, so it would be found everywhere; ask for at least one character";
+                    let message =
+                        "fits the empty text, so it would be found everywhere; ask for at least one character";
                     fault(format!("/patterns/{index}/pattern"), message.to_owned());
                     continue;
                 }

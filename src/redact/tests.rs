@@ -95,7 +95,8 @@ fn each_kind_is_found_and_its_double_is_not() {
 
 #[test]
 fn tokens_that_decode_are_found_whole() {
-    let jwt = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    let jwt =
+        "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
     assert_eq!(text_by(&everything(), &format!("t {jwt}.")), "t [jwt].");
     let not = "eyJub3RoaW5nIjoxfQ.aaaaaaaaaaaaaaaaaaaa.bbbbbbbbbbbb";
     assert_eq!(text_by(&everything(), not), not);
@@ -117,7 +118,9 @@ fn one_value_has_one_pseudonym_however_it_is_written() {
     assert_ne!(text_by(&joined, "bob@example.com"), one);
     assert_eq!(text_by(&joined, "+49 30 901820"), text_by(&joined, "+4930901820"));
     assert_ne!(text_by(&joined, "203.0.113.7"), text_by(&joined, "20.30.113.7"));
-    let other = Redactor::new(&policy(json!({"personal": "pseudonym"})), Some(&SecretString::from("another key, long enough"))).unwrap();
+    let other =
+        Redactor::new(&policy(json!({"personal": "pseudonym"})), Some(&SecretString::from("another key, long enough")))
+            .unwrap();
     assert_ne!(text_by(&other, "ann@example.com"), one);
     assert_eq!(text_by(&joined, &one), one);
 }
@@ -196,8 +199,16 @@ fn a_span_is_looked_at_everywhere_and_counted_by_field() {
     let fields: Vec<_> = account.fields.iter().map(|(field, count)| (field.as_str(), *count)).collect();
     assert_eq!(
         fields,
-        [("keys", 1), ("llm.input_messages.*.x", 1), ("messages_in", 1), ("messages_out", 1), ("name", 1),
-            ("tool.arguments", 1), ("tool.result", 1), ("user_id", 1)]
+        [
+            ("keys", 1),
+            ("llm.input_messages.*.x", 1),
+            ("messages_in", 1),
+            ("messages_out", 1),
+            ("name", 1),
+            ("tool.arguments", 1),
+            ("tool.result", 1),
+            ("user_id", 1)
+        ]
     );
     assert_eq!((account.rules["email"], account.total()), (8, 8));
 }
@@ -217,7 +228,10 @@ fn ids_of_users_can_be_named_as_the_attribute_they_came_from() {
 fn what_is_allowed_stays() {
     let lenient = redactor(json!({"personal": "mask",
         "allow": {"values": ["+1 212 555 0123"], "domains": ["example.com"], "fields": ["contact"]}}));
-    assert_eq!(text_by(&lenient, "a@mail.example.com b@example.org +1 212 555 0123"), "a@mail.example.com [email] +1 212 555 0123");
+    assert_eq!(
+        text_by(&lenient, "a@mail.example.com b@example.org +1 212 555 0123"),
+        "a@mail.example.com [email] +1 212 555 0123"
+    );
     assert_eq!(text_by(&lenient, "a@notexample.com"), "[email]");
     assert_eq!(value_by(&lenient, json!({"contact": "b@example.org"})), json!({"contact": "b@example.org"}));
 }
@@ -227,7 +241,10 @@ fn own_patterns_take_their_group_and_win() {
     let own = redactor(json!({"personal": "mask", "patterns": [
         {"name": "employee", "pattern": "EMP-(\\d{6})", "group": 1}, {"name": "case", "pattern": "CASE\\d+", "action": "drop"}]}));
     assert_eq!(text_by(&own, "EMP-123456 a@b.org"), "EMP-[employee] [email]");
-    assert_eq!(value_by(&own, json!({"a": "x", "b": "see CASE12", "c": ["CASE1"]})), json!({"a": "x", "c": ["[dropped]"]}));
+    assert_eq!(
+        value_by(&own, json!({"a": "x", "b": "see CASE12", "c": ["CASE1"]})),
+        json!({"a": "x", "c": ["[dropped]"]})
+    );
 }
 
 #[test]
@@ -239,8 +256,15 @@ fn a_wrong_policy_tells_all_its_faults() {
     let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
     assert_eq!(
         pointers,
-        ["/kinds/emial", "/patterns/0/pattern", "/patterns/1/pattern", "/patterns/2/group", "/fields/*", "/detector",
-            "/detector/timeout"]
+        [
+            "/kinds/emial",
+            "/patterns/0/pattern",
+            "/patterns/1/pattern",
+            "/patterns/2/group",
+            "/fields/*",
+            "/detector",
+            "/detector/timeout"
+        ]
     );
     assert!(faults[0].message.contains("did you mean `email`?"), "{faults:?}");
 }

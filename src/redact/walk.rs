@@ -187,7 +187,8 @@ impl Redactor {
         let Some(inner) = text else { return };
         let named = names.iter().find(|name| self.fields.find(name).is_some()).or(names.first());
         let Some(name) = named.copied() else { return };
-        if self.text_at(&mut name.to_owned(), last(name), inner, 0, account, names.first().unwrap_or(&name)) == Fate::Goes
+        if self.text_at(&mut name.to_owned(), last(name), inner, 0, account, names.first().unwrap_or(&name))
+            == Fate::Goes
         {
             *text = None;
         }
@@ -324,7 +325,9 @@ impl Redactor {
             };
         }
         let may = self.scanner.may_find(text);
-        if depth < MOST_NESTED && (may || self.fields.len() > 0 || text.contains("\"pass")) && looks_like_json(text)
+        if depth < MOST_NESTED
+            && (may || self.fields.len() > 0 || text.contains("\"pass"))
+            && looks_like_json(text)
             && let Ok(mut inner @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str::<Value>(text)
         {
             let mut found = Redactions::default();

@@ -102,14 +102,17 @@ fn stated_costs_agree_with_the_table() {
 
 /// Calls that state model, tokens and cost, wherever they stand in a document.
 fn stated_calls(value: &Value, calls: &mut Vec<(String, Usage, f64)>) {
-    let tokens = |input: &Value, output: &Value| {
-        Usage { input: input.as_u64(), output: output.as_u64(), ..Usage::default() }
-    };
+    let tokens =
+        |input: &Value, output: &Value| Usage { input: input.as_u64(), output: output.as_u64(), ..Usage::default() };
     match value {
         Value::Object(map) => {
             let langfuse = value["costDetails"]["total"].as_f64().zip(value["model"].as_str());
             if let Some((stated, model)) = langfuse.filter(|(stated, _)| *stated > 0.0) {
-                calls.push((model.to_owned(), tokens(&value["usageDetails"]["input"], &value["usageDetails"]["output"]), stated));
+                calls.push((
+                    model.to_owned(),
+                    tokens(&value["usageDetails"]["input"], &value["usageDetails"]["output"]),
+                    stated,
+                ));
             }
             let half = |name: &str| value[name].as_f64();
             if let (Some(input), Some(output)) = (half("gen_ai.usage.input_cost"), half("gen_ai.usage.output_cost"))

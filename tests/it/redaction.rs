@@ -140,7 +140,11 @@ fn a_detector_that_fails_stops_the_reading_or_costs_the_rows() {
     };
     let stopped = world(&config("stop"));
     let ran = stopped.run(&["ingest", "in.jsonl"]).expect(3);
-    assert!(ran.stderr.contains("the detector under `[redact.detector]` failed: it ended without an answer"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("the detector under `[redact.detector]` failed: it ended without an answer"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(leaks(&stopped, &ran, MAIL), Vec::<String>::new());
 
     let rejecting = world(&config("reject"));
@@ -180,9 +184,15 @@ for line in sys.stdin:
 
 #[test]
 fn a_wrong_policy_is_told_with_its_lines() {
-    let world = world("[redact]\npersonal = \"msk\"\nkinds = { emial = \"mask\" }\n\n[[redact.patterns]]\nname = \"x\"\npattern = \"(\"\n");
+    let world = world(
+        "[redact]\npersonal = \"msk\"\nkinds = { emial = \"mask\" }\n\n[[redact.patterns]]\nname = \"x\"\npattern = \"(\"\n",
+    );
     let ran = world.run(&["ingest", "in.jsonl"]).expect(2);
-    for expected in ["assize.toml:2: `redact.personal`", "assize.toml:3: `redact.kinds.emial`", "assize.toml:7: `redact.patterns[0].pattern`"] {
+    for expected in [
+        "assize.toml:2: `redact.personal`",
+        "assize.toml:3: `redact.kinds.emial`",
+        "assize.toml:7: `redact.patterns[0].pattern`",
+    ] {
         assert!(ran.stderr.contains(expected), "{expected}: {}", ran.stderr);
     }
 }
