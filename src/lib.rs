@@ -7,6 +7,7 @@ pub mod compare;
 pub mod config;
 pub mod dataset;
 pub mod receive;
+pub mod redact;
 pub mod rubric;
 pub mod scorer;
 pub mod sys;

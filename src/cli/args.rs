@@ -162,6 +162,9 @@ pub struct IngestArgs {
     /// Where rejected records are kept. Default: beside the lake.
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
+    /// Write secrets and personal data as they came, whatever `[redact]` says.
+    #[arg(long)]
+    pub no_redact: bool,
 }
 
 /// `sample`
@@ -267,6 +270,9 @@ pub enum DatasetVerb {
         /// What the dataset is, in words.
         #[arg(long)]
         description: Option<String>,
+        /// Take secrets and personal data out as `[redact]` says.
+        #[arg(long)]
+        redact: bool,
     },
     /// Write a version as JSON lines.
     Export {
@@ -449,6 +455,8 @@ pub enum TracesVerb {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// Add up what calls cost, by model, agent, session, user or any attribute.
+    Cost(super::cost::CostArgs),
     /// Show one trace as a tree of spans.
     Show {
         /// Trace id, or its first characters.

@@ -3,6 +3,7 @@
 //! The only place that prints. stdout carries what was asked for, stderr everything else.
 
 pub mod args;
+pub mod cost;
 pub mod lake;
 mod print;
 mod progress;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::dataset::{DatasetDiff, Recognised};
 use crate::ingest::api::PullSummary;
 use crate::lake::TraceRow;
-use crate::model::{CancelReason, DatasetHeader, RunId, RunStatus, Span, SpanKind, Trace};
+use crate::model::{CancelReason, DatasetHeader, Redactions, RunId, RunStatus, Span, SpanKind, Trace};
 use crate::ops::datasets::{Imported, Shown};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
@@ -59,7 +59,7 @@ pub fn thousands(n: u64) -> String {
     text
 }
 
-fn dollars(amount: f64) -> String {
+pub fn dollars(amount: f64) -> String {
     if amount > 0.0 && amount < 0.000_05 {
         return "<$0.0001".to_owned();
     }
@@ -119,10 +119,12 @@ pub fn ingested(report: &IngestReport) -> String {
     if report.unpriced_calls > 0 {
         let _ = writeln!(
             text,
-            "{} of a model without a known price: their cost is unknown; add it under `[prices]`.",
-            count(report.unpriced_calls, "call", "calls")
+            "{} of a model without a known price ({}): their cost is unknown; add it under `[prices]`.",
+            count(report.unpriced_calls, "call", "calls"),
+            report.unpriced_models.keys().take(8).cloned().collect::<Vec<_>>().join(", ")
         );
     }
+    text.push_str(&redacted(&report.redacted));
     for unusable in &report.unusable {
         let _ = writeln!(text, "Not read: {unusable}");
     }
@@ -162,6 +164,27 @@ fn pulled(pull: &PullSummary) -> String {
         None => text.push_str("; there is more, the next pull goes on from here."),
     }
     text
+}
+
+/// What was taken out, by rule and by field; nothing when nothing was.
+pub fn redacted(account: &Redactions) -> String {
+    if account.is_empty() {
+        return String::new();
+    }
+    let listed = |counts: &BTreeMap<String, u64>| {
+        let mut counts: Vec<_> = counts.iter().collect();
+        counts.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+        let more = counts.len().saturating_sub(8);
+        let told: Vec<String> = counts.iter().take(8).map(|(name, count)| format!("{count} {name}")).collect();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", told.join(", "))
+    };
+    format!(
+        "Redacted before writing: {} ({}); in {}.\n",
+        count(account.total(), "value", "values"),
+        listed(&account.rules),
+        listed(&account.fields)
+    )
 }
 
 pub fn sampled(report: &SampleReport) -> String {
@@ -311,6 +334,7 @@ pub fn imported(done: &Imported) -> String {
             let _ = writeln!(text, "  {rejection}");
         }
     }
+    text.push_str(&redacted(&done.redacted));
     text.push_str(&design(&done.header));
     text
 }

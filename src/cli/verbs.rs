@@ -72,12 +72,20 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
 
 async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
     let pull = ingest::PullHow { since: args.since, until: args.until, limit: args.limit, restart: args.restart };
-    let ask = ingest::Ask { sources: args.sources, format: args.format, map: args.map, rejected: args.rejected, pull };
+    let ask = ingest::Ask {
+        sources: args.sources,
+        format: args.format,
+        map: args.map,
+        rejected: args.rejected,
+        pull,
+        no_redact: args.no_redact,
+    };
     let progress = progress::Pulling::new(printer.quiet);
     let note = |text: &str| printer.note(text);
     let done = ingest::ingest(project, world, ask, &note, &|at| progress.show(at)).await;
     progress.finish();
     let report = done?;
+    report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
     printer.result(&report, || show::ingested(&report))?;
     if report.pulls.iter().any(|pull| pull.stopped.is_some()) {
         return Ok(Exit::Instrument);
@@ -124,9 +132,10 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
             let diff = datasets::diff(project, &from, &to)?;
             printer.result(&diff, || show::dataset_diff(&diff))?;
         }
-        DatasetVerb::Import { name, files, format, map, fields, description } => {
-            let ask = datasets::ImportAsk { name, files, format, map, fields, description };
+        DatasetVerb::Import { name, files, format, map, fields, description, redact } => {
+            let ask = datasets::ImportAsk { name, files, format, map, fields, description, redact };
             let done = datasets::import(project, world, ask)?;
+            done.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
             printer.result(&done, || show::imported(&done))?;
         }
         DatasetVerb::Export { dataset, to } => {
@@ -360,6 +369,7 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
             let rows = traces::list(project, world, &traces::ListAsk { filter, errors, since, limit })?;
             printer.result(&rows, || show::traces(&rows))?;
         }
+        TracesVerb::Cost(args) => return super::cost::run(project, args, printer),
         TracesVerb::Show { trace } => {
             let trace = traces::show(project, world, &trace)?;
             printer.result(&trace, || show::trace(&trace, printer.ascii))?;

@@ -7,6 +7,7 @@
 
 mod check;
 mod faults;
+mod model_names;
 mod place;
 mod prices;
 mod raw;
@@ -15,7 +16,7 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 pub use faults::Faults;
-pub use prices::{Price, PriceError, PriceTable};
+pub use prices::{Call, Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw};
 pub use validate::{
     Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{FailOn, MetricRole};
+use crate::model::{FailOn, MetricRole, RedactPolicy};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -34,9 +34,16 @@ pub struct Raw {
     /// Platforms to pull traces from, by the name `assize ingest NAME` takes.
     #[serde(default)]
     pub sources: BTreeMap<String, RawSource>,
-    /// Prices in US dollars per million tokens, by model name; they win over the shipped table.
+    /// Prices in US dollars per million tokens, by model name; `*` stands for any text. They win over the shipped table.
     #[serde(default)]
     pub prices: BTreeMap<String, RawPrice>,
+    /// Prices of tools in US dollars per call, by tool name; `*` stands for any text. A tool not named here is free.
+    #[serde(default)]
+    pub tool_prices: BTreeMap<String, f64>,
+    /// What is taken out of traces and imported examples before anything is written. Secrets are masked unless this
+    /// says otherwise; personal data stays unless it is asked for.
+    #[serde(default)]
+    pub redact: RedactPolicy,
     /// Suites by name.
     #[serde(default)]
     pub suites: BTreeMap<String, RawSuite>,
@@ -131,6 +138,60 @@ pub struct RawPrice {
     #[schemars(range(min = 0.0))]
     pub input: f64,
     /// Tokens written, reasoning included.
+    #[schemars(range(min = 0.0))]
+    pub output: f64,
+    /// Tokens read from a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_read: Option<f64>,
+    /// Tokens written to a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_write: Option<f64>,
+    /// Tokens written to a cache that keeps them for an hour; the price of `cache_write` when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_write_1h: Option<f64>,
+    /// Tokens spent on reasoning; the output price when left out.
+    #[schemars(range(min = 0.0))]
+    pub reasoning: Option<f64>,
+    /// Prices of calls that read more than so many tokens.
+    pub above: Option<RawAbove>,
+    /// What the price is multiplied with in a service tier: `batch = 0.5`. In a tier not named here it is unknown.
+    #[serde(default)]
+    pub tiers: BTreeMap<String, f64>,
+    /// What it cost before, the oldest first.
+    #[serde(default)]
+    pub earlier: Vec<RawEarlier>,
+}
+
+/// Prices of long calls, in US dollars per million tokens; all tokens of such a call are priced so.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawAbove {
+    /// Tokens read, cached ones included, beyond which these prices hold.
+    pub tokens: u64,
+    /// Tokens read.
+    #[schemars(range(min = 0.0))]
+    pub input: f64,
+    /// Tokens written.
+    #[schemars(range(min = 0.0))]
+    pub output: f64,
+    /// Tokens read from a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_read: Option<f64>,
+    /// Tokens written to a cache; the input price when left out.
+    #[schemars(range(min = 0.0))]
+    pub cache_write: Option<f64>,
+}
+
+/// A price that held until a day.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawEarlier {
+    /// First day it no longer held, such as `2025-06-10`, in UTC.
+    pub until: String,
+    /// Tokens read.
+    #[schemars(range(min = 0.0))]
+    pub input: f64,
+    /// Tokens written.
     #[schemars(range(min = 0.0))]
     pub output: f64,
     /// Tokens read from a cache; the input price when left out.

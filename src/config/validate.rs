@@ -11,7 +11,7 @@ use super::faults::Faults;
 use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSource, RawSuite, RawTarget};
-use crate::model::{GatePolicy, MetricPolicy};
+use crate::model::{GatePolicy, MetricPolicy, RedactPolicy};
 use crate::sys::objects::S3Options;
 
 /// The configuration with its meaning.
@@ -39,6 +39,8 @@ pub struct Config {
     pub sources: BTreeMap<String, SourceConfig>,
     /// Prices: the shipped table with the user's on top.
     pub prices: PriceTable,
+    /// What is taken out before anything is written; checked by the redact module.
+    pub redact: RedactPolicy,
     /// Suites by name.
     pub suites: BTreeMap<String, Suite>,
 }
@@ -187,6 +189,7 @@ pub struct GraderConfig {
 
 /// Follows references and fills in defaults. The configuration is whole only when there are no faults at the end.
 pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
+    let prices = prices(&raw, faults);
     let providers = raw.providers.into_iter().map(|(name, raw)| (name.clone(), provider(&name, raw, faults)));
     let providers: BTreeMap<_, _> = providers.collect();
     let known_providers: Vec<String> = providers.keys().cloned().collect();
@@ -213,7 +216,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         suites.insert(name, suite);
     }
     let sources = raw.sources.into_iter().map(|(name, raw)| (name.clone(), source(&name, raw, faults))).collect();
-    let prices = PriceTable::shipped_with(&raw.prices);
+
     let or = |value: Option<String>, default: &str| value.unwrap_or_else(|| default.to_owned());
     Config {
         store: or(raw.project.store, "sqlite:.assize/assize.sqlite"),
@@ -227,8 +230,38 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         models,
         sources,
         prices,
+        redact: raw.redact,
         suites,
     }
+}
+
+fn prices(raw: &Raw, faults: &mut Faults) -> PriceTable {
+    for (name, price) in &raw.prices {
+        let pointer = below("/prices", name);
+        for (tier, factor) in price.tiers.iter().filter(|(_, factor)| !factor.is_finite() || **factor < 0.0) {
+            faults.add(
+                &below(&format!("{pointer}/tiers"), tier),
+                format!("expected a factor of 0 or more, found {factor}"),
+            );
+        }
+        let mut last = None;
+        for (index, earlier) in price.earlier.iter().enumerate() {
+            let pointer = format!("{pointer}/earlier/{index}/until");
+            match earlier.until.parse::<jiff::civil::Date>() {
+                Err(_) => {
+                    faults.add(&pointer, format!("expected a day such as `2025-06-10`, found `{}`", earlier.until))
+                }
+                Ok(until) if last.is_some_and(|last| last >= until) => {
+                    faults.add(&pointer, "is not after the one before; the oldest comes first")
+                }
+                Ok(until) => last = Some(until),
+            }
+        }
+    }
+    for (name, price) in raw.tool_prices.iter().filter(|(_, price)| !price.is_finite() || **price < 0.0) {
+        faults.add(&below("/tool_prices", name), format!("expected US dollars per call, 0 or more, found {price}"));
+    }
+    PriceTable::shipped_with(&raw.prices, &raw.tool_prices)
 }
 
 fn provider(name: &str, raw: RawProvider, faults: &mut Faults) -> ProviderConfig {

@@ -1,7 +1,8 @@
 //! The one door from the sources to whoever takes the spans: everything that is read passes `Gate`.
 //!
-//! Here the vocabulary is applied, giant fields are shortened, prices are filled in, and counts are kept. What must
-//! hold for every span before it is stored belongs here and nowhere else.
+//! Here the vocabulary is applied, secrets are taken out, giant fields are shortened, prices are filled in, and counts
+//! are kept. What must hold for every span before it is stored belongs here and nowhere else. Where a detector is
+//! asked too, what is read waits in `hold` until a batch has been looked at.
 
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore
 
 use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
+use super::hold::{Held, Hold};
 use super::item::Item;
 use super::raw::{LogEvent, RawSpan};
 use super::{FileSummary, ReadOptions, Rejected};
@@ -44,11 +46,12 @@ pub(crate) struct Gate<'a> {
     pub(crate) options: &'a ReadOptions<'a>,
     pub(crate) summary: FileSummary,
     sink: &'a mut dyn Sink,
+    hold: Hold,
 }
 
 impl<'a> Gate<'a> {
     pub(crate) fn new(options: &'a ReadOptions<'a>, summary: FileSummary, sink: &'a mut dyn Sink) -> Self {
-        Self { options, summary, sink }
+        Self { options, summary, sink, hold: Hold::default() }
     }
 
     /// Lets one span in.
@@ -63,8 +66,61 @@ impl<'a> Gate<'a> {
             // Parts of a count that is not known say nothing.
             span.usage = Usage::default();
         }
+        if let Some(redact) = self.options.redact {
+            let before = self.summary.redacted.total();
+            redact.span(&mut span, &mut self.summary.redacted);
+            if self.summary.redacted.total() > before {
+                dialect::digest_prompt_again(&mut span);
+            }
+        }
+        self.pass(Held::Span(Box::new(span)))
+    }
+
+    /// Holds a thing until the detector has seen it, or hands it on where there is none.
+    fn pass(&mut self, held: Held) -> Result<(), IngestError> {
+        match self.options.redact.filter(|redact| redact.detector().is_some()) {
+            None => self.hand_on(held),
+            Some(redact) => {
+                self.hold.add(held, redact);
+                if self.hold.is_full() { self.release() } else { Ok(()) }
+            }
+        }
+    }
+
+    fn release(&mut self) -> Result<(), IngestError> {
+        let Some(redact) = self.options.redact else { return Ok(()) };
+        let looked_at = self.hold.look(redact, &mut self.summary);
+        let looked_at = looked_at.map_err(|cause| IngestError::Detector { file: self.summary.file.clone(), cause })?;
+        looked_at.into_iter().try_for_each(|held| self.hand_on(held))
+    }
+
+    /// Hands on what is still held and gives the account. Nothing may be read after it.
+    pub(crate) fn finish(mut self) -> Result<FileSummary, IngestError> {
+        self.release()?;
+        Ok(self.summary)
+    }
+
+    fn hand_on(&mut self, held: Held) -> Result<(), IngestError> {
+        match held {
+            Held::Span(span) => self.hand_on_span(*span),
+            Held::Event(event) => self.hand_on_event(*event),
+            Held::Score(score) => {
+                self.summary.scores += 1;
+                let taken = self.sink.score(*score);
+                self.stop_on(taken)
+            }
+            Held::Rejected(rejected) => {
+                self.summary.rejected += 1;
+                let taken = self.sink.rejected(rejected);
+                self.stop_on(taken)
+            }
+        }
+    }
+
+    fn hand_on_span(&mut self, mut span: Span) -> Result<(), IngestError> {
         let shortened = shorten_span(&mut span, self.options.max_field_bytes);
-        if span.kind == SpanKind::Model && span.cost_usd.is_none() && !span.usage.is_unknown() {
+        let billed = span.kind == SpanKind::Tool || (span.kind == SpanKind::Model && !span.usage.is_unknown());
+        if billed && span.cost_usd.is_none() {
             span.cost_usd = self.options.price.and_then(|price| price(&span)).filter(|cost| cost.is_finite());
             if span.cost_usd.is_some() {
                 span.attributes.insert(PRICED_KEY.to_owned(), Value::Bool(true));
@@ -81,6 +137,17 @@ impl<'a> Gate<'a> {
     /// Lets one event in that came apart from its span.
     pub(crate) fn admit_event(&mut self, mut event: LogEvent, line: Option<u64>) -> Result<(), IngestError> {
         event.source = Source { file: Some(self.summary.file.clone()), line, ..Source::default() };
+        if let Some(redact) = self.options.redact {
+            redact.attributes(&mut event.event.attributes, &mut self.summary.redacted);
+            if let Some(body) = &mut event.event.body {
+                redact.value("body", body, &mut self.summary.redacted);
+            }
+            redact.text("event.name", &mut event.event.name, &mut self.summary.redacted);
+        }
+        self.pass(Held::Event(Box::new(event)))
+    }
+
+    fn hand_on_event(&mut self, mut event: LogEvent) -> Result<(), IngestError> {
         let mut list = Vec::new();
         let mut shortener = Shortener { limit: self.options.max_field_bytes, list: &mut list };
         for (key, value) in &mut event.event.attributes {
@@ -107,9 +174,10 @@ impl<'a> Gate<'a> {
             self.ignore("scores without a value", 1);
             return Ok(());
         }
-        self.summary.scores += 1;
-        let taken = self.sink.score(score);
-        self.stop_on(taken)
+        if let Some(redact) = self.options.redact {
+            redact.score(&mut score, &mut self.summary.redacted);
+        }
+        self.pass(Held::Score(Box::new(score)))
     }
 
     /// Hands on what passed another gate with the same options.
@@ -124,16 +192,21 @@ impl<'a> Gate<'a> {
 
     /// Has everything let in so far made durable.
     pub(crate) fn keep(&mut self) -> Result<(), IngestError> {
+        self.release()?;
         let kept = self.sink.keep();
         self.stop_on(kept)
     }
 
     /// Turns one row away; reading goes on.
     pub(crate) fn reject(&mut self, problem: Problem, line: Option<u64>, record: &[u8]) -> Result<(), IngestError> {
-        self.summary.rejected += 1;
-        let rejected = problem.at(&self.summary.file, line, record);
-        let taken = self.sink.rejected(rejected);
-        self.stop_on(taken)
+        let Some(redact) = self.options.redact else {
+            return self.pass(Held::Rejected(problem.at(&self.summary.file, line, record)));
+        };
+        let mut problem = problem;
+        // What was found is foreign too; before it is cut to length, or a half of it would no longer be known.
+        redact.text(&problem.field, &mut problem.found, &mut self.summary.redacted);
+        let shown = redact.record(record, &mut self.summary.redacted);
+        self.pass(Held::Rejected(problem.at(&self.summary.file, line, &shown)))
     }
 
     /// Counts what is understood and of no use here.

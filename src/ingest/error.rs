@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::redact::DetectorError;
 use crate::sys::files::FileError;
 use crate::sys::text;
 
@@ -42,6 +43,16 @@ pub enum IngestError {
         format: String,
         /// Names of the sources.
         known: String,
+    },
+    /// The detector of what must not be written did not answer; reading was stopped.
+    #[error(
+        "stopped at `{file}`: {cause}; nothing that it has not looked at was written; `on_error` under `[redact.detector]` says what happens then"
+    )]
+    Detector {
+        /// The file being read.
+        file: String,
+        /// Why.
+        cause: DetectorError,
     },
     /// The taker of spans failed; reading was stopped.
     #[error("stopped at `{file}`: {cause}")]

@@ -20,6 +20,7 @@ mod datadog;
 mod dialect;
 mod error;
 mod helicone;
+mod hold;
 mod ids;
 mod inspect;
 mod inspect_events;
@@ -67,7 +68,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Span;
+use crate::model::{Redactions, Span};
+use crate::redact::Redactor;
 
 use admit::Gate;
 use open::Opened;
@@ -130,11 +132,13 @@ pub struct ReadOptions<'a> {
     pub price: Option<Price<'a>>,
     /// Which field of a row is what, for files of no format known here; they are read as `mapped`.
     pub map: Option<&'a TraceMapping>,
+    /// Takes secrets and personal data out of everything before it is handed on; nothing is taken out without it.
+    pub redact: Option<&'a Redactor>,
 }
 
 impl Default for ReadOptions<'_> {
     fn default() -> Self {
-        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None, map: None }
+        Self { max_record_bytes: 256 << 20, max_field_bytes: 1 << 20, price: None, map: None, redact: None }
     }
 }
 
@@ -162,6 +166,9 @@ pub struct FileSummary {
     pub dialects: BTreeMap<String, u64>,
     /// What was understood and of no use here, by what it was.
     pub ignored: BTreeMap<String, u64>,
+    /// What was taken out, by rule and by field.
+    #[serde(default, skip_serializing_if = "Redactions::is_empty")]
+    pub redacted: Redactions,
 }
 
 impl FileSummary {
@@ -172,6 +179,7 @@ impl FileSummary {
         self.scores += part.scores;
         self.rejected += part.rejected;
         self.shortened += part.shortened;
+        self.redacted.merge(&part.redacted);
         for (to, from) in [(&mut self.dialects, part.dialects), (&mut self.ignored, part.ignored)] {
             for (name, count) in from {
                 *to.entry(name).or_default() += count;
@@ -215,14 +223,18 @@ fn read(
 ) -> Result<FileSummary, IngestError> {
     let file = opened.file.clone();
     let mapped = options.map.map(|_| mapped::SOURCE.name);
-    let (source, why) = choose(&opened, format.or(mapped))?;
+    let (source, why) = choose(&opened, format.or(mapped), options.redact)?;
     let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
     (source.read)(opened, &mut gate)?;
-    Ok(gate.summary)
+    gate.finish()
 }
 
-fn choose(opened: &Opened, format: Option<&str>) -> Result<(&'static SourceInfo, String), IngestError> {
+fn choose(
+    opened: &Opened,
+    format: Option<&str>,
+    redact: Option<&Redactor>,
+) -> Result<(&'static SourceInfo, String), IngestError> {
     let head = opened.head();
     if head.whole && head.trimmed().is_empty() {
         return Err(IngestError::Empty { file: opened.file.clone() });
@@ -237,7 +249,14 @@ fn choose(opened: &Opened, format: Option<&str>) -> Result<(&'static SourceInfo,
     let recognised = SOURCES.iter().find_map(|source| (source.recognise)(&head).map(|why| (source, why)));
     recognised.ok_or_else(|| IngestError::Unrecognised {
         file: opened.file.clone(),
-        excerpt: error::excerpt(head.bytes.get(..80).unwrap_or(head.bytes)),
+        excerpt: beginning(head.bytes, redact),
         known: known(),
     })
+}
+
+/// How a file begins, fit to be shown.
+fn beginning(bytes: &[u8], redact: Option<&Redactor>) -> String {
+    let shown = redact.map(|redact| redact.record(bytes, &mut Redactions::default()));
+    let shown = shown.as_deref().unwrap_or(bytes);
+    error::excerpt(shown.get(..80).unwrap_or(shown))
 }

@@ -131,8 +131,12 @@ fn work<F>(
         let mut items = Vec::new();
         let summary = FileSummary { file: file.to_owned(), ..FileSummary::default() };
         let mut gate = Gate::new(options, summary, &mut items);
-        let failed = read_piece(&piece, &mut gate, record).err();
-        let summary = gate.summary;
+        let read = read_piece(&piece, &mut gate, record);
+        let (summary, failed) = match (read, gate.finish()) {
+            (Ok(()), Ok(summary)) => (summary, None),
+            (Err(error), Ok(summary)) => (summary, Some(error)),
+            (_, Err(error)) => (FileSummary::default(), Some(error)),
+        };
         if to_caller.send((number, Read { items, summary, failed })).is_err() {
             return;
         }

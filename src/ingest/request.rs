@@ -69,5 +69,5 @@ pub fn read_request(
             }
         }
     }
-    Ok(gate.summary)
+    Ok(gate.finish()?)
 }

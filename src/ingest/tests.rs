@@ -391,7 +391,9 @@ fn prices_fill_gaps_only() {
         Some(0.1)
     );
     assert_eq!(cost(json!({"gen_ai.operation.name": "chat"})), None);
-    assert_eq!(cost(json!({"gen_ai.operation.name": "execute_tool", "gen_ai.usage.input_tokens": 1})), None);
+    // A tool may have a price too; an agent only repeats what its calls cost.
+    assert_eq!(cost(json!({"gen_ai.operation.name": "execute_tool"})), Some(0.5));
+    assert_eq!(cost(json!({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 1})), None);
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {

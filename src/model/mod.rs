@@ -13,6 +13,7 @@ mod gate;
 mod id;
 mod message;
 mod output;
+mod redact;
 mod run;
 mod score;
 mod trace;
@@ -29,6 +30,9 @@ pub use gate::{Change, FailOn, GatePolicy, MetricPolicy, MetricRole, Verdict};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
 pub use message::{Message, Part};
 pub use output::{Output, ScoreInput, Usage};
+pub use redact::{
+    DetectorForm, OnDetectorError, RedactAction, RedactAllow, RedactDetector, RedactPattern, RedactPolicy, Redactions,
+};
 pub use run::{
     CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
 };

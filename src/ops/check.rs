@@ -14,7 +14,7 @@ use crate::dataset::FieldMapping;
 use crate::ingest::api;
 use crate::judge::{self, CatalogueError};
 use crate::provider::{self, EndpointOptions};
-use crate::{scorer, target};
+use crate::{redact, scorer, target};
 
 /// Adds everything that is wrong with the components of a configuration whose folder is `root`.
 pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
@@ -23,6 +23,9 @@ pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     }
     for config in config.sources.values() {
         source(config, faults);
+    }
+    for fault in redact::check(&config.redact) {
+        faults.add(&format!("/redact{}", fault.pointer), fault.message);
     }
     let judges = root.join(&config.judges);
     for suite in config.suites.values() {

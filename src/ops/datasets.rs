@@ -8,12 +8,13 @@ use serde::Serialize;
 use super::exit::{Done, Failed};
 use super::outputs::plain_file;
 use super::project::{Project, World};
+use super::redaction;
 use crate::config::{self, Problem, Problems};
 use crate::dataset::{
     self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, ImportOptions, Importer, Provenance, Recognised,
     Written, formats, line_of_example, write_version,
 };
-use crate::model::{DatasetHeader, Example};
+use crate::model::{DatasetHeader, Example, Redactions};
 use crate::sys::files;
 
 /// How many rejected rows are told.
@@ -49,6 +50,12 @@ pub struct Imported {
     pub rejected: u64,
     /// The first of them, with place and reason.
     pub rejections: Vec<String>,
+    /// What was taken out, by rule and by field.
+    #[serde(skip_serializing_if = "Redactions::is_empty")]
+    pub redacted: Redactions,
+    /// What the user should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Heads of all datasets.
@@ -85,6 +92,8 @@ pub struct ImportAsk {
     pub fields: Vec<String>,
     /// What the dataset is.
     pub description: Option<String>,
+    /// Take secrets and personal data out.
+    pub redact: bool,
 }
 
 /// Makes a version from files.
@@ -104,7 +113,19 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         };
         added.map_err(Failed::usage)?;
     }
-    let import = importer.finish().map_err(Failed::usage)?;
+    let mut import = importer.finish().map_err(Failed::usage)?;
+    let redactor = redaction::redactor(project, world, ask.redact)?;
+    let mut redacted = Redactions::default();
+    let mut rejections: Vec<String> = import.rejected.kept.iter().take(TOLD).map(ToString::to_string).collect();
+    if let Some(redactor) = &redactor {
+        if redactor.detector().is_some() {
+            let cause =
+                anyhow!("`[redact.detector]` is asked when traces are read, not for datasets; import without it");
+            return Err(Failed::usage(cause));
+        }
+        import.examples.iter_mut().for_each(|example| redactor.example(example, &mut redacted));
+        rejections.iter_mut().for_each(|rejection| redactor.text("rejected", rejection, &mut redacted));
+    }
     let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { description: ask.description, sources, design: None };
     let written = write_version(&root(project), &ask.name, &import.examples, provenance, world.clock.as_ref());
@@ -116,7 +137,9 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         rows: import.rows,
         filtered: import.filtered,
         rejected: import.rejected.total,
-        rejections: import.rejected.kept.iter().take(TOLD).map(ToString::to_string).collect(),
+        rejections,
+        redacted,
+        warnings: redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()).collect(),
     })
 }
 

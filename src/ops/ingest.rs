@@ -8,9 +8,11 @@ use anyhow::anyhow;
 use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
 use super::intake::{Taker, rejected_file};
+use super::pricing;
 use super::project::{Project, World};
 use super::pull;
 pub use super::pull::How as PullHow;
+use super::redaction;
 use super::stored::Stored;
 use crate::config;
 use crate::ingest::api::PullProgress;
@@ -32,6 +34,8 @@ pub struct Ask {
     pub rejected: Option<PathBuf>,
     /// How platforms are pulled.
     pub pull: PullHow,
+    /// Write everything as it came, whatever `[redact]` says.
+    pub no_redact: bool,
 }
 
 /// Reads sources into the lake. When nothing at all could be used, that is an error; else what was bad is reported.
@@ -45,24 +49,27 @@ pub async fn ingest(
 ) -> Done<IngestReport> {
     let lake = project.lake(&world.env)?;
     let sources = expand(project, world, &ask.sources, note)?;
-    let price = price(project);
+    let price = |span: &Span| pricing::price(&project.config.prices, span);
+    let redactor = redaction::redactor(project, world, !ask.no_redact)?;
     let map = ask.map.as_deref().map(|path| mapping(world, path)).transpose()?;
-    let options = ReadOptions { price: Some(&price), map: map.as_ref(), ..ReadOptions::default() };
+    let options =
+        ReadOptions { price: Some(&price), map: map.as_ref(), redact: redactor.as_ref(), ..ReadOptions::default() };
     let mut taker = taker(project, world, &ask, Some(&lake));
+    taker.report.warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let mut first_error = None;
     for source in &sources {
         match source {
             Source::Platform(name) => {
                 match pull::pull(project, world, name, &ask.pull, &options, &mut taker, on_progress).await? {
                     Ok((file, summary)) => {
-                        taker.report.files.push(file);
+                        taker.report.add_file(file);
                         taker.report.pulls.push(summary);
                     }
                     Err(error) => unusable(&mut taker, &mut first_error, error),
                 }
             }
             local => match read_local(local, &ask, &options, &mut taker)? {
-                Ok(summary) => taker.report.files.push(summary),
+                Ok(summary) => taker.report.add_file(summary),
                 Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
             },
         }
@@ -73,25 +80,19 @@ pub async fn ingest(
 /// Reads files into memory, for sampling from them.
 pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done<(IngestReport, Vec<Trace>)> {
     let ask = Ask { sources: sources.to_vec(), ..Ask::default() };
-    let price = price(project);
-    let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+    let price = |span: &Span| pricing::price(&project.config.prices, span);
+    let redactor = redaction::redactor(project, world, !ask.no_redact)?;
+    let options = ReadOptions { price: Some(&price), redact: redactor.as_ref(), ..ReadOptions::default() };
     let mut taker = taker(project, world, &ask, None);
+    taker.report.warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let mut first_error = None;
     for source in &expand_files(project, world, &ask.sources)? {
         match read_local(source, &ask, &options, &mut taker)? {
-            Ok(summary) => taker.report.files.push(summary),
+            Ok(summary) => taker.report.add_file(summary),
             Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
         }
     }
     finish(taker, first_error)
-}
-
-fn price(project: &Project) -> impl Fn(&Span) -> Option<f64> {
-    let prices = &project.config.prices;
-    |span: &Span| {
-        let model = span.model.as_ref()?;
-        [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
-    }
 }
 
 fn taker<'a>(project: &Project, world: &World, ask: &Ask, lake: Option<&'a Lake>) -> Taker<'a> {
@@ -116,7 +117,7 @@ fn read_local(
         _ => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, options, taker),
     };
     match summary {
-        Err(error @ IngestError::Sink { .. }) => Err(Failed::instrument(error)),
+        Err(error @ (IngestError::Sink { .. } | IngestError::Detector { .. })) => Err(Failed::instrument(error)),
         other => Ok(other),
     }
 }

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::pricing;
 use super::project::Project;
 use crate::ingest::api::PullSummary;
 use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
 use crate::lake::Lake;
-use crate::model::{Span, SpanKind, Trace, TraceFault, TraceScore};
-use crate::sys::files;
+use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceScore};
+use crate::sys::{files, text};
 
 /// Bytes of spans held before they are written; the bound of memory.
 const WRITE_AT: usize = 128 << 20;
@@ -19,6 +20,8 @@ const WRITE_AT: usize = 128 << 20;
 const SCORES_AT: usize = 200_000;
 /// How many rejected rows are told on the terminal; all are kept in the file.
 const TOLD: usize = 10;
+/// Models told apart; their names are foreign.
+const MODELS_TOLD: usize = 100;
 
 /// What an ingest did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -55,6 +58,23 @@ pub struct IngestReport {
     pub faults: BTreeMap<String, u64>,
     /// Model calls without a known price.
     pub unpriced_calls: u64,
+    /// Those calls by the name of their model.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unpriced_models: BTreeMap<String, u64>,
+    /// What was taken out before anything was written, by rule and by field.
+    #[serde(skip_serializing_if = "Redactions::is_empty")]
+    pub redacted: Redactions,
+    /// What the user should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+impl IngestReport {
+    /// Adds what one file gave.
+    pub(super) fn add_file(&mut self, summary: FileSummary) {
+        self.redacted.merge(&summary.redacted);
+        self.files.push(summary);
+    }
 }
 
 impl IngestReport {
@@ -172,7 +192,13 @@ fn count_trace(report: &mut IngestReport, trace: &Trace) {
         .spans
         .iter()
         .filter(|span| span.kind == SpanKind::Model && !span.usage.is_unknown() && span.cost_usd.is_none());
-    report.unpriced_calls += unpriced.count() as u64;
+    for span in unpriced {
+        report.unpriced_calls += 1;
+        let model = text::one_line(&pricing::unpriced_name(span), 80);
+        let told = report.unpriced_models.len() < MODELS_TOLD || report.unpriced_models.contains_key(&model);
+        let name = if told { model } else { "other models".to_owned() };
+        *report.unpriced_models.entry(name).or_default() += 1;
+    }
 }
 
 /// Where rejected rows are kept when nothing else is said.

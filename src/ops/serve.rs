@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use super::exit::{Done, Failed};
 use super::intake::{IngestReport, Taker, rejected_file};
 use super::project::{Project, World};
+use super::{pricing, redaction};
 use crate::ingest::{Item, ReadOptions, SinkError, read_request};
 use crate::lake::Lake;
 use crate::model::Span;
@@ -94,6 +95,8 @@ pub async fn serve(
     if open && token.is_none() {
         warnings.push(format!("anyone who reaches this address can send; set {TOKEN} to ask for a token"));
     }
+    let redactor = redaction::redactor(project, world, true)?;
+    warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
     let total = Arc::new(std::sync::Mutex::new(IngestReport::default()));
     let keeper = LakeKeeper {
@@ -109,11 +112,8 @@ pub async fn serve(
     let receiver = Receiver {
         inbox: inbox.clone(),
         read: Arc::new(move |request, from, sink| {
-            let price = |span: &Span| {
-                let model = span.model.as_ref()?;
-                [&model.response, &model.request].into_iter().flatten().find_map(|name| prices.cost(name, &span.usage))
-            };
-            let options = ReadOptions { price: Some(&price), ..ReadOptions::default() };
+            let price = |span: &Span| pricing::price(&prices, span);
+            let options = ReadOptions { price: Some(&price), redact: redactor.as_ref(), ..ReadOptions::default() };
             read_request(request, from, &options, sink)
         }),
         token: token.clone(),

@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("sys", 1),
     ("config", 2),
     ("dataset", 2),
+    ("redact", 2),
     ("rubric", 2),
     ("scorer", 2),
     ("compare", 2),

@@ -185,7 +185,7 @@ pub async fn pull(
     };
     let mut feed = Feed { gate: Gate::new(options, summary, &mut watched), row, newest: &newest };
     let pulled = pull.run(&mut feed).await?;
-    Ok((feed.gate.summary, pulled))
+    Ok((feed.gate.finish()?, pulled))
 }
 
 /// Gives rows their meaning and lets them through the gate.

@@ -238,6 +238,13 @@ fn prompt(bag: &mut Bag, kind: SpanKind, messages: &[Message]) -> Option<PromptR
     (prompt != PromptRef::default()).then_some(prompt)
 }
 
+/// Digests the system instructions once more, after something was taken out of them.
+pub(crate) fn digest_prompt_again(span: &mut Span) {
+    if let Some(prompt) = span.prompt.as_mut().filter(|prompt| prompt.digest.is_some()) {
+        prompt.digest = prompt_digest(&span.messages_in);
+    }
+}
+
 /// Digest of the system instructions, if there are any.
 fn prompt_digest(messages: &[Message]) -> Option<String> {
     let system: Vec<String> =

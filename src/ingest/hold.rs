@@ -1,0 +1,118 @@
+//! What was read and waits for a detector: nothing passes on before its texts were looked at.
+
+use super::FileSummary;
+use super::error::Rejected;
+use super::raw::LogEvent;
+use crate::model::{OnDetectorError, Redactions, Span, TraceScore};
+use crate::redact::{DetectorError, Redactor, Seen};
+
+/// Batches of the detector that are gathered before it is asked: fewer questions for small spans.
+const BATCHES: usize = 4;
+/// Bytes of text held at most; the bound of memory.
+const MOST_BYTES: usize = 16 << 20;
+
+/// One thing that was read.
+pub(super) enum Held {
+    Span(Box<Span>),
+    Event(Box<LogEvent>),
+    Score(Box<TraceScore>),
+    Rejected(Rejected),
+}
+
+impl Held {
+    /// Gives each text of it with its field.
+    fn texts(&mut self, redact: &Redactor, each: &mut dyn FnMut(&str, &mut String)) {
+        match self {
+            Self::Span(span) => redact.texts_of_span(span, each),
+            Self::Event(event) => {
+                for (key, value) in &mut event.event.attributes {
+                    redact.texts_of_value(key, value, each);
+                }
+                if let Some(body) = &mut event.event.body {
+                    redact.texts_of_value("body", body, each);
+                }
+            }
+            Self::Score(score) => redact.texts_of_score(score, each),
+            Self::Rejected(rejected) => {
+                each("rejected", &mut rejected.excerpt);
+                each("rejected", &mut rejected.found);
+            }
+        }
+    }
+
+    /// What is told of it when it was not looked at: where it stood, nothing that it says.
+    fn unseen(self, file: &str, why: &DetectorError) -> Rejected {
+        let line = match &self {
+            Self::Span(span) => span.source.line,
+            Self::Event(event) => event.source.line,
+            Self::Score(score) => score.source.line,
+            Self::Rejected(rejected) => rejected.line,
+        };
+        Rejected {
+            file: file.to_owned(),
+            line,
+            field: "record".to_owned(),
+            found: "not looked at by the detector".to_owned(),
+            expected: format!("an answer ({why}); ingest the file again once it answers"),
+            excerpt: String::new(),
+        }
+    }
+}
+
+/// What waits.
+#[derive(Default)]
+pub(super) struct Hold {
+    held: Vec<Held>,
+    texts: Vec<String>,
+    bytes: usize,
+    enough: usize,
+}
+
+impl Hold {
+    /// Holds one thing.
+    pub(super) fn add(&mut self, mut held: Held, redact: &Redactor) {
+        self.enough = redact.detector().map_or(1, |detector| detector.batch().saturating_mul(BATCHES));
+        let (texts, bytes) = (&mut self.texts, &mut self.bytes);
+        held.texts(redact, &mut |_, text| {
+            *bytes += text.len();
+            texts.push(text.clone());
+        });
+        self.held.push(held);
+    }
+
+    /// Whether the detector should be asked now.
+    pub(super) fn is_full(&self) -> bool {
+        self.texts.len() >= self.enough || self.bytes >= MOST_BYTES
+    }
+
+    /// Asks the detector about everything held and gives it up, without what was found.
+    ///
+    /// # Errors
+    /// It failed and the policy says to stop.
+    pub(super) fn look(&mut self, redact: &Redactor, summary: &mut FileSummary) -> Result<Vec<Held>, DetectorError> {
+        let held = std::mem::take(&mut self.held);
+        let texts = std::mem::take(&mut self.texts);
+        self.bytes = 0;
+        let Some(detector) = redact.detector() else { return Ok(held) };
+        let mut seen = Seen::default();
+        match seen.ask(detector, &texts) {
+            Ok(()) => Ok(held.into_iter().map(|held| taken_out(held, redact, &seen, &mut summary.redacted)).collect()),
+            Err(why) => match detector.on_error() {
+                OnDetectorError::Stop => Err(why),
+                OnDetectorError::Reject => {
+                    Ok(held.into_iter().map(|held| Held::Rejected(held.unseen(&summary.file, &why))).collect())
+                }
+                OnDetectorError::Continue => {
+                    let count = held.len() as u64;
+                    *summary.ignored.entry("records the detector did not look at".to_owned()).or_default() += count;
+                    Ok(held)
+                }
+            },
+        }
+    }
+}
+
+fn taken_out(mut held: Held, redact: &Redactor, seen: &Seen, account: &mut Redactions) -> Held {
+    held.texts(redact, &mut |field, text| redact.apply(seen, field, text, account));
+    held
+}
