@@ -239,8 +239,8 @@ fn plain_object(mut map: Map<String, Value>, depth: usize) -> Value {
     Value::Object(map.into_iter().map(|(key, value)| (key, plain(value, depth - 1))).collect())
 }
 
-/// Generations stand in one list, or in one list per prompt.
-fn flat(generations: &[Value]) -> impl Iterator<Item = &Value> {
+/// LangChain's generations, which stand in one list or in one list per prompt.
+pub(super) fn flat(generations: &[Value]) -> impl Iterator<Item = &Value> {
     generations.iter().flat_map(|one| match one {
         Value::Array(inner) => inner.as_slice(),
         other => std::slice::from_ref(other),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::model::{Native, ScoreOrigin, SpanId, SpanKind, SpanStatus, TraceId, TraceScore};
 
 use super::admit::Gate;
-use super::bodies::{put_input, put_output};
+use super::bodies::{flat, put_input, put_output};
 use super::error::{IngestError, Problem};
 use super::ids::{native_span, native_trace};
 use super::json::{
@@ -329,11 +329,7 @@ fn unwrapped(mut map: Map<String, Value>, key: &str) -> Value {
 
 /// Tokens where LangSmith's own exporter looks for them, in its order.
 fn count_usage(raw: &mut RawSpan, outputs: &Map<String, Value>) {
-    let generations = outputs.get("generations").and_then(Value::as_array).into_iter().flatten();
-    let generations = generations.flat_map(|one| match one {
-        Value::Array(inner) => inner.as_slice(),
-        other => std::slice::from_ref(other),
-    });
+    let generations = flat(outputs.get("generations").and_then(Value::as_array).map_or(&[], Vec::as_slice));
     let inside = outputs.values().filter_map(Value::as_object).flat_map(|map| {
         let whole = map.contains_key("lc");
         [at(map, "usage_metadata"), at(map, "kwargs.usage_metadata").filter(|_| whole)]
