@@ -87,15 +87,22 @@ impl IngestReport {
         self.added += other.added;
         self.already_there += other.already_there;
         self.duplicates += other.duplicates;
+        self.pulls.extend(other.pulls);
         self.scores += other.scores;
+        self.scores_added += other.scores_added;
+        self.scores_already_there += other.scores_already_there;
         self.rejected += other.rejected;
         let room = TOLD.saturating_sub(self.rejections.len());
         self.rejections.extend(other.rejections.into_iter().take(room));
         self.rejected_file = self.rejected_file.take().or(other.rejected_file);
-        for (kind, count) in other.faults {
-            *self.faults.entry(kind).or_default() += count;
+        for (to, from) in [(&mut self.faults, other.faults), (&mut self.unpriced_models, other.unpriced_models)] {
+            for (name, count) in from {
+                *to.entry(name).or_default() += count;
+            }
         }
         self.unpriced_calls += other.unpriced_calls;
+        self.redacted.merge(&other.redacted);
+        self.warnings.extend(other.warnings);
     }
 }
 

@@ -109,12 +109,16 @@ pub async fn serve(
     let started = Inbox::start(spool, Box::new(keeper), pace, Box::new(tell));
     let (inbox, thread) = started.map_err(Failed::instrument)?;
     let prices = project.config.prices.clone();
+    let account = Arc::clone(&total);
     let receiver = Receiver {
         inbox: inbox.clone(),
         read: Arc::new(move |request, from, sink| {
             let price = |span: &Span| pricing::price(&prices, span);
             let options = ReadOptions { price: Some(&price), redact: redactor.as_ref(), ..ReadOptions::default() };
-            read_request(request, from, &options, sink)
+            let summary = read_request(request, from, &options, sink)?;
+            let mut account = account.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            account.redacted.merge(&summary.redacted);
+            Ok(summary)
         }),
         token: token.clone(),
         max_body: MAX_BODY,
