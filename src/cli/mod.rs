@@ -5,6 +5,7 @@
 pub mod args;
 mod print;
 mod progress;
+mod sample;
 mod show;
 mod verbs;
 

@@ -12,7 +12,6 @@ use crate::ops::ingest::IngestReport;
 use crate::ops::init::Started;
 use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
 use crate::ops::run::Planned;
-use crate::ops::sample::SampleReport;
 use crate::store::{Baseline, RunSummary};
 use crate::sys::text::one_line;
 
@@ -41,11 +40,11 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `1 trace`, `2 traces`.
-fn count(n: u64, one: &str, many: &str) -> String {
+pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })
 }
 
-fn thousands(n: u64) -> String {
+pub fn thousands(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -122,25 +121,7 @@ pub fn ingested(report: &IngestReport) -> String {
     text
 }
 
-pub fn sampled(report: &SampleReport) -> String {
-    let verb = if report.unchanged { "is unchanged:" } else { "has" };
-    let mut text = format!(
-        "{} {verb} {} from {}.\n",
-        report.header.reference(),
-        count(report.header.examples, "example", "examples"),
-        count(report.traces, "trace", "traces")
-    );
-    for (reason, n) in &report.left_out {
-        let _ = writeln!(text, "Left out {}: {reason}.", count(*n, "trace", "traces"));
-    }
-    text.push_str(&design(&report.header));
-    for warning in &report.warnings {
-        let _ = writeln!(text, "Note: {warning}.");
-    }
-    text
-}
-
-fn design(header: &DatasetHeader) -> String {
+pub fn design(header: &DatasetHeader) -> String {
     let mut text = String::new();
     if !header.variants.is_empty() {
         let variants: Vec<String> =

@@ -36,6 +36,8 @@ pub struct Config {
     pub prices: PriceTable,
     /// Suites by name.
     pub suites: BTreeMap<String, Suite>,
+    /// Sampling plans by dataset, still to be checked by the use case.
+    pub samples: BTreeMap<String, Map<String, Value>>,
 }
 
 /// A model service: kind and options, the options still to be checked by the table of providers.
@@ -209,6 +211,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         models,
         prices,
         suites,
+        samples: raw.samples,
     }
 }
 

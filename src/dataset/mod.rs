@@ -3,12 +3,19 @@
 //! Rules over data. Bytes come and go through [`crate::sys::files`] alone; nothing here knows the lake, the
 //! configuration, a platform's export format or a screen.
 
+mod allocate;
 mod assemble;
+mod boost;
+mod candidate;
+mod decision;
 mod dialogue;
 mod diff;
 mod digest;
+mod diverse;
+mod draw;
 mod error;
 mod extract;
+mod features;
 mod field;
 mod filter;
 mod from_traces;
@@ -16,14 +23,20 @@ mod import;
 mod lines;
 mod mapping;
 mod native;
+mod near;
+mod outcome;
 mod parquet;
 mod path;
+mod poisson;
 mod reader;
 mod rows;
 mod sampling;
 mod select;
 mod version;
 
+pub use boost::{Boost, Combine};
+pub use candidate::{Candidate, CandidateReader, stratum_name};
+pub use decision::{Decided, Decision};
 pub use dialogue::trace_of_messages;
 pub use diff::{ChangedExample, DatasetDiff, diff};
 pub use digest::{TaskDigester, content_id, digest_of};
@@ -33,9 +46,12 @@ pub use from_traces::{FromTraces, LeftOut, TraceMapping, examples_from_traces};
 pub use import::{Import, ImportOptions, Importer, import_file};
 pub use lines::{example_of_line, line_of_example};
 pub use mapping::{FieldMapping, FieldRef, FieldRule, OneOrMany, RowFilter};
+pub use near::NearRule;
 pub use path::FieldPath;
 pub use reader::{DatasetReader, open_file};
 pub use rows::{FileFormat, Limits};
-pub use sampling::{Allocate, SamplePlan};
-pub use select::{Candidate, Chosen, Selection, Selector, hash_unit, stratum_name};
-pub use version::{DatasetRef, Provenance, Written, check_name, list, resolve, versions, write_version};
+pub use sampling::{Allocate, Diverse, Risk, SamplePlan};
+pub use select::{Chosen, Frame, Selection, Selector, hash_unit};
+pub use version::{
+    DatasetRef, Provenance, Seen, Written, check_name, list, resolve, seen_in, versions, write_version,
+};

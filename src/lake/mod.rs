@@ -10,6 +10,7 @@
 mod columns;
 mod error;
 mod filter;
+mod narrow;
 mod parts;
 mod read;
 mod select;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::LakeError;
 pub use filter::TraceFilter;
+pub use narrow::{NarrowTrace, narrow_dimension};
 pub use read::Traces;
 pub use select::TraceRow;
 pub use stats::LakeStats;

@@ -117,7 +117,7 @@ impl Lake {
     }
 
     /// Keys of traces that lie in several days, with the parts of all of them. Reads one narrow column.
-    fn split(&self, days: &[Day]) -> Result<HashMap<i64, Vec<PathBuf>>, LakeError> {
+    pub(super) fn split(&self, days: &[Day]) -> Result<HashMap<i64, Vec<PathBuf>>, LakeError> {
         let all = self.days()?;
         let mut split = HashMap::new();
         if all.len() < 2 {

@@ -77,7 +77,7 @@ pub(crate) struct Candidate {
 }
 
 /// Dimensions that have a column; see [`Trace::dimension`].
-fn column_of(dimension: &str) -> Option<Expr> {
+pub(super) fn column_of(dimension: &str) -> Option<Expr> {
     Some(match dimension {
         "session" => col("session_id"),
         "user" => col("user_id"),
@@ -155,7 +155,7 @@ fn blame(day: &Day, error: &PolarsError) -> LakeError {
 }
 
 /// Of the root, else of the first span that has it: the rule of [`Trace::dimension`].
-fn dimension(column: &str) -> Expr {
+pub(super) fn dimension(column: &str) -> Expr {
     let within = |rows: Expr| col(column).filter(rows).drop_nulls().first();
     coalesce(&[true_root(column).first(), within(col("root")), col(column).drop_nulls().first()])
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::sample::SampleSpec;
 use crate::config::{Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, Suite, TargetConfig};
 use crate::dataset::FieldMapping;
 use crate::judge::{self, CatalogueError};
@@ -17,6 +18,10 @@ use crate::{scorer, target};
 pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     for config in config.providers.values() {
         provider(config, faults);
+    }
+    for (name, table) in &config.samples {
+        let pointer = format!("/samples/{}", name.replace('~', "~0").replace('/', "~1"));
+        faults.options(&SampleSpec::schema(), &value(table), &pointer, &[]);
     }
     let judges = root.join(&config.judges);
     for suite in config.suites.values() {

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::exit::{Done, Failed};
+use super::sample::SampleSpec;
 use crate::compare::{Comparison, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
@@ -12,7 +13,7 @@ use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed = ["config", "mapping", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let fixed = ["config", "mapping", "provider", "report.comparison", "report.run", "sample"].map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     fixed.into_iter().chain(scorers).chain(targets).collect()
@@ -32,6 +33,7 @@ pub fn schema(name: &str) -> Done<Value> {
         "mapping" => Some(schemars::schema_for!(FieldMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
         "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
+        "sample" => Some(SampleSpec::schema()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),
         other => match other.split_once('.') {
             Some(("scorer", name)) => {
