@@ -34,6 +34,9 @@ pub(super) fn scaled(scores: &[f64], n: f64, floor: Option<f64>) -> Result<Vec<f
     // The sum grows with the scale: bisection finds who is at the floor and who is certain, then the scale is exact.
     let (mut low, mut high) = (0.0, 1.0 / least);
     for _ in 0..200 {
+        if high - low <= 1e-12 * high {
+            break;
+        }
         let middle = 0.5 * (low + high);
         let sum: f64 = scores.iter().map(|score| of(middle, *score)).sum();
         if sum < n { low = middle } else { high = middle }

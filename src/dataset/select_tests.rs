@@ -179,7 +179,7 @@ fn rules_raise_chances_by_the_greatest_or_as_if_each_drew() {
         assert!((chance(&["errors", "top 10% of cost"]) - both).abs() < 1e-12, "{combine}");
         let rules = &selection.design.rules;
         assert_eq!((rules[0].population, rules[0].threshold), (100, None));
-        assert!((86..=100).contains(&rules[1].population) && rules[1].threshold == Some(0.91), "{rules:?}");
+        assert!((86..=100).contains(&rules[1].population) && (0.89..0.92).contains(&rules[1].threshold.unwrap()), "{rules:?}");
         assert!(selection.decided.iter().any(|row| row.decision == Decision::Rule));
         assert_eq!(selection.design.method, "boosted");
     }

@@ -126,6 +126,11 @@ impl Example {
         }
     }
 
+    /// Whether it was chosen for diversity: by a rule that gives nobody a probability, and so no weight.
+    pub fn is_diverse(&self) -> bool {
+        self.lineage.chosen_by.as_deref() == Some("diverse")
+    }
+
     /// The unit that is independent of others: the named cluster, or the example itself.
     pub fn cluster_key(&self) -> &str {
         self.cluster.as_deref().unwrap_or(self.id.as_str())

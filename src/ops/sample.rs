@@ -226,11 +226,11 @@ fn warnings_of(made: &FromTraces) -> Vec<String> {
     warnings
 }
 
-/// Traces that the newest version holds with other content.
+/// Traces that earlier versions hold, and all with other content.
 fn reopened(root: &Path, name: &str, examples: &[Example]) -> Done<u64> {
     let mut seen = Seen::new();
-    if let Some(version) = dataset::versions(root, name).map_err(Failed::usage)?.last() {
-        dataset::seen_in(root, name, *version, &mut seen).map_err(Failed::usage)?;
+    for version in dataset::versions(root, name).map_err(Failed::usage)? {
+        dataset::seen_in(root, name, version, &mut seen).map_err(Failed::usage)?;
     }
     let pairs = examples.iter().flat_map(|example| example.lineage.traces.iter().zip(&example.lineage.digests));
     let changed = pairs.filter(|(trace, digest)| {

@@ -21,5 +21,6 @@ mod providers;
 mod real_data;
 mod reports;
 mod runner;
+mod sampling;
 mod store;
 mod tidy;
