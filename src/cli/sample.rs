@@ -251,7 +251,9 @@ pub fn sampled(report: &SampleReport, explain: bool) -> String {
     let examples = count(header.examples, "example", "examples");
     let traces = count(report.traces, "trace", "traces");
     let mut text = match (report.dry_run, report.unchanged) {
-        (true, _) => format!("{} would have {examples} from {traces}; nothing was written.\n", one_line(&header.name, 100)),
+        (true, _) => {
+            format!("{} would have {examples} from {traces}; nothing was written.\n", one_line(&header.name, 100))
+        }
         (false, true) => format!("{} is unchanged: {examples} from {traces}.\n", header.reference()),
         (false, false) => format!("{} has {examples} from {traces}.\n", header.reference()),
     };
@@ -363,9 +365,10 @@ fn decisions(design: &SampleDesign) -> String {
 
 /// A number in as many digits as one reads.
 fn short(value: f64) -> String {
+    let whole = (value - value.round()).abs() < 1e-9;
     match value.abs() {
-        whole if whole >= 1000.0 => thousands(value.round() as u64),
-        large if large >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),
+        huge if huge >= 1000.0 => thousands(value.round() as u64),
+        large if large >= 100.0 || whole => format!("{value:.0}"),
         middle if middle >= 1.0 => format!("{value:.2}"),
         _ => format!("{value:.4}"),
     }

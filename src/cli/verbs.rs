@@ -12,8 +12,7 @@ use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
 use crate::ops::{
-    Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, schema,
-    traces,
+    Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, schema, traces,
 };
 use crate::report::{Material, Subject, TerminalStyle, terminal};
 use crate::runner::{Control, Listener};

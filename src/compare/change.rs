@@ -254,12 +254,12 @@ fn note_unpaired(assessed: &mut Assessed, units: &[Unit<'_>], question: &Questio
 /// best one; on bounded scales only.
 fn note_bounds(assessed: &mut Assessed, units: &[Unit<'_>], question: &Question) {
     let columns = &assessed.columns;
-    let rate = |column: &super::pair::Column| column.failure_rate().unwrap_or(0.0);
+    let rate = |column: &pair::Column| column.failure_rate().unwrap_or(0.0);
     let worst_rate = rate(&columns.baseline).max(rate(&columns.candidate));
     let Some((least, greatest)) = question.bounds.filter(|_| worst_rate > SHOWN_FAILURES) else { return };
     let (mut weight, mut low, mut high) = (0.0, 0.0, 0.0);
     for ((unit, before), after) in units.iter().zip(&columns.baseline.values).zip(&columns.candidate.values) {
-        let range = |reduced: &super::pair::Reduced| match reduced.value {
+        let range = |reduced: &pair::Reduced| match reduced.value {
             Some(value) => Some((value, value)),
             None if reduced.instrument_failed => Some((least, greatest)),
             None => None,

@@ -121,7 +121,10 @@ mod tests {
     fn rules_are_read_as_typed() {
         let boost = Boost::parse("ticket.intent=refund and tier=pro=0.5").unwrap();
         assert_eq!((boost.when.as_str(), boost.rate), ("ticket.intent=refund and tier=pro", 0.5));
-        assert_eq!(Boost::parse("errors=1").unwrap().read().unwrap(), When::Filter(Filter::parse("status=error").unwrap()));
+        assert_eq!(
+            Boost::parse("errors=1").unwrap().read().unwrap(),
+            When::Filter(Filter::parse("status=error").unwrap())
+        );
         let top = Boost::parse("top 2.5% of latency_ms = 0.3").unwrap();
         assert_eq!(top.read().unwrap(), When::Top { share: 0.025, of: "latency_ms".to_owned() });
         for wrong in ["errors", "errors=2", "errors=0", "errors=x", "top 5 of cost=1", "top 0% of cost=1", "what?=1"] {

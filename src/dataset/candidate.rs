@@ -90,9 +90,12 @@ impl CandidateReader {
         lookup: impl Fn(&str) -> Option<String>,
         input: impl FnOnce() -> Option<Value>,
     ) -> Candidate {
-        let flags =
-            self.filters.iter().filter(|(_, filter)| filter.matches(&lookup)).fold(0, |bits, (index, _)| bits | 1 << index);
-        let number = |name: &String| lookup(name)?.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+        let flags = self
+            .filters
+            .iter()
+            .filter(|(_, filter)| filter.matches(&lookup))
+            .fold(0, |bits, (index, _)| bits | 1 << index);
+        let number = |name: &String| lookup(name)?.trim().parse::<f64>().ok().and_then(rounded);
         let text = |value: Value| match value {
             Value::String(text) => text,
             other => other.to_string(),
@@ -106,6 +109,14 @@ impl CandidateReader {
             text: if self.reads_inputs { input().map(text) } else { None },
         }
     }
+}
+
+/// A finite number to some twelve digits. Costs are sums, and sums of the same numbers in another order differ in
+/// their last digit; a probability must not.
+fn rounded(number: f64) -> Option<f64> {
+    const DROPPED: u64 = 1 << 12;
+    let rounded = f64::from_bits(number.to_bits().wrapping_add(DROPPED / 2) & !(DROPPED - 1));
+    (number.is_finite() && rounded.is_finite()).then_some(rounded)
 }
 
 /// The name of a stratum: `status=error,tier=free`; `all` where there are no dimensions, `(none)` for an absent value.

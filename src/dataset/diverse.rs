@@ -41,7 +41,8 @@ pub(super) fn farthest(places: &[Place], hashes: &[u64], n: usize) -> Vec<usize>
     while chosen.len() < n.min(places.len()) {
         let open = (0..places.len()).filter(|index| taken.get(*index) == Some(&false));
         let far = |index: &usize| nearest.get(*index).copied().unwrap_or_default();
-        let next = open.max_by(|left, right| far(left).total_cmp(&far(right)).then_with(|| hash(*right).cmp(&hash(*left))));
+        let next =
+            open.max_by(|left, right| far(left).total_cmp(&far(right)).then_with(|| hash(*right).cmp(&hash(*left))));
         let Some(next) = next else { break };
         chosen.push(next);
         if let Some(taken) = taken.get_mut(next) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::decision::Decision;
 use super::diverse::{Place, farthest};
 use super::error::DatasetError;
-use super::near::{NearRule, Shingles};
+use super::near::Shingles;
 use super::poisson::scaled;
 use super::sampling::{Diverse, Draw};
 use super::select::{Frame, Item, hash, hash_of, place};
@@ -55,7 +55,8 @@ pub(super) fn draw(frame: &Frame, seed: u64, standing: &[u64]) -> Result<Vec<Fat
 }
 
 fn units(frame: &Frame, seed: u64, standing: &[u64]) -> Vec<Unit> {
-    let alive = frame.items.iter().enumerate().filter(|(place, _)| standing.get(*place).is_some_and(|count| *count > 0));
+    let alive =
+        frame.items.iter().enumerate().filter(|(place, _)| standing.get(*place).is_some_and(|count| *count > 0));
     if frame.plan.cluster_by.is_none() {
         let unit = |(place, item): (usize, &Item)| Unit {
             hash: hash(seed, &item.id),
@@ -98,55 +99,60 @@ fn draw_units(frame: &Frame, units: &[Unit]) -> Result<Vec<Drawn>, DatasetError>
     let scores = scores(frame, units);
     let idle = Drawn { probability: 0.0, decision: Decision::NoChance, chosen: false };
     let mut drawn = vec![idle; units.len()];
-    let mut set = |index: usize, new: Drawn| {
-        if let Some(drawn) = drawn.get_mut(index) {
-            *drawn = new;
-        }
-    };
     for (name, members) in named() {
-        let unit = |index: &usize| units.get(*index);
-        let by_itself = |index: usize, base: f64, hit: Decision, missed: Decision| {
-            let (hash, flags) = units.get(index).map(|unit| (unit.hash, unit.flags)).unwrap_or_default();
-            let probability = raised(frame, base, flags);
-            let chosen = place(hash) < probability;
-            let decision = match chosen {
-                true if place(hash) >= base => Decision::Rule,
-                true => hit,
-                false if probability <= 0.0 => Decision::NoChance,
-                false => missed,
-            };
-            Drawn { probability, decision, chosen }
-        };
-        match draws.get(name).copied().unwrap_or(Draw::Count(0)) {
+        let done = match draws.get(name).copied().unwrap_or(Draw::Count(0)) {
             Draw::Rate(rate) => {
                 let hit = if rate >= 1.0 { Decision::All } else { Decision::Rate };
-                members.iter().for_each(|index| set(*index, by_itself(*index, rate, hit, Decision::RateMissed)));
+                let alone = |index: &usize| by_itself(frame, units, *index, rate, (hit, Decision::RateMissed));
+                members.iter().map(|index| (*index, alone(index))).collect()
             }
             Draw::Scored(count) => {
                 let of: Vec<f64> = members.iter().map(|index| scores.get(*index).copied().unwrap_or(0.0)).collect();
                 let floor = plan.risk.as_ref().and_then(|risk| risk.floor);
-                let chances = scaled(&of, count as f64, floor)?;
-                for (index, chance) in members.iter().zip(chances) {
-                    set(*index, by_itself(*index, chance, Decision::Risk, Decision::RiskMissed));
-                }
+                let words = (Decision::Risk, Decision::RiskMissed);
+                let alone = |(index, chance): (&usize, f64)| (*index, by_itself(frame, units, *index, chance, words));
+                members.iter().zip(scaled(&of, count as f64, floor)?).map(alone).collect()
             }
-            Draw::Count(count) => {
-                let count = usize::try_from(count).unwrap_or(usize::MAX).min(members.len());
-                let mut order: Vec<usize> = members.clone();
-                if count > 0 && count < order.len() {
-                    // Only the smallest are needed, not their order. Equal hashes are told apart by who is first.
-                    order.select_nth_unstable_by_key(count - 1, |index| (unit(index).map(|u| u.hash), *index));
-                }
-                let probability = count as f64 / members.len().max(1) as f64;
-                let left = if count == 0 { Decision::NoChance } else { Decision::CountReached };
-                for (rank, index) in order.into_iter().enumerate() {
-                    let chosen = rank < count;
-                    set(index, Drawn { probability, decision: if chosen { Decision::Count } else { left }, chosen });
-                }
+            Draw::Count(count) => lowest(units, members, count),
+        };
+        for (index, new) in done {
+            if let Some(drawn) = drawn.get_mut(index) {
+                *drawn = new;
             }
         }
     }
     Ok(drawn)
+}
+
+/// A unit on its own: in when its place lies below its rate, raised by the rules that hold. `words` are for in and out.
+fn by_itself(frame: &Frame, units: &[Unit], index: usize, base: f64, words: (Decision, Decision)) -> Drawn {
+    let (place, flags) = units.get(index).map_or((1.0, 0), |unit| (place(unit.hash), unit.flags));
+    let probability = raised(frame, base, flags);
+    let chosen = place < probability;
+    let decision = match chosen {
+        true if place >= base => Decision::Rule,
+        true => words.0,
+        false if probability <= 0.0 => Decision::NoChance,
+        false => words.1,
+    };
+    Drawn { probability, decision, chosen }
+}
+
+/// So many units of the lowest hashes: a simple random sample.
+fn lowest(units: &[Unit], members: &[usize], count: u64) -> Vec<(usize, Drawn)> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX).min(members.len());
+    let mut order = members.to_vec();
+    if count > 0 && count < order.len() {
+        // Only the smallest are needed, not their order. Equal hashes are told apart by who is first.
+        order.select_nth_unstable_by_key(count - 1, |index| (units.get(*index).map(|unit| unit.hash), *index));
+    }
+    let probability = count as f64 / members.len().max(1) as f64;
+    let left = if count == 0 { Decision::NoChance } else { Decision::CountReached };
+    let drawn = |(rank, index): (usize, usize)| {
+        let chosen = rank < count;
+        (index, Drawn { probability, decision: if chosen { Decision::Count } else { left }, chosen })
+    };
+    order.into_iter().enumerate().map(drawn).collect()
 }
 
 /// A rate with the rules that hold.
@@ -220,7 +226,7 @@ fn second_stage(frame: &Frame, seed: u64, unit: &Unit, drawn: Drawn, fates: &mut
 fn draw_diverse(frame: &Frame, by: Diverse, seed: u64, standing: &[u64], fates: &mut [Fate]) {
     let alive: Vec<usize> = (0..frame.items.len()).filter(|at| standing.get(*at).is_some_and(|n| *n > 0)).collect();
     let items: Vec<&Item> = alive.iter().filter_map(|at| frame.items.get(*at)).collect();
-    let rule = frame.plan.near_duplicates.clone().unwrap_or_else(NearRule::default);
+    let rule = frame.plan.near_duplicates.clone().unwrap_or_default();
     let place = |item: &&Item| match by {
         Diverse::Inputs => {
             let text = rule.normalize(item.text.as_deref().unwrap_or_default());

@@ -83,8 +83,7 @@ mod tests {
     fn a_loop_is_the_same_call_again() {
         let call = |arguments: Value| {
             let mut span = span(SpanKind::Tool);
-            span.tool =
-                Some(ToolUse { name: "search".into(), arguments: Some(arguments), ..ToolUse::default() });
+            span.tool = Some(ToolUse { name: "search".into(), arguments: Some(arguments), ..ToolUse::default() });
             span
         };
         let same = || call(json!({"q": "a", "n": 1}));

@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::candidate::{Candidate, CandidateReader};
 use super::digest::content_id;
 use super::error::DatasetError;
 use super::features::{feedback, negative_feedback};
 use super::filter::trace_dimension;
-use super::candidate::{Candidate, CandidateReader};
 use super::select::Selection;
 use crate::model::{Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace, TraceScore};
 

@@ -52,6 +52,4 @@ pub use reader::{DatasetReader, open_file};
 pub use rows::{FileFormat, Limits};
 pub use sampling::{Allocate, Diverse, Risk, SamplePlan};
 pub use select::{Chosen, Frame, Selection, Selector, hash_unit};
-pub use version::{
-    DatasetRef, Provenance, Seen, Written, check_name, list, resolve, seen_in, versions, write_version,
-};
+pub use version::{DatasetRef, Provenance, Seen, Written, check_name, list, resolve, seen_in, versions, write_version};

@@ -26,7 +26,8 @@ fn fast(texts: &[&str], threshold: f64) -> Vec<Vec<usize>> {
 fn family(seed: u64, words: usize, copies: usize) -> Vec<String> {
     const WORDS: [&str; 24] = [
         "sensor", "pairs", "again", "after", "update", "please", "refund", "order", "late", "charged", "twice", "hub",
-        "motion", "door", "battery", "invoice", "address", "changed", "cannot", "login", "reset", "code", "never", "came",
+        "motion", "door", "battery", "invoice", "address", "changed", "cannot", "login", "reset", "code", "never",
+        "came",
     ];
     let word = |at: u64| WORDS[(mix(at) % 24) as usize];
     let base: Vec<&str> = (0..words as u64).map(|at| word(seed * 1_000 + at)).collect();

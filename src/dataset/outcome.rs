@@ -72,8 +72,7 @@ pub(super) fn selection(
 ) -> Result<Selection, DatasetError> {
     let chosen = chosen(frame, seed, standing, fates);
     if chosen.is_empty() {
-        let cause =
-            format!("the plan chose none of {} candidates; raise `rate`, or give `n`", frame.items.len());
+        let cause = format!("the plan chose none of {} candidates; raise `rate`, or give `n`", frame.items.len());
         return Err(DatasetError::NothingSelected { cause });
     }
     let mut whole = Sums::default();
@@ -193,12 +192,7 @@ fn clusters(frame: &Frame, standing: &[u64], fates: &[Fate]) -> Option<ClusterCo
     let alive = || rows(frame, standing, fates).filter(|(_, standing, _)| *standing > 0);
     let all: BTreeSet<_> = alive().map(|(item, _, _)| name(item)).collect();
     let chosen: BTreeSet<_> = alive().filter(|(_, _, fate)| fate.chosen).map(|(item, _, _)| name(item)).collect();
-    Some(ClusterCounts {
-        by,
-        population: all.len() as u64,
-        chosen: chosen.len() as u64,
-        most: frame.plan.per_cluster,
-    })
+    Some(ClusterCounts { by, population: all.len() as u64, chosen: chosen.len() as u64, most: frame.plan.per_cluster })
 }
 
 fn decided(frame: &Frame, seed: u64, standing: &[u64], fates: &[Fate]) -> Vec<Decided> {

@@ -179,7 +179,10 @@ fn rules_raise_chances_by_the_greatest_or_as_if_each_drew() {
         assert!((chance(&["errors", "top 10% of cost"]) - both).abs() < 1e-12, "{combine}");
         let rules = &selection.design.rules;
         assert_eq!((rules[0].population, rules[0].threshold), (100, None));
-        assert!((86..=100).contains(&rules[1].population) && (0.89..0.92).contains(&rules[1].threshold.unwrap()), "{rules:?}");
+        assert!(
+            (86..=100).contains(&rules[1].population) && (0.89..0.92).contains(&rules[1].threshold.unwrap()),
+            "{rules:?}"
+        );
         assert!(selection.decided.iter().any(|row| row.decision == Decision::Rule));
         assert_eq!(selection.design.method, "boosted");
     }
@@ -215,7 +218,8 @@ fn near_duplicates_have_one_that_stands_for_them_with_all_their_weight() {
         assert_eq!((chosen.represents, chosen.merged.len(), chosen.probability), (3, 2, Some(0.5 / 3.0)));
     }
     // An error is never merged into a success.
-    let apart = of_rich("rate = 0.5\nboost = [{ when = 'errors', rate = 1.0 }]\nnear_duplicates = { threshold = 0.99 }", 300);
+    let apart =
+        of_rich("rate = 0.5\nboost = [{ when = 'errors', rate = 1.0 }]\nnear_duplicates = { threshold = 0.99 }", 300);
     assert!(apart.decided.iter().filter(|row| row.rules == ["errors"]).all(|row| row.chosen));
     let merged = selection.decided.iter().find(|row| row.decision == Decision::NearDuplicate).unwrap();
     assert!(merged.near_duplicate_of.is_some() && merged.represents == 0 && merged.probability.is_none());

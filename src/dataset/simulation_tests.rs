@@ -31,8 +31,13 @@ fn population(users: usize, each: usize) -> Vec<One> {
         let shared = 0.35 * normal(&mut random);
         for _ in 0..each {
             let draw: f64 = random.random_range(0.0..1.0);
-            let (tier, level) =
-                if draw < 0.6 { ("free", 0.0) } else if draw < 0.9 { ("pro", 0.4) } else { ("team", 1.0) };
+            let (tier, level) = if draw < 0.6 {
+                ("free", 0.0)
+            } else if draw < 0.9 {
+                ("pro", 0.4)
+            } else {
+                ("team", 1.0)
+            };
             let size = 0.7 * normal(&mut random) + level;
             let cost = 0.01 * size.exp();
             let failed = random.random_range(0.0..1.0) < if size > 0.8 { 0.3 } else { 0.03 };

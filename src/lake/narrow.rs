@@ -100,7 +100,11 @@ impl Lake {
             }
             for ids in whole.chunks(OPENED) {
                 let traces = self.traces_by_id(ids)?;
-                traces.iter().filter(|t| filter.matches(t)).filter_map(|t| NarrowTrace::of(t, &names)).for_each(&mut take);
+                traces
+                    .iter()
+                    .filter(|t| filter.matches(t))
+                    .filter_map(|t| NarrowTrace::of(t, &names))
+                    .for_each(&mut take);
             }
         }
         Ok(())
@@ -147,16 +151,17 @@ fn extras(day: &Day, names: &[&'static str]) -> Result<HashMap<TraceId, Extra>, 
     ];
     aggregates.extend(columns.iter().map(|(name, _)| dimension(&format!("dimension_{name}")).alias(*name)));
     let table = query(&day.parts, |scan| scan.select(selected).group_by([col("trace_id")]).agg(aggregates))?;
-    read(&table, columns.iter().map(|(name, _)| *name).collect()).map_err(|error| {
-        LakeError::unreadable(day.parts.first().map_or("?".as_ref(), |part| part.as_path()), &error)
-    })
+    read(&table, columns.iter().map(|(name, _)| *name).collect())
+        .map_err(|error| LakeError::unreadable(day.parts.first().map_or("?".as_ref(), |part| part.as_path()), &error))
 }
 
 fn read(table: &DataFrame, names: Vec<&'static str>) -> Result<HashMap<TraceId, Extra>, PolarsError> {
     let (ids, ends) = (table.column("trace_id")?.str()?, table.column("last_end")?.i64()?);
     let (starts, ended) = (table.column("last_start")?.i64()?, table.column("ended")?.i64()?);
-    let columns =
-        names.iter().map(|name| table.column(name)?.str().map(|column| (*name, column))).collect::<Result<Vec<_>, _>>()?;
+    let columns = names
+        .iter()
+        .map(|name| table.column(name)?.str().map(|column| (*name, column)))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut found = HashMap::with_capacity(table.height());
     for at in 0..table.height() {
         let Some(id) = ids.get(at) else { continue };

@@ -23,9 +23,7 @@ mod trace_score;
 pub use assemble::{Assembled, assemble};
 pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};
 pub use dataset::{DatasetHeader, Example, Label, Lineage, Recorded};
-pub use design::{
-    Checkpoint, ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary,
-};
+pub use design::{Checkpoint, ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary};
 pub use digest::{Digest, Digester, canonical_json};
 pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};

@@ -190,7 +190,11 @@ fn nothing(ask: &Ask, pool: &pool::Pool) -> Failed {
         return Failed::usage(anyhow!("no trace fits in {from}"));
     }
     let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
-    Failed::usage(anyhow!("nothing selected: none of {} traces is a candidate ({})", pool.looked_at, reasons.join("; ")))
+    Failed::usage(anyhow!(
+        "nothing selected: none of {} traces is a candidate ({})",
+        pool.looked_at,
+        reasons.join("; ")
+    ))
 }
 
 fn write(
@@ -233,9 +237,8 @@ fn reopened(root: &Path, name: &str, examples: &[Example]) -> Done<u64> {
         dataset::seen_in(root, name, version, &mut seen).map_err(Failed::usage)?;
     }
     let pairs = examples.iter().flat_map(|example| example.lineage.traces.iter().zip(&example.lineage.digests));
-    let changed = pairs.filter(|(trace, digest)| {
-        seen.get(*trace).is_some_and(|known| !known.is_empty() && !known.contains(*digest))
-    });
+    let changed = pairs
+        .filter(|(trace, digest)| seen.get(*trace).is_some_and(|known| !known.is_empty() && !known.contains(*digest)));
     Ok(changed.count() as u64)
 }
 

@@ -36,7 +36,9 @@ impl Embedder {
         let info = find(provider).filter(|info| !matches!(info.name, "anthropic" | "replay"));
         let info = info.ok_or_else(|| ProviderError::BadOption {
             endpoint: context.endpoint.to_owned(),
-            cause: format!("`{provider}` serves no embeddings; name a model of an endpoint that speaks OpenAI's format"),
+            cause: format!(
+                "`{provider}` serves no embeddings; name a model of an endpoint that speaks OpenAI's format"
+            ),
         })?;
         wire(info, options, context, &["embeddings"], KeyHeader::Bearer).map(Self)
     }

@@ -68,8 +68,18 @@ fn rules_raise_chances_and_every_decision_is_told() {
         &world,
         "boosted",
         &[
-            "--key", "trace_id", "--rate", "0.2", "--boost", "errors=1", "--boost", "top 5% of cost=0.8",
-            "--combine", "union", "--decisions", "decisions.jsonl",
+            "--key",
+            "trace_id",
+            "--rate",
+            "0.2",
+            "--boost",
+            "errors=1",
+            "--boost",
+            "top 5% of cost=0.8",
+            "--combine",
+            "union",
+            "--decisions",
+            "decisions.jsonl",
         ],
     );
     assert_eq!(report["narrow"], true, "cost and status are columns");
@@ -87,7 +97,9 @@ fn rules_raise_chances_and_every_decision_is_told() {
         let told = decisions.iter().find(|told| told["id"] == row["id"]).unwrap();
         assert_eq!((&told["chosen"], &told["probability"]), (&json!(true), &row["inclusion_probability"]));
     }
-    let both = decisions.iter().find(|told| told["rules"].as_array().is_some_and(|rules| rules.len() == 1 && rules[0] != "errors"));
+    let both = decisions
+        .iter()
+        .find(|told| told["rules"].as_array().is_some_and(|rules| rules.len() == 1 && rules[0] != "errors"));
     if let Some(tail) = both {
         assert!((tail["probability"].as_f64().unwrap() - (1.0 - 0.8 * 0.2)).abs() < 1e-12, "{tail}");
     }
@@ -100,14 +112,24 @@ fn narrow_columns_and_whole_traces_choose_the_same() {
     let world = with_traces();
     let files = ["1.8", "2.0"].map(|version| format!("{DEMO}/traces-{version}.jsonl.gz"));
     let from = ["--from", &files[0], "--from", &files[1]];
-    for (index, design) in [
-        &["--count", "40", "--stratify", "status,agent_version", "--allocate", "neyman", "--neyman-by", "latency_ms"][..],
-        &["--count", "40", "--risk", "cost=2", "--risk", "latency_ms", "--risk-floor", "0.02"],
-        &["--count", "20", "--cluster-by", "session", "--per-cluster", "1"],
-        &["--rate", "0.3", "--where", "tokens>500", "--newest", "150"],
-    ]
-    .into_iter()
-    .enumerate()
+    for (index, design) in
+        [
+            &[
+                "--count",
+                "40",
+                "--stratify",
+                "status,agent_version",
+                "--allocate",
+                "neyman",
+                "--neyman-by",
+                "latency_ms",
+            ][..],
+            &["--count", "40", "--risk", "cost=2", "--risk", "latency_ms", "--risk-floor", "0.02"],
+            &["--count", "20", "--cluster-by", "session", "--per-cluster", "1"],
+            &["--rate", "0.3", "--where", "tokens>500", "--newest", "150"],
+        ]
+        .into_iter()
+        .enumerate()
     {
         let common = [&["--key", "trace_id"], design].concat();
         let (lake, file) = (format!("lake{index}"), format!("file{index}"));
@@ -126,11 +148,26 @@ fn a_plan_stands_in_a_file_or_the_configuration_and_flags_win() {
                 [design]\nn = 30\nstratify_by = [\"ticket.intent\"]\nallocate = \"equal\"\nseed = 7\n";
     world.write("plan.toml", plan);
     let by_file = sample(&world, "by-file", &["--plan", "plan.toml"]);
-    let tables = plan.replace("[traces]", "[samples.by-config.traces]").replace("[design]", "[samples.by-config.design]");
+    let tables =
+        plan.replace("[traces]", "[samples.by-config.traces]").replace("[design]", "[samples.by-config.design]");
     world.write("assize.toml", format!("[samples.by-config]\n{tables}"));
     let by_config = sample(&world, "by-config", &[]);
-    let flags = ["--where", "ticket.intent!=billing", "--key", "ticket.id", "--variant", "service.version",
-        "--count", "30", "--stratify", "ticket.intent", "--allocate", "equal", "--seed", "7"];
+    let flags = [
+        "--where",
+        "ticket.intent!=billing",
+        "--key",
+        "ticket.id",
+        "--variant",
+        "service.version",
+        "--count",
+        "30",
+        "--stratify",
+        "ticket.intent",
+        "--allocate",
+        "equal",
+        "--seed",
+        "7",
+    ];
     let by_flags = sample(&world, "by-flags", &flags);
     assert_eq!(by_file["header"]["digest"], by_flags["header"]["digest"]);
     assert_eq!(by_config["header"]["digest"], by_flags["header"]["digest"]);
@@ -177,7 +214,11 @@ fn near_duplicates_keep_their_weight() {
         .map(|i| {
             let question = match i {
                 0..20 => format!("{long} {i}"),
-                _ => format!("question {i} about the {} of order {}", ["price", "colour", "size"][i as usize % 3], i * 7919),
+                _ => format!(
+                    "question {i} about the {} of order {}",
+                    ["price", "colour", "size"][i as usize % 3],
+                    i * 7919
+                ),
             };
             span(i + 1, 1, None, now + i * MINUTE, Some(now + i * MINUTE + 5), &question)
         })
@@ -202,11 +243,18 @@ fn open_traces_wait_and_late_spans_bring_a_trace_back() {
     let world = World::new();
     let now = now_ns();
     let at = |ago: u64| now - ago * MINUTE;
-    let ended = |trace: u64, ago: u64| span(trace, 1, None, at(ago), Some(at(ago) + MINUTE), &format!("question {trace}"));
+    let ended =
+        |trace: u64, ago: u64| span(trace, 1, None, at(ago), Some(at(ago) + MINUTE), &format!("question {trace}"));
     ingest(
         &world,
         "first.jsonl",
-        &[ended(1, 60), ended(2, 50), span(3, 1, None, at(40), None, "running"), ended(4, 2), span(5, 1, None, at(3_000), None, "lost")],
+        &[
+            ended(1, 60),
+            ended(2, 50),
+            span(3, 1, None, at(40), None, "running"),
+            ended(4, 2),
+            span(5, 1, None, at(3_000), None, "lost"),
+        ],
     );
     let first = sample(&world, "live", &["--key", "trace_id"]);
     assert_eq!(first["header"]["examples"], 3, "{first:#}");
@@ -227,7 +275,10 @@ fn open_traces_wait_and_late_spans_bring_a_trace_back() {
     let new = sample(&world, "live", &["--key", "trace_id", "--only-new", "--idle", "0s"]);
     let found = rows(&world, "live");
     assert_eq!(found.len(), 1, "only the one that changed: {new:#}");
-    assert_eq!((new["design"]["reopened"].as_u64(), found[0]["id"].as_str().unwrap().trim_start_matches('0')), (Some(1), "2"));
+    assert_eq!(
+        (new["design"]["reopened"].as_u64(), found[0]["id"].as_str().unwrap().trim_start_matches('0')),
+        (Some(1), "2")
+    );
     assert!(new["warnings"].to_string().contains("late spans came"));
     let nothing = world.run(&["sample", "live", "--key", "trace_id", "--since-last", "--idle", "0s"]).expect(2).stderr;
     assert!(nothing.contains("seen by the version before"), "{nothing}");
@@ -276,7 +327,10 @@ async fn a_choice_for_diversity_asks_for_embeddings_and_has_no_weights() {
         let report = sample(&world, "diverse", &["--count", "2", "--diverse", "embeddings", "--embedder", "embed"]);
         assert_eq!(report["design"]["probability_sample"], false);
         let found = rows(&world, "diverse");
-        assert!(found.iter().any(|row| row["input"] == "a refund please"), "the one that differs is among two of ninety");
+        assert!(
+            found.iter().any(|row| row["input"] == "a refund please"),
+            "the one that differs is among two of ninety"
+        );
         assert!(found.iter().all(|row| row["inclusion_probability"].is_null()));
         let run = world.run(&["run", "s"]).expect(0);
         assert!(run.stderr.contains("not a probability sample"), "{}", run.stderr);

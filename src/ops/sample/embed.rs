@@ -24,7 +24,9 @@ pub async fn embed(
     frame: &Frame,
 ) -> Done<HashMap<String, Vec<f32>>> {
     let alias = alias.ok_or_else(|| {
-        Failed::usage(anyhow!("embeddings need a model: name one of `[models]` with `--embedder`, or use `--diverse inputs`"))
+        Failed::usage(anyhow!(
+            "embeddings need a model: name one of `[models]` with `--embedder`, or use `--diverse inputs`"
+        ))
     })?;
     let known = || project.config.models.keys().cloned().collect::<Vec<_>>().join(", ");
     let model = project.config.models.get(alias);
@@ -56,12 +58,7 @@ pub async fn embed(
     Ok(vectors)
 }
 
-async fn ask(
-    embedder: &Embedder,
-    model: &str,
-    inputs: &[&str],
-    retry: &RetryPolicy,
-) -> Result<Vec<Vec<f32>>, Failure> {
+async fn ask(embedder: &Embedder, model: &str, inputs: &[&str], retry: &RetryPolicy) -> Result<Vec<Vec<f32>>, Failure> {
     let mut attempt = 1;
     loop {
         match embedder.embed(model, inputs, retry.attempt_timeout).await {

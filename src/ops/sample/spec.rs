@@ -133,10 +133,12 @@ impl SampleSpec {
             design.stratify_by.clone_from(&ask.stratify);
         }
         if !ask.boost.is_empty() {
-            design.boost = ask.boost.iter().map(|text| Boost::parse(text)).collect::<Result<_, _>>().map_err(Failed::usage)?;
+            design.boost =
+                ask.boost.iter().map(|text| Boost::parse(text)).collect::<Result<_, _>>().map_err(Failed::usage)?;
         }
         if !ask.risk.is_empty() {
-            design.risk = Some(Risk { by: ask.risk.iter().map(|text| weighted(text)).collect::<Done<_>>()?, floor: None });
+            design.risk =
+                Some(Risk { by: ask.risk.iter().map(|text| weighted(text)).collect::<Done<_>>()?, floor: None });
         }
         if let (Some(floor), Some(risk)) = (ask.risk_floor, &mut design.risk) {
             risk.floor = Some(floor);
