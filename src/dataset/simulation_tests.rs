@@ -72,6 +72,8 @@ struct Tally {
     bias: f64,
     /// Standard error of the bias.
     error: f64,
+    /// Bias of Horvitz and Thompson's total in its own standard errors: exactly unbiased at any size.
+    total: f64,
     coverage: f64,
     size: f64,
     /// Mean squared distance of each example's mean weight from 1, in its own standard errors; about 1 when right.
@@ -87,6 +89,7 @@ fn simulate(plan: &str, draws: u64, population: &[One]) -> Tally {
     let clustered = plan.cluster_by.is_some();
     let place = |id: &str| id[1..].parse::<usize>().unwrap();
     let (mut sum, mut squares, mut covered, mut sizes) = (0.0, 0.0, 0.0, 0.0);
+    let (mut totals, mut total_squares) = (0.0, 0.0);
     let mut weighed = vec![(0.0, 0.0); population.len()];
     for seed in 0..draws {
         let selection = frame.choose(seed, false).unwrap();
@@ -99,6 +102,11 @@ fn simulate(plan: &str, draws: u64, population: &[One]) -> Tally {
             weighed[at].0 += weight;
             weighed[at].1 += weight * weight;
         }
+        let total = values.iter().zip(&weights).map(|(value, weight)| value * weight).sum::<f64>()
+            / population.len() as f64
+            - truth;
+        totals += total;
+        total_squares += total * total;
         let found = mean_weighted(&values, &weights, &clusters, None, 0.95);
         let estimate = found.estimate.unwrap();
         sum += estimate - truth;
@@ -117,7 +125,9 @@ fn simulate(plan: &str, draws: u64, population: &[One]) -> Tally {
             if variance > 0.0 { (mean - 1.0) / (variance / count).sqrt() } else { mean - 1.0 }
         })
         .collect();
+    let total = totals / count;
     Tally {
+        total: total / ((total_squares / count - total * total) / count).sqrt(),
         bias: bias / truth,
         error: ((squares / count - bias * bias) / count).sqrt() / truth,
         coverage: covered / count,
@@ -131,15 +141,17 @@ fn simulate(plan: &str, draws: u64, population: &[One]) -> Tally {
 fn holds(name: &str, users: usize, plan: &str) {
     let found = simulate(plan, DRAWS, &population(users, 6));
     println!(
-        "| {name:<34} | {:>+8.4} % | {:>7.4} % | {:>5.1} % | {:>6.1} | {:>5.2} | {:>5.2} |",
+        "| {name:<34} | {:>+8.4} % | {:>7.4} % | {:>5.1} % | {:>6.1} | {:>+5.2} | {:>5.2} | {:>5.2} |",
         100.0 * found.bias,
         100.0 * found.error,
         100.0 * found.coverage,
         found.size,
+        found.total,
         found.spread,
         found.worst
     );
     assert!(found.bias.abs() < 3.0 * found.error, "{name}: bias {} ± {}", found.bias, found.error);
+    assert!(found.total.abs() < 3.5, "{name}: the total is off by {} standard errors", found.total);
     assert!(found.coverage >= 0.93, "{name}: coverage {}", found.coverage);
     assert!(found.spread < 1.35 && found.worst < 6.0, "{name}: weights {} {}", found.spread, found.worst);
 }

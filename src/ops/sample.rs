@@ -16,6 +16,7 @@ use crate::model::{DatasetHeader, Example, SampleDesign, Trace, TraceScore};
 use crate::sys::files;
 
 mod embed;
+mod gate;
 mod pool;
 mod spec;
 

@@ -6,20 +6,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use serde::Serialize;
 
+use super::gate::{Gate, Looked};
 use super::spec::{SampleSpec, window};
 use super::{Ask, Scores};
 use crate::dataset::{self, Candidate, CandidateReader, Filter, Seen, Selector, trace_dimension};
-use crate::lake::{Lake, TraceFilter, narrow_dimension};
-use crate::model::{Activity, Checkpoint, Digest, Finality, FinalityRule, Trace, TraceId};
+use crate::lake::{Lake, NarrowTrace, TraceFilter, narrow_dimension};
+use crate::model::{Checkpoint, Digest, Trace, TraceId};
 use crate::ops::exit::{Done, Failed};
 use crate::ops::ingest::read_traces;
 use crate::ops::project::{Project, World};
-
-/// Most open traces that a checkpoint names; with more, it stands before the first of them.
-const MOST_OPEN: usize = 1_000;
 
 /// A trace that never became a candidate.
 #[derive(Clone, Debug, Serialize)]
@@ -57,71 +54,6 @@ pub struct Pool {
     pub narrow: bool,
 }
 
-/// One trace as the rules here see it.
-struct Looked {
-    id: TraceId,
-    start_ns: i64,
-    activity: Activity,
-}
-
-/// Everything that decides whether a trace becomes a candidate.
-struct Gate<'a> {
-    spec: &'a SampleSpec,
-    rule: FinalityRule,
-    now_ns: i64,
-    judges_finality: bool,
-    after: Option<Checkpoint>,
-    seen: Seen,
-    open: Vec<(i64, TraceId)>,
-    until_ns: Option<i64>,
-    abandoned: u64,
-}
-
-impl Gate<'_> {
-    /// Why a trace is left out; `digest` is only asked for when it decides.
-    fn judge(&mut self, trace: &Looked, digest: impl FnOnce() -> Option<Digest>) -> Option<&'static str> {
-        self.until_ns = Some(self.until_ns.map_or(trace.start_ns, |until| until.max(trace.start_ns)));
-        if self.judges_finality {
-            match trace.activity.judge(self.now_ns, self.rule) {
-                Finality::Running => return self.wait(trace, "still running: its root has not ended"),
-                Finality::Settling => return self.wait(trace, "still settling: spans came only just now"),
-                Finality::Abandoned => self.abandoned += 1,
-                Finality::Final => {}
-            }
-        }
-        if let Some(after) = &self.after
-            && trace.start_ns <= after.until_ns
-            && !after.open.contains(&trace.id)
-        {
-            return Some("seen by the version before");
-        }
-        let known = self.seen.get(&trace.id).filter(|_| self.spec.only_new)?;
-        digest().filter(|digest| known.contains(digest)).map(|_| "in an earlier version with the same content")
-    }
-
-    fn wait(&mut self, trace: &Looked, why: &'static str) -> Option<&'static str> {
-        self.open.push((trace.start_ns, trace.id.clone()));
-        (!self.spec.include_open).then_some(why)
-    }
-
-    /// What the next version can begin after.
-    fn checkpoint(&self) -> Option<Checkpoint> {
-        let mut until_ns = self.until_ns?;
-        let mut open: Vec<TraceId> = Vec::new();
-        if !self.spec.include_open {
-            if self.open.len() > MOST_OPEN {
-                until_ns = self.open.iter().map(|(start, _)| start.saturating_sub(1)).min()?;
-            } else {
-                open = self.open.iter().map(|(_, id)| id.clone()).collect();
-                open.sort();
-            }
-        }
-        // A checkpoint never goes back: what an earlier version saw stays seen.
-        let before = self.after.as_ref().map_or(until_ns, |after| after.until_ns);
-        Some(Checkpoint { until_ns: if self.open.len() > MOST_OPEN { until_ns } else { until_ns.max(before) }, open })
-    }
-}
-
 /// Reads everything that could be chosen into the selector.
 pub fn gather(
     project: &Project,
@@ -131,33 +63,24 @@ pub fn gather(
     selector: &mut Selector,
     scores: &Scores<'_>,
 ) -> Done<Pool> {
-    let filter = spec.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
     let (since, until) = window(spec.since.as_deref(), spec.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
-    let reader = CandidateReader::new(&spec.design).map_err(Failed::usage)?;
-    let mut gate = gate(project, world, ask, spec)?;
-    let mut intake = Intake { found: Vec::new(), left_out: BTreeMap::new(), each: None, looked_at: 0 };
-    intake.each = ask.decisions.is_some().then(Vec::new);
-    let names = narrow_names(spec, filter.as_ref());
-    let narrow = ask.from.is_empty() && names.is_some();
-    let fits = |lookup: &dyn Fn(&str) -> Option<String>| filter.as_ref().is_none_or(|filter| filter.matches(lookup));
-    let mut whole = |trace: &Trace| {
-        if fits(&|name| trace_dimension(trace, name)) {
-            let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
-            let looked = Looked { id: trace.id.clone(), start_ns, activity: trace.activity() };
-            let told = gate.judge(&looked, || Some(trace.content_digest()));
-            intake.take(looked, told, || {
-                spec.traces.candidate(trace, &reader, &scores(trace)).map_err(|reason| reason.as_str())
-            });
-        }
+    let mut pass = Pass {
+        spec,
+        filter: spec.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?,
+        reader: CandidateReader::new(&spec.design).map_err(Failed::usage)?,
+        gate: Gate::new(project, world, ask, spec)?,
+        intake: Intake { each: ask.decisions.is_some().then(Vec::new), ..Intake::default() },
+        scores,
     };
+    let names = pass.narrow_names().filter(|_| ask.from.is_empty());
     let source = if ask.from.is_empty() {
         let lake = Lake::new(project.path(&project.config.lake));
         match &names {
-            Some(names) => narrow_pass(&lake, &within, names, spec, &reader, &fits, &mut gate, &mut intake)?,
+            Some(names) => pass.narrow(&lake, &within, names)?,
             None => {
                 for trace in lake.traces(&within).map_err(Failed::instrument)? {
-                    whole(&trace.map_err(Failed::instrument)?);
+                    pass.whole(&trace.map_err(Failed::instrument)?);
                 }
             }
         }
@@ -165,13 +88,13 @@ pub fn gather(
     } else {
         let (_, mut traces) = read_traces(project, world, &ask.from)?;
         traces.retain(|trace| within.matches(trace));
-        traces.iter().for_each(whole);
+        traces.iter().for_each(|trace| pass.whole(trace));
         Source::Memory(traces.into_iter().map(Arc::new).collect())
     };
-    let Intake { mut found, mut left_out, mut each, looked_at } = intake;
-    keep_newest(spec.newest, &mut found, &mut left_out, &mut each);
+    let Pass { gate, mut intake, .. } = pass;
+    intake.keep_newest(spec.newest);
     let mut traces: HashMap<String, Vec<TraceId>> = HashMap::new();
-    for (_, id, candidate) in found {
+    for (_, id, candidate) in intake.found {
         traces.entry(candidate.id.clone()).or_default().push(id);
         selector.offer(candidate);
     }
@@ -180,38 +103,53 @@ pub fn gather(
         let count = gate.abandoned;
         warnings.push(format!("{count} traces have no ended root and nothing came for long: taken as abandoned"));
     }
-    let checkpoint = if ask.from.is_empty() { gate.checkpoint() } else { None };
-    let left_out_traces = each.unwrap_or_default();
-    Ok(Pool { source, traces, looked_at, left_out, left_out_traces, checkpoint, warnings, narrow })
+    Ok(Pool {
+        source,
+        traces,
+        looked_at: intake.looked_at,
+        left_out: intake.left_out,
+        left_out_traces: intake.each.unwrap_or_default(),
+        checkpoint: if ask.from.is_empty() { gate.checkpoint() } else { None },
+        warnings,
+        narrow: names.is_some(),
+    })
 }
 
-type Fits<'a> = dyn Fn(&dyn Fn(&str) -> Option<String>) -> bool + 'a;
+/// One pass over traces, with all that is needed to make candidates of them.
+struct Pass<'a> {
+    spec: &'a SampleSpec,
+    filter: Option<Filter>,
+    reader: CandidateReader,
+    gate: Gate<'a>,
+    intake: Intake,
+    scores: &'a Scores<'a>,
+}
 
-#[expect(clippy::too_many_arguments, reason = "one pass over everything the caller holds")]
-fn narrow_pass(
-    lake: &Lake,
-    within: &TraceFilter,
-    names: &[String],
-    spec: &SampleSpec,
-    reader: &CandidateReader,
-    fits: &Fits<'_>,
-    gate: &mut Gate<'_>,
-    intake: &mut Intake,
-) -> Done<()> {
-    let key = spec.traces.key.as_deref().unwrap_or_default();
-    // Few traces are in earlier versions: only those are opened to see whether they changed.
-    let mut digests: HashMap<TraceId, Digest> = HashMap::new();
-    if spec.only_new && !gate.seen.is_empty() {
-        let mut known: Vec<TraceId> = gate.seen.keys().cloned().collect();
-        known.sort();
-        for ids in known.chunks(1_000) {
-            let traces = lake.traces_by_id(ids).map_err(Failed::instrument)?;
-            digests.extend(traces.into_iter().map(|trace| (trace.id.clone(), trace.content_digest())));
+impl Pass<'_> {
+    /// Takes a whole trace.
+    fn whole(&mut self, trace: &Trace) {
+        let Self { spec, filter, reader, gate, intake, scores } = self;
+        if filter.as_ref().is_some_and(|filter| !filter.matches(|name| trace_dimension(trace, name))) {
+            return;
         }
+        let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
+        let looked = Looked { id: trace.id.clone(), start_ns, activity: trace.activity() };
+        let told = gate.judge(&looked, || Some(trace.content_digest()));
+        intake.take(looked, told, || {
+            spec.traces.candidate(trace, reader, &scores(trace)).map_err(|reason| reason.as_str())
+        });
     }
-    let take = |trace: crate::lake::NarrowTrace| {
-        let lookup = |name: &str| trace.dimension(name);
-        if fits(&lookup) {
+
+    /// Takes all traces of a lake from its narrow columns.
+    fn narrow(&mut self, lake: &Lake, within: &TraceFilter, names: &[String]) -> Done<()> {
+        let Self { spec, filter, reader, gate, intake, .. } = self;
+        let key = spec.traces.key.as_deref().unwrap_or_default();
+        let digests = if spec.only_new { digests(lake, &gate.seen)? } else { HashMap::new() };
+        let take = |trace: NarrowTrace| {
+            let lookup = |name: &str| trace.dimension(name);
+            if filter.as_ref().is_some_and(|filter| !filter.matches(lookup)) {
+                return;
+            }
             let looked = Looked { id: trace.trace_id.clone(), start_ns: trace.start_ns, activity: trace.activity };
             let told = gate.judge(&looked, || digests.get(&trace.trace_id).cloned());
             intake.take(looked, told, || {
@@ -219,12 +157,34 @@ fn narrow_pass(
                 let id = id.ok_or(dataset::LeftOut::NoKey.as_str())?;
                 Ok(reader.read(id, lookup, || None))
             });
-        }
-    };
-    lake.narrow(within, names, take).map_err(Failed::instrument)
+        };
+        lake.narrow(within, names, take).map_err(Failed::instrument)
+    }
+
+    /// The dimensions looked at, when narrow columns know all of them.
+    fn narrow_names(&self) -> Option<Vec<String>> {
+        let mut names = self.spec.design.dimensions();
+        names.extend(self.filter.iter().flat_map(Filter::names).map(str::to_owned));
+        names.push(self.spec.traces.key.clone()?);
+        let known = names.iter().all(|name| narrow_dimension(name));
+        (known && !self.spec.design.reads_inputs()).then_some(names)
+    }
+}
+
+/// What traces of earlier versions say now. They are few, so that opening them costs little.
+fn digests(lake: &Lake, seen: &Seen) -> Done<HashMap<TraceId, Digest>> {
+    let mut known: Vec<TraceId> = seen.keys().cloned().collect();
+    known.sort();
+    let mut digests = HashMap::with_capacity(known.len());
+    for ids in known.chunks(1_000) {
+        let traces = lake.traces_by_id(ids).map_err(Failed::instrument)?;
+        digests.extend(traces.into_iter().map(|trace| (trace.id.clone(), trace.content_digest())));
+    }
+    Ok(digests)
 }
 
 /// What was found so far.
+#[derive(Default)]
 struct Intake {
     found: Vec<(i64, TraceId, Candidate)>,
     left_out: BTreeMap<String, u64>,
@@ -246,79 +206,24 @@ impl Intake {
         };
         match made {
             Ok(candidate) => self.found.push((looked.start_ns, looked.id, candidate)),
-            Err(why) => leave(&mut self.left_out, &mut self.each, looked.id, why),
+            Err(why) => self.leave(looked.id, why),
         }
     }
-}
 
-fn leave(left_out: &mut BTreeMap<String, u64>, each: &mut Option<Vec<LeftOutTrace>>, id: TraceId, why: &str) {
-    *left_out.entry(why.to_owned()).or_default() += 1;
-    if let Some(each) = each {
-        each.push(LeftOutTrace { trace: id, chosen: false, decision: why.to_owned() });
-    }
-}
-
-fn keep_newest(
-    newest: Option<u64>,
-    found: &mut Vec<(i64, TraceId, Candidate)>,
-    left_out: &mut BTreeMap<String, u64>,
-    each: &mut Option<Vec<LeftOutTrace>>,
-) {
-    let Some(newest) = newest.and_then(|newest| usize::try_from(newest).ok()) else { return };
-    found.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
-    for (_, id, _) in found.split_off(newest.min(found.len())) {
-        leave(left_out, each, id, "older than the newest asked for");
-    }
-}
-
-fn gate<'a>(project: &Project, world: &World, ask: &Ask, spec: &'a SampleSpec) -> Done<Gate<'a>> {
-    let root = project.path(&project.config.datasets);
-    let versions = dataset::versions(&root, &ask.name).map_err(Failed::usage)?;
-    let mut seen = Seen::new();
-    if spec.only_new {
-        for version in &versions {
-            dataset::seen_in(&root, &ask.name, *version, &mut seen).map_err(Failed::usage)?;
+    fn leave(&mut self, id: TraceId, why: &str) {
+        *self.left_out.entry(why.to_owned()).or_default() += 1;
+        if let Some(each) = &mut self.each {
+            each.push(LeftOutTrace { trace: id, chosen: false, decision: why.to_owned() });
         }
     }
-    let after = if spec.since_last { Some(last_checkpoint(&root, &ask.name, ask.from.is_empty())?) } else { None };
-    let now = i64::try_from(world.clock.now().as_nanosecond()).unwrap_or(i64::MAX);
-    Ok(Gate {
-        spec,
-        rule: spec.finality()?,
-        now_ns: now,
-        judges_finality: ask.from.is_empty(),
-        after: after.flatten(),
-        seen,
-        open: Vec::new(),
-        until_ns: None,
-        abandoned: 0,
-    })
-}
 
-/// Where the newest version ended; `None` when there is no version yet, and everything is new.
-fn last_checkpoint(root: &std::path::Path, name: &str, from_lake: bool) -> Done<Option<Checkpoint>> {
-    if !from_lake {
-        return Err(Failed::usage(anyhow!("`--since-last` is about the lake; files have no checkpoint")));
+    fn keep_newest(&mut self, newest: Option<u64>) {
+        let Some(newest) = newest.and_then(|newest| usize::try_from(newest).ok()) else { return };
+        self.found.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
+        for (_, id, _) in self.found.split_off(newest.min(self.found.len())) {
+            self.leave(id, "older than the newest asked for");
+        }
     }
-    if dataset::versions(root, name).map_err(Failed::usage)?.is_empty() {
-        return Ok(None);
-    }
-    let newest = dataset::DatasetReader::open(root, name).map_err(Failed::usage)?;
-    let header = newest.header();
-    let checkpoint = header.design.as_ref().and_then(|design| design.checkpoint.clone());
-    checkpoint.map(Some).ok_or_else(|| {
-        let version = header.reference();
-        Failed::usage(anyhow!("`{version}` was not sampled from the lake, so it has no checkpoint; give `--since`"))
-    })
-}
-
-/// The dimensions a sampling looks at, when narrow columns know all of them.
-fn narrow_names(spec: &SampleSpec, filter: Option<&Filter>) -> Option<Vec<String>> {
-    let key = spec.traces.key.clone()?;
-    let mut names = spec.design.dimensions();
-    names.extend(filter.iter().flat_map(|filter| filter.names()).map(str::to_owned));
-    names.push(key);
-    (!spec.design.reads_inputs() && names.iter().all(|name| narrow_dimension(name))).then_some(names)
 }
 
 impl Pool {

@@ -35,7 +35,8 @@ pub struct SampleSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub newest: Option<u64>,
-    /// Only traces after what the newest version of this dataset saw, and those that were open then.
+    /// Only traces after what the newest version of this dataset saw, and those that were open then. Goes by the
+    /// start of a trace; `only_new` finds those that came late, too.
     pub since_last: bool,
     /// Only traces that no version of this dataset holds with the same content.
     pub only_new: bool,
