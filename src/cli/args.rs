@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::sample::SampleArgs;
+
 /// Did your LLM agents get better or worse? Traces in, an honest verdict out.
 #[derive(Debug, Parser)]
 #[command(name = "assize", version, max_term_width = 100, propagate_version = true, after_help = AFTER_HELP)]
@@ -73,7 +75,7 @@ pub enum Verb {
     /// Make a dataset version from traces, by a recorded design.
     #[command(after_help = "Example:\n  assize sample support --key ticket.id --variant service.version \\\n    \
                             --stratify ticket.intent --count 200")]
-    Sample(SampleArgs),
+    Sample(Box<SampleArgs>),
     /// List, show, compare, import and export datasets.
     #[command(subcommand)]
     Dataset(DatasetVerb),
@@ -165,67 +167,6 @@ pub struct IngestArgs {
     /// Write secrets and personal data as they came, whatever `[redact]` says.
     #[arg(long)]
     pub no_redact: bool,
-}
-
-/// `sample`
-#[derive(Debug, Args)]
-pub struct SampleArgs {
-    /// Name of the dataset.
-    pub name: String,
-    /// Read traces from these files instead of the lake.
-    #[arg(long, value_name = "SRC")]
-    pub from: Vec<String>,
-    /// How many examples. Either this or `--rate`; all when neither is given.
-    #[arg(long, conflicts_with = "rate")]
-    pub count: Option<u64>,
-    /// Share of examples, in (0, 1].
-    #[arg(long)]
-    pub rate: Option<f64>,
-    /// Dimensions that define strata, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "DIMENSION")]
-    pub stratify: Vec<String>,
-    /// How `--count` is split over strata.
-    #[arg(long, default_value = "proportional", requires = "stratify")]
-    pub allocate: Allocate,
-    /// Seed of the choice.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Only traces that fit, such as `ticket.intent=refund,status!=error`.
-    #[arg(long = "where", value_name = "FILTER")]
-    pub filter: Option<String>,
-    /// Only traces that began at or after this moment or date.
-    #[arg(long)]
-    pub since: Option<String>,
-    /// Only traces that began before this moment or date.
-    #[arg(long)]
-    pub until: Option<String>,
-    /// Dimension that names the task, so that several variants of it become one example. Default: the input's digest.
-    #[arg(long, value_name = "DIMENSION")]
-    pub key: Option<String>,
-    /// Dimension that names the variant (version, configuration) behind a trace.
-    #[arg(long, value_name = "DIMENSION")]
-    pub variant: Option<String>,
-    /// Dimension whose values are not independent. Default: the session.
-    #[arg(long, value_name = "DIMENSION")]
-    pub cluster: Option<String>,
-    /// Dimensions to keep for slices, separated by commas. Those of `--stratify` are always kept.
-    #[arg(long, value_delimiter = ',', value_name = "DIMENSION")]
-    pub dimensions: Vec<String>,
-    /// Dimension that holds the expected answer.
-    #[arg(long, value_name = "DIMENSION")]
-    pub reference: Option<String>,
-    /// What the dataset is, in words.
-    #[arg(long)]
-    pub description: Option<String>,
-}
-
-/// How a number of examples is split over strata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Allocate {
-    /// By the size of the stratum.
-    Proportional,
-    /// The same for each.
-    Equal,
 }
 
 /// `dataset`

@@ -8,6 +8,7 @@ pub mod lake;
 mod print;
 mod progress;
 pub mod query;
+mod sample;
 mod serve;
 mod show;
 mod verbs;

@@ -14,7 +14,6 @@ use crate::ops::ingest::IngestReport;
 use crate::ops::init::Started;
 use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
 use crate::ops::run::Planned;
-use crate::ops::sample::SampleReport;
 use crate::store::{Baseline, RunSummary};
 use crate::sys::text::{for_terminal, one_line};
 
@@ -187,25 +186,7 @@ pub fn redacted(account: &Redactions) -> String {
     )
 }
 
-pub fn sampled(report: &SampleReport) -> String {
-    let verb = if report.unchanged { "is unchanged:" } else { "has" };
-    let mut text = format!(
-        "{} {verb} {} from {}.\n",
-        report.header.reference(),
-        count(report.header.examples, "example", "examples"),
-        count(report.traces, "trace", "traces")
-    );
-    for (reason, n) in &report.left_out {
-        let _ = writeln!(text, "Left out {}: {reason}.", count(*n, "trace", "traces"));
-    }
-    text.push_str(&design(&report.header));
-    for warning in &report.warnings {
-        let _ = writeln!(text, "Note: {warning}.");
-    }
-    text
-}
-
-fn design(header: &DatasetHeader) -> String {
+pub fn design(header: &DatasetHeader) -> String {
     let mut text = String::new();
     if !header.variants.is_empty() {
         let variants: Vec<String> =

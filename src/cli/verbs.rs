@@ -2,19 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::args::Allocate;
 use super::args::{
     BlessArgs, CiArgs, Cli, CompareArgs, DatasetVerb, DemoArgs, IngestArgs, JudgeVerb, ReportArgs, RunArgs, RunHow,
-    RunsArgs, SampleArgs, SchemaArgs, TracesVerb, Verb,
+    RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{lake, progress, query, show};
+use super::{lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
 use crate::ops::{
-    Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, sample, schema,
-    traces,
+    Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, schema, traces,
 };
 use crate::report::{Material, Subject, TerminalStyle, terminal};
 use crate::runner::{Control, Listener};
@@ -36,7 +34,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
     match cli.verb {
         Verb::Serve(args) => super::serve::run(&project, world, args, printer).await,
         Verb::Ingest(args) => verb_ingest(&project, world, args, printer).await,
-        Verb::Sample(args) => verb_sample(&project, world, args, printer),
+        Verb::Sample(args) => sample::run(&project, world, *args, printer).await,
         Verb::Dataset(verb) => verb_dataset(&project, world, verb, printer),
         Verb::Run(args) => verb_run(&project, world, args, printer).await,
         Verb::Runs(args) => verb_runs(&project, world, &args, printer).await,
@@ -92,30 +90,6 @@ async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer
     }
     // A file that could not be used at all is the user's to mend, though the others went in.
     Ok(if report.unusable.is_empty() { Exit::Pass } else { Exit::Usage })
-}
-
-fn verb_sample(project: &Project, world: &World, args: SampleArgs, printer: &Printer) -> Done<Exit> {
-    let ask = sample::Ask {
-        name: args.name,
-        from: args.from,
-        count: args.count,
-        rate: args.rate,
-        stratify: args.stratify,
-        equal: args.allocate == Allocate::Equal,
-        seed: args.seed,
-        filter: args.filter,
-        since: args.since,
-        until: args.until,
-        key: args.key,
-        variant: args.variant,
-        cluster: args.cluster,
-        dimensions: args.dimensions,
-        reference: args.reference,
-        description: args.description,
-    };
-    let report = sample::sample(project, world, ask)?;
-    printer.result(&report, || show::sampled(&report))?;
-    Ok(Exit::Pass)
 }
 
 fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &Printer) -> Done<Exit> {

@@ -4,7 +4,7 @@ use super::{
     Discordance, MetricComparison,
     contrast::{self, Contrast, LEVEL, POWER, Question, decision_interval},
     measure::Metric,
-    pair::{Columns, Pairs, Sample, Unit},
+    pair::{self, Columns, Pairs, Sample, Unit},
     words::{self, Form},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha
         );
         (contrast::unpaired(&arms.0, &arms.1, &question), arms)
     };
-    let mut difference = found.estimate.clone();
+    let mut difference = pair::with_reach(found.estimate.clone(), units);
     let missing = columns.missing(units);
     difference.n_dropped = missing.no_baseline_score + missing.no_candidate_score + missing.neither;
     let ratio = if metric.is_measure() { log_ratio(&pairs, &question, baseline_mean) } else { None };
@@ -117,7 +117,7 @@ pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha
         expert: String::new(),
     };
     let mut decision = deciding.test.as_ref().map(|test| decision_interval(test, question.sign));
-    let mut deciding_estimate = deciding.estimate.clone();
+    let mut deciding_estimate = pair::with_reach(deciding.estimate.clone(), units);
     if by_ratio {
         decision = decision.map(|bounds| Interval { lo: bounds.lo.exp(), hi: bounds.hi.exp(), ..bounds });
         deciding_estimate.method = "log_ratio_t".to_owned();
@@ -254,12 +254,12 @@ fn note_unpaired(assessed: &mut Assessed, units: &[Unit<'_>], question: &Questio
 /// best one; on bounded scales only.
 fn note_bounds(assessed: &mut Assessed, units: &[Unit<'_>], question: &Question) {
     let columns = &assessed.columns;
-    let rate = |column: &super::pair::Column| column.failure_rate().unwrap_or(0.0);
+    let rate = |column: &pair::Column| column.failure_rate().unwrap_or(0.0);
     let worst_rate = rate(&columns.baseline).max(rate(&columns.candidate));
     let Some((least, greatest)) = question.bounds.filter(|_| worst_rate > SHOWN_FAILURES) else { return };
     let (mut weight, mut low, mut high) = (0.0, 0.0, 0.0);
     for ((unit, before), after) in units.iter().zip(&columns.baseline.values).zip(&columns.candidate.values) {
-        let range = |reduced: &super::pair::Reduced| match reduced.value {
+        let range = |reduced: &pair::Reduced| match reduced.value {
             Some(value) => Some((value, value)),
             None if reduced.instrument_failed => Some((least, greatest)),
             None => None,

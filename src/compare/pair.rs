@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{ExampleId, Score, Unscored, UnscoredReason},
-    stats::{PairedCounts, is_singletons, mcnemar},
+    stats::{Estimate, PairedCounts, is_singletons, mcnemar},
 };
 
 /// One example of either run.
@@ -23,6 +23,8 @@ pub(super) struct Unit<'a> {
     pub cluster: usize,
     /// Sampling weight, above 0.
     pub weight: f64,
+    /// Whether it was chosen for diversity.
+    pub diverse: bool,
     /// Dimensions; `None` when the dataset at hand does not know the example.
     pub dimensions: Option<&'a BTreeMap<String, String>>,
     /// What the baseline has of it.
@@ -55,11 +57,23 @@ pub(super) fn roster<'a>(
             id,
             cluster: numbers.get(cluster_of(id)).copied().unwrap_or_default(),
             weight: known.get(id).map(|meta| meta.weight).filter(|w| w.is_finite() && *w > 0.0).unwrap_or(1.0),
+            diverse: known.get(id).is_some_and(|meta| meta.diverse),
             dimensions: known.get(id).map(|meta| &meta.dimensions),
             baseline: baseline.and_then(|run| run.examples.get(id)),
             candidate: candidate.examples.get(id),
         })
         .collect()
+}
+
+/// Says of an estimate over examples chosen for diversity what it is not.
+pub(super) fn with_reach(estimate: Estimate, units: &[Unit<'_>]) -> Estimate {
+    if estimate.estimate.is_some() && units.iter().any(|unit| unit.diverse) {
+        return estimate.warn(
+            "the examples were chosen for diversity and are not a probability sample: this is about them, not about \
+             the population",
+        );
+    }
+    estimate
 }
 
 /// Where the examples went.

@@ -132,7 +132,7 @@ fn summary(
     policy: &GatePolicy,
 ) -> MetricSummary {
     let sample = Sample::of(units, column, 0..units.len());
-    let mut estimate = contrast::arm(&sample, metric.bounds());
+    let mut estimate = pair::with_reach(contrast::arm(&sample, metric.bounds()), units);
     estimate.n_dropped = (units.len() - sample.values.len()) as u64;
     let trials = if metric.is_measure() { trial_values(metric, results) } else { Vec::new() };
     let floor = gate::check_floor(metric, units, column, policy).map(|(verdict, _)| verdict);

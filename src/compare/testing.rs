@@ -119,6 +119,7 @@ pub(super) fn metas(n: usize, dimension: &str, value: impl Fn(usize) -> String) 
             id: ExampleId::new(format!("e{index:03}")),
             cluster: format!("e{index:03}"),
             weight: 1.0,
+            diverse: false,
             dimensions: BTreeMap::from([(dimension.to_owned(), value(index))]),
         })
         .collect()

@@ -26,6 +26,8 @@ pub struct ExampleMeta {
     pub cluster: String,
     /// Sampling weight.
     pub weight: f64,
+    /// Whether it was chosen for diversity, so that it has no weight and speaks for itself alone.
+    pub diverse: bool,
     /// Dimensions to slice by.
     pub dimensions: BTreeMap<String, String>,
 }
@@ -37,6 +39,7 @@ impl ExampleMeta {
             id: example.id.clone(),
             cluster: example.cluster_key().to_owned(),
             weight: example.weight(),
+            diverse: example.is_diverse(),
             dimensions: example.dimensions.clone(),
         }
     }

@@ -47,6 +47,9 @@ pub struct Raw {
     /// Suites by name.
     #[serde(default)]
     pub suites: BTreeMap<String, RawSuite>,
+    /// Sampling plans by the name of the dataset they make: see `assize schema sample`.
+    #[serde(default)]
+    pub samples: BTreeMap<String, Map<String, Value>>,
 }
 
 impl Raw {

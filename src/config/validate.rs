@@ -43,6 +43,8 @@ pub struct Config {
     pub redact: RedactPolicy,
     /// Suites by name.
     pub suites: BTreeMap<String, Suite>,
+    /// Sampling plans by dataset, still to be checked by the use case.
+    pub samples: BTreeMap<String, Map<String, Value>>,
 }
 
 /// A model service: kind and options, the options still to be checked by the table of providers.
@@ -232,6 +234,7 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         prices,
         redact: raw.redact,
         suites,
+        samples: raw.samples,
     }
 }
 

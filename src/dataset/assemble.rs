@@ -167,6 +167,7 @@ fn merge(first: &mut Example, later: Example) {
     first.cluster = first.cluster.take().or(later.cluster);
     first.stratum = first.stratum.take().or(later.stratum);
     first.inclusion_probability = first.inclusion_probability.or(later.inclusion_probability);
+    first.represents = first.represents.or(later.represents);
     for (name, value) in later.dimensions {
         first.dimensions.entry(name).or_insert(value);
     }

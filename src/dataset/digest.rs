@@ -84,6 +84,9 @@ fn task_of(example: &Example) -> Digest {
     if let Some(probability) = example.inclusion_probability {
         parts.add("inclusion_probability", &probability.to_bits().to_le_bytes());
     }
+    if let Some(represents) = example.represents {
+        parts.add("represents", &represents.to_le_bytes());
+    }
     parts.finish()
 }
 
@@ -128,7 +131,7 @@ mod tests {
     fn every_part_of_the_task_counts_and_nothing_else() {
         let base = example("a");
         let (task, recorded) = digest_of([&base]);
-        let edits: [(&str, Edit); 8] = [
+        let edits: [(&str, Edit); 9] = [
             ("id", |e| e.id = ExampleId::new("b")),
             ("input", |e| e.input = json!("other")),
             ("reference", |e| e.reference = None),
@@ -136,6 +139,7 @@ mod tests {
             ("cluster", |e| e.cluster = Some("c".into())),
             ("stratum", |e| e.stratum = Some("s".into())),
             ("probability", |e| e.inclusion_probability = Some(0.5)),
+            ("represents", |e| e.represents = Some(3)),
             ("metadata", |e| drop(e.metadata.insert("k".into(), json!(1)))),
         ];
         for (what, edit) in edits {

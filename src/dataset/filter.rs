@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::features;
 use crate::model::{Example, Trace};
 
 /// A parsed filter.
@@ -195,13 +196,16 @@ fn unquote(inner: &str) -> Option<String> {
     None
 }
 
-/// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`.
+/// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`,
+/// `repeated_calls` (of a tool with the same arguments) and `negative_feedback` (`true` or `false`, where users spoke).
 pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
     let measured = match name {
         "cost" | "cost_usd" => trace.cost_usd().map(|cost| cost.to_string()),
         "latency_ms" => trace.duration_ms().map(|duration| duration.to_string()),
         "tokens" => trace.usage().total().map(|tokens| tokens.to_string()),
         "spans" => Some(trace.spans.len().to_string()),
+        "repeated_calls" => Some(features::repeated_calls(trace).to_string()),
+        "negative_feedback" => features::negative_feedback(trace, &[]).map(|said| said.to_string()),
         "day" => {
             let start = trace.spans.iter().map(|span| span.start_ns).min()?;
             let moment = jiff::Timestamp::from_nanosecond(i128::from(start)).ok()?;

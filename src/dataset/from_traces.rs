@@ -10,11 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::candidate::{Candidate, CandidateReader};
 use super::digest::content_id;
 use super::error::DatasetError;
+use super::features::{feedback, negative_feedback};
 use super::filter::trace_dimension;
-use super::select::{Candidate, Selection, stratum_name};
-use crate::model::{Example, ExampleId, Lineage, Output, Recorded, Span, SpanStatus, Trace};
+use super::select::Selection;
+use crate::model::{Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace, TraceScore};
 
 /// How traces are read as examples. Names are those of [`trace_dimension`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -92,13 +94,23 @@ impl TraceMapping {
         }
     }
 
-    /// The candidate a trace stands for in a sampling design: the unit is the example, not the trace.
+    /// The candidate a trace stands for in a sampling design: the unit is the example, not the trace. `scores` are what
+    /// others said about it.
     ///
     /// # Errors
     /// Why it cannot be chosen at all.
-    pub fn candidate(&self, trace: &Trace, stratify_by: &[String]) -> Result<Candidate, LeftOut> {
+    pub fn candidate(
+        &self,
+        trace: &Trace,
+        reader: &CandidateReader,
+        scores: &[TraceScore],
+    ) -> Result<Candidate, LeftOut> {
         let id = self.key_of(trace)?.as_str().to_owned();
-        Ok(Candidate { id, stratum: stratum_name(stratify_by, |name| trace_dimension(trace, name)) })
+        let lookup = |name: &str| match name {
+            "negative_feedback" => negative_feedback(trace, scores).map(|said| said.to_string()),
+            _ => trace_dimension(trace, name),
+        };
+        Ok(reader.read(id, lookup, || input_of(trace)))
     }
 }
 
@@ -138,7 +150,15 @@ pub fn examples_from_traces(
         let chosen = selection.and_then(|selection| selection.chosen.get(id.as_str()));
         let mut example = example_of(id, &group, mapping, &mut made);
         example.stratum = chosen.map(|chosen| chosen.stratum.clone());
-        example.inclusion_probability = chosen.map(|chosen| chosen.probability);
+        example.inclusion_probability = chosen.and_then(|chosen| chosen.probability);
+        if let Some(drawn) = chosen.and_then(|chosen| chosen.cluster.as_ref()) {
+            // The unit that was drawn is the unit that is independent.
+            example.cluster = Some(drawn.clone());
+        }
+        example.represents = chosen.map(|chosen| chosen.represents).filter(|count| *count > 1);
+        example.lineage.chosen_by = chosen.map(|chosen| chosen.decision.as_str().to_owned());
+        let merged = chosen.iter().flat_map(|chosen| &chosen.merged);
+        example.lineage.merged = merged.map(|id| ExampleId::new(id.as_str())).collect();
         made.examples.push(example);
     }
     Ok(made)
@@ -171,7 +191,11 @@ fn example_of(id: ExampleId, group: &[Arc<Trace>], mapping: &TraceMapping, made:
         *trial += 1;
     }
     example.recorded.sort_by(|left, right| (&left.variant, left.trial).cmp(&(&right.variant, right.trial)));
-    example.lineage = Lineage { traces: group.iter().map(|trace| trace.id.clone()).collect(), ..Lineage::default() };
+    example.lineage = Lineage {
+        traces: group.iter().map(|trace| trace.id.clone()).collect(),
+        digests: group.iter().map(|trace| trace.content_digest()).collect(),
+        ..Lineage::default()
+    };
     example
 }
 
@@ -206,13 +230,6 @@ fn output_of(trace: &Arc<Trace>, mapping: &TraceMapping) -> Output {
         trace: Some(Arc::clone(trace)),
         metadata,
     }
-}
-
-/// Attributes in which tracers keep what the user thought of the answer.
-fn feedback(span: &Span) -> impl Iterator<Item = (&String, &Value)> {
-    let telling =
-        |name: &str| name.contains("feedback") || name.contains("user_rating") || name.contains("user.rating");
-    span.attributes.iter().filter(move |(name, _)| telling(&name.to_lowercase()))
 }
 
 fn start_of(trace: &Trace) -> i64 {

@@ -102,9 +102,11 @@ fn only_the_chosen_are_made_and_carry_their_probability() {
     let traces: Vec<Arc<Trace>> =
         (0..40).map(|i| Arc::new(trace(&format!("t{i}"), &format!("q{}", i / 2), "x", i))).collect();
     let mapping = TraceMapping::default();
-    let mut selector = Selector::new(SamplePlan { n: Some(5), ..SamplePlan::default() }).unwrap();
+    let plan = SamplePlan { n: Some(5), ..SamplePlan::default() };
+    let reader = CandidateReader::new(&plan).unwrap();
+    let mut selector = Selector::new(plan).unwrap();
     for trace in &traces {
-        selector.offer(mapping.candidate(trace, &[]).unwrap());
+        selector.offer(mapping.candidate(trace, &reader, &[]).unwrap());
     }
     let selection = selector.finish().unwrap();
     assert_eq!(selection.design.strata[0].population, 20);

@@ -3,12 +3,19 @@
 //! Rules over data. Bytes come and go through [`crate::sys::files`] alone; nothing here knows the lake, the
 //! configuration, a platform's export format or a screen.
 
+mod allocate;
 mod assemble;
+mod boost;
+mod candidate;
+mod decision;
 mod dialogue;
 mod diff;
 mod digest;
+mod diverse;
+mod draw;
 mod error;
 mod extract;
+mod features;
 mod field;
 mod filter;
 pub mod formats;
@@ -19,8 +26,11 @@ mod labels;
 mod lines;
 mod mapping;
 mod native;
+mod near;
+mod outcome;
 mod parquet;
 mod path;
+mod poisson;
 mod reader;
 mod rows;
 mod sampling;
@@ -28,6 +38,9 @@ mod select;
 mod turns;
 mod version;
 
+pub use boost::{Boost, Combine};
+pub use candidate::{Candidate, CandidateReader, stratum_name};
+pub use decision::{Decided, Decision};
 pub use dialogue::trace_of_messages;
 pub use diff::{ChangedExample, DatasetDiff, diff};
 pub use digest::{TaskDigester, content_id, digest_of};
@@ -40,10 +53,11 @@ pub use lines::{example_of_line, line_of_example};
 pub use mapping::{
     FieldMapping, FieldRef, FieldRule, JoinRule, LabelRef, LabelRule, MessagesRef, MessagesRule, OneOrMany, RowFilter,
 };
+pub use near::NearRule;
 pub use parquet::{Table, parquet_columns};
 pub use path::FieldPath;
 pub use reader::{DatasetReader, open_file};
 pub use rows::{FileFormat, Limits, Row};
-pub use sampling::{Allocate, SamplePlan};
-pub use select::{Candidate, Chosen, Selection, Selector, hash_unit, stratum_name};
-pub use version::{DatasetRef, Provenance, Written, check_name, list, resolve, versions, write_version};
+pub use sampling::{Allocate, Diverse, Risk, SamplePlan};
+pub use select::{Chosen, Frame, Selection, Selector, hash_unit};
+pub use version::{DatasetRef, Provenance, Seen, Written, check_name, list, resolve, seen_in, versions, write_version};

@@ -145,6 +145,10 @@ fn take_field(
             Some(probability) => example.inclusion_probability = Some(probability),
             None => return Err(RowError::new(place, &name, &shown(&value), "a number above 0 and at most 1")),
         },
+        "represents" => match number(&value).filter(|n| *n >= 1.0 && n.fract() == 0.0) {
+            Some(count) => example.represents = Some(count as u64),
+            None => return Err(RowError::new(place, &name, &shown(&value), "a whole number from 1")),
+        },
         _ => match (name.split_once('.'), output) {
             (Some(("dimensions", key)), _) => {
                 let text = scalar_text(&value).filter(|text| !text.is_empty());

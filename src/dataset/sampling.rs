@@ -1,12 +1,15 @@
-//! The sampling plan: how many of which strata, as it stands in a configuration, and what that means for strata of
-//! known size. Which individuals are chosen is `select`'s.
+//! The sampling plan: how many of which, as it stands in a configuration, and what that means for strata of known
+//! size. Which individuals are chosen is `select`'s.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::allocate::{equal, neyman, proportional};
+use super::boost::{Boost, Combine, MOST_RULES, When};
 use super::error::DatasetError;
+use super::near::NearRule;
 
 /// How a fixed number is shared among strata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +20,31 @@ pub enum Allocate {
     Proportional,
     /// The same number each; what a small stratum cannot fill goes to the others.
     Equal,
+    /// By size times the standard deviation of `neyman_by` within the stratum: the least variance for the number.
+    Neyman,
+}
+
+/// Chances by a risk score.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Risk {
+    /// Numeric dimensions and what each counts. Values are divided by their mean over the candidates first, so that
+    /// dollars and milliseconds can be added; unknown and negative values count 0.
+    pub by: BTreeMap<String, f64>,
+    /// Least probability of anyone, in [0, 1); a tenth of the mean probability when absent, so that no weight is more
+    /// than ten times the mean. 0 leaves candidates without a score out for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+}
+
+/// What a choice for diversity looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Diverse {
+    /// The words of the input; needs no model.
+    Inputs,
+    /// Embeddings of the input, asked of a model.
+    Embeddings,
 }
 
 /// A sampling design as the user writes it. Nothing given means all candidates.
@@ -32,20 +60,43 @@ pub struct SamplePlan {
     /// Dimensions whose values define the strata; none means one stratum.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stratify_by: Vec<String>,
-    /// Probability in (0, 1] for each candidate.
+    /// Probability in (0, 1] for each candidate; for each cluster with `cluster_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
-    /// How many in all.
+    /// How many in all: on average with `risk`, clusters with `cluster_by`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub n: Option<u64>,
     /// How `n` is shared among strata.
     pub allocate: Allocate,
+    /// Numeric dimension whose spread within strata `allocate = "neyman"` goes by: a cost, a latency, an earlier score.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neyman_by: Option<String>,
     /// Probability in [0, 1] by stratum.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub rates: BTreeMap<String, f64>,
     /// How many by stratum.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,
+    /// Rules that raise probabilities.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub boost: Vec<Boost>,
+    /// How the rates of several rules meet.
+    pub combine: Combine,
+    /// Chances by a score, scaled so that `n` are chosen on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<Risk>,
+    /// Dimension whose values are drawn as wholes (`session`, `user`): all examples of a chosen one are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_by: Option<String>,
+    /// Most examples of a chosen cluster, drawn at random in a second stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_cluster: Option<u64>,
+    /// Merging of near-duplicates before the choice; off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near_duplicates: Option<NearRule>,
+    /// Choice of `n` that differ most. No probability sample: weights do not exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diverse: Option<Diverse>,
 }
 
 /// What is done with one stratum.
@@ -55,6 +106,8 @@ pub(super) enum Draw {
     Rate(f64),
     /// Exactly so many.
     Count(u64),
+    /// Each by itself by its score, so many on average.
+    Scored(u64),
 }
 
 impl SamplePlan {
@@ -63,7 +116,13 @@ impl SamplePlan {
     /// # Errors
     /// [`DatasetError::Plan`] names the key.
     pub fn check(&self) -> Result<(), DatasetError> {
-        let fail = |key: &str, cause: String| Err(DatasetError::Plan { key: key.to_owned(), cause });
+        self.check_numbers()?;
+        self.check_strata()?;
+        self.check_boost()?;
+        self.check_units()
+    }
+
+    fn check_numbers(&self) -> Result<(), DatasetError> {
         if let Some(rate) = self.rate
             && !(rate > 0.0 && rate <= 1.0)
         {
@@ -81,6 +140,16 @@ impl SamplePlan {
         if !self.counts.is_empty() && !self.rates.is_empty() {
             return fail("counts", "`counts` cannot stand beside `rates`; keep one of them".to_owned());
         }
+        if let Some(rule) = &self.near_duplicates
+            && !(rule.threshold > 0.0 && rule.threshold <= 1.0)
+        {
+            let cause = format!("`{}` is not a similarity above 0 and at most 1", rule.threshold);
+            return fail("near_duplicates.threshold", cause);
+        }
+        Ok(())
+    }
+
+    fn check_strata(&self) -> Result<(), DatasetError> {
         if self.stratify_by.is_empty() && !(self.rates.is_empty() && self.counts.is_empty()) {
             return fail("stratify_by", "`rates` and `counts` need dimensions to stratify by".to_owned());
         }
@@ -89,22 +158,147 @@ impl SamplePlan {
         {
             return fail("stratify_by", format!("`{}` occurs twice", twice.1));
         }
+        let is_neyman = self.allocate == Allocate::Neyman;
+        if is_neyman && (self.n.is_none() || self.stratify_by.is_empty()) {
+            let cause = "`neyman` shares a number among strata; give `n` and `stratify_by` (`--count`, `--stratify`)";
+            return fail("allocate", cause.to_owned());
+        }
+        match (&self.neyman_by, is_neyman) {
+            (None, true) => {
+                let cause = "`neyman` needs a numeric dimension whose spread it goes by, such as `cost`";
+                fail("neyman_by", cause.to_owned())
+            }
+            (Some(_), false) => fail("neyman_by", "it goes with `allocate = \"neyman\"`".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_boost(&self) -> Result<(), DatasetError> {
+        for boost in &self.boost {
+            boost.read()?;
+        }
+        if self.boost.len() > MOST_RULES {
+            return fail("boost", format!("there are {} rules; at most {MOST_RULES} are read", self.boost.len()));
+        }
+        let fixed = (self.n.is_some() && self.risk.is_none()) || !self.counts.is_empty();
+        if !self.boost.is_empty() && fixed {
+            let cause = "a rule raises a probability, and `n` or `counts` fix a size; give `rate` for those that no \
+                         rule holds for";
+            return fail("boost", cause.to_owned());
+        }
+        if !self.boost.is_empty() && self.risk.is_none() && self.rate.is_none() && self.rates.is_empty() {
+            let cause = "without a `rate` everything is chosen, and no rule can raise that; give the `rate` of those \
+                         that no rule holds for";
+            return fail("boost", cause.to_owned());
+        }
+        let Some(risk) = &self.risk else { return Ok(()) };
+        if self.n.is_none() {
+            return fail("risk", "it needs `n`, the number to choose on average".to_owned());
+        }
+        if risk.by.is_empty() {
+            return fail("risk.by", "it names no dimension; give one, such as `cost = 1`".to_owned());
+        }
+        if let Some((name, weight)) = risk.by.iter().find(|(_, weight)| !(weight.is_finite() && **weight > 0.0)) {
+            return fail(&format!("risk.by.{name}"), format!("`{weight}` is not a number above 0"));
+        }
+        match risk.floor {
+            Some(floor) if !(0.0..1.0).contains(&floor) => {
+                fail("risk.floor", format!("`{floor}` is not a probability from 0 to below 1"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_units(&self) -> Result<(), DatasetError> {
+        if self.cluster_by.is_some() && !self.stratify_by.is_empty() {
+            let cause = "clusters are drawn as wholes, and the examples of one may lie in several strata, so that \
+                         neither design would be kept; use one of the two, or a filter for each stratum";
+            return fail("cluster_by", cause.to_owned());
+        }
+        if self.per_cluster.is_some() && self.cluster_by.is_none() {
+            return fail("per_cluster", "it needs `cluster_by`".to_owned());
+        }
+        if self.per_cluster == Some(0) {
+            return fail("per_cluster", "0 chooses nothing; give at least 1".to_owned());
+        }
+        if self.diverse.is_none() {
+            return Ok(());
+        }
+        let others = [
+            ("rate", self.rate.is_some()),
+            ("stratify_by", !self.stratify_by.is_empty()),
+            ("boost", !self.boost.is_empty()),
+            ("risk", self.risk.is_some()),
+            ("cluster_by", self.cluster_by.is_some()),
+        ];
+        if let Some((other, _)) = others.iter().find(|(_, set)| *set) {
+            let cause = format!("a choice for diversity has no probabilities, so `{other}` means nothing in it");
+            return fail("diverse", cause);
+        }
+        if self.n.is_none() {
+            return fail("diverse", "it needs `n`, the number to choose".to_owned());
+        }
         Ok(())
     }
 
-    /// `uniform`, or `stratified` where there are dimensions.
+    /// The form of the design in one word.
     pub(super) fn method(&self) -> &'static str {
-        if self.stratify_by.is_empty() { "uniform" } else { "stratified" }
+        match self {
+            Self { diverse: Some(_), .. } => "diverse",
+            Self { cluster_by: Some(_), .. } => "clustered",
+            Self { risk: Some(_), .. } => "poisson",
+            Self { boost, .. } if !boost.is_empty() => "boosted",
+            Self { stratify_by, .. } if stratify_by.is_empty() => "uniform",
+            _ => "stratified",
+        }
     }
 
-    /// What to do with each stratum, given how many candidates each holds.
-    pub(super) fn draws(&self, populations: &BTreeMap<String, u64>) -> BTreeMap<String, Draw> {
+    /// Names of the numeric dimensions the plan looks at, sorted; [`super::Candidate::numbers`] follows this order.
+    pub fn numbers(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.neyman_by.iter().cloned().collect();
+        names.extend(self.risk.iter().flat_map(|risk| risk.by.keys().cloned()));
+        names.extend(self.boost.iter().filter_map(|boost| match boost.read() {
+            Ok(When::Top { of, .. }) => Some(of),
+            _ => None,
+        }));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Names of all dimensions the plan looks at.
+    pub fn dimensions(&self) -> Vec<String> {
+        let mut names = self.numbers();
+        names.extend(self.stratify_by.iter().chain(&self.cluster_by).cloned());
+        for boost in &self.boost {
+            if let Ok(When::Filter(filter)) = boost.read() {
+                names.extend(filter.names().map(str::to_owned));
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Whether it looks at the text of inputs.
+    pub fn reads_inputs(&self) -> bool {
+        self.near_duplicates.is_some() || self.diverse.is_some()
+    }
+
+    /// What to do with each stratum, given how many units each holds and how much they vary.
+    pub(super) fn draws(
+        &self,
+        populations: &BTreeMap<String, u64>,
+        spreads: &BTreeMap<String, f64>,
+    ) -> BTreeMap<String, Draw> {
         if let Some(n) = self.n {
             let shares = match self.allocate {
                 Allocate::Proportional => proportional(n, populations),
                 Allocate::Equal => equal(n, populations),
+                Allocate::Neyman => neyman(n, populations, spreads),
             };
-            return shares.into_iter().map(|(name, count)| (name, Draw::Count(count))).collect();
+            let draw = if self.risk.is_some() { Draw::Scored } else { Draw::Count };
+            return shares.into_iter().map(|(name, count)| (name, draw(count))).collect();
         }
         populations.keys().map(|name| (name.clone(), self.draw_of(name))).collect()
     }
@@ -140,65 +334,12 @@ impl SamplePlan {
     }
 }
 
-/// Shares by size with largest remainders; each stratum gets one first while `n` allows it, because a stratum
-/// without a single member cannot be estimated and would bias every projection.
-fn proportional(n: u64, populations: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let total: u128 = populations.values().map(|size| u128::from(*size)).sum();
-    let n = u128::from(n).min(total);
-    let floor = u128::from(n >= populations.len() as u128);
-    let mut left = n;
-    let mut shares: Vec<(u128, &String, u128)> = Vec::new();
-    for (name, size) in populations {
-        let exact = n * u128::from(*size);
-        let share = (exact / total.max(1)).max(floor.min(u128::from(*size)));
-        left = left.saturating_sub(share);
-        shares.push((exact % total.max(1), name, share));
-    }
-    // The minimum of one may have given out more than there is: the largest strata give back.
-    let mut given: u128 = shares.iter().map(|(_, _, share)| share).sum();
-    while given > n {
-        if let Some(largest) = shares.iter_mut().max_by(|a, b| a.2.cmp(&b.2).then_with(|| b.1.cmp(a.1))) {
-            largest.2 -= 1;
-        }
-        given -= 1;
-    }
-    shares.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    while left > 0 {
-        let before = left;
-        for (_, name, share) in &mut shares {
-            let size = populations.get(*name).map_or(0, |size| u128::from(*size));
-            if left > 0 && *share < size {
-                *share += 1;
-                left -= 1;
-            }
-        }
-        if left == before {
-            break;
-        }
-    }
-    shares.into_iter().map(|(_, name, share)| (name.clone(), u64::try_from(share).unwrap_or(u64::MAX))).collect()
-}
-
-/// The same share each; small strata are taken whole and what they leave goes to the others.
-fn equal(n: u64, populations: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
-    let mut by_size: Vec<(&String, u64)> = populations.iter().map(|(name, size)| (name, *size)).collect();
-    by_size.sort_by(|a, b| a.1.cmp(&b.1).then_with(|| a.0.cmp(b.0)));
-    let mut left = n;
-    let mut open = by_size.len() as u64;
-    let mut shares = BTreeMap::new();
-    for (name, size) in by_size {
-        let share = (left / open.max(1)).min(size);
-        shares.insert(name.clone(), share);
-        left -= share;
-        open = open.saturating_sub(1);
-    }
-    shares
+fn fail(key: &str, cause: String) -> Result<(), DatasetError> {
+    Err(DatasetError::Plan { key: key.to_owned(), cause })
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn sizes(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -206,20 +347,11 @@ mod tests {
     }
 
     #[test]
-    fn shares_follow_size_and_keep_the_rare() {
-        let shares = proportional(10, &sizes(&[("common", 990), ("rare", 10)]));
-        assert_eq!((shares["common"], shares["rare"]), (9, 1));
-        assert_eq!(proportional(1, &sizes(&[("a", 5), ("b", 6)])).values().sum::<u64>(), 1);
-        let shares = equal(10, &sizes(&[("a", 2), ("b", 100), ("c", 100)]));
-        assert_eq!((shares["a"], shares["b"], shares["c"]), (2, 4, 4));
-    }
-
-    #[test]
     fn named_strata_and_the_rest() {
         let plan: SamplePlan =
             toml::from_str("stratify_by = ['status']\nrate = 0.05\nrates = { error = 1.0 }").unwrap();
         plan.check().unwrap();
-        let draws = plan.draws(&sizes(&[("status=error", 3), ("status=ok", 100)]));
+        let draws = plan.draws(&sizes(&[("status=error", 3), ("status=ok", 100)]), &BTreeMap::new());
         assert_eq!((draws["status=error"], draws["status=ok"]), (Draw::Rate(1.0), Draw::Rate(0.05)));
         assert_eq!(plan.unmet(&sizes(&[("status=ok", 1)])), ["error"]);
         let only: SamplePlan = toml::from_str("stratify_by = ['s']\ncounts = { x = 2 }").unwrap();
@@ -239,22 +371,20 @@ mod tests {
         assert_eq!(key("rates = { a = 0.5 }"), "stratify_by");
         assert_eq!(key("stratify_by = ['a']\nrates = { x = 2.0 }"), "rates.x");
         assert_eq!(key("stratify_by = ['a', 'a']"), "stratify_by");
+        assert_eq!(key("n = 5\nallocate = 'neyman'"), "allocate");
+        assert_eq!(key("n = 5\nallocate = 'neyman'\nstratify_by = ['a']"), "neyman_by");
+        assert_eq!(key("n = 5\nneyman_by = 'cost'"), "neyman_by");
+        assert_eq!(key("n = 5\nboost = [{ when = 'errors', rate = 1.0 }]"), "boost");
+        assert_eq!(key("boost = [{ when = 'errors', rate = 1.0 }]"), "boost");
+        assert_eq!(key("rate = 0.1\nboost = [{ when = 'errors', rate = 3.0 }]"), "boost `errors`");
+        assert_eq!(key("risk = { by = { cost = 1 } }"), "risk");
+        assert_eq!(key("n = 5\nrisk = {}"), "risk.by");
+        assert_eq!(key("n = 5\nrisk = { by = { cost = -1.0 } }"), "risk.by.cost");
+        assert_eq!(key("n = 5\ncluster_by = 'user'\nstratify_by = ['a']"), "cluster_by");
+        assert_eq!(key("per_cluster = 2"), "per_cluster");
+        assert_eq!(key("diverse = 'inputs'"), "diverse");
+        assert_eq!(key("diverse = 'inputs'\nrate = 0.5"), "diverse");
+        assert_eq!(key("near_duplicates = { threshold = 1.5 }"), "near_duplicates.threshold");
         assert!(toml::from_str::<SamplePlan>("sede = 1").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn shares_add_up_and_fit(
-            sizes in proptest::collection::btree_map("[a-f]{1,2}", 1_u64..500, 1..12), n in 1_u64..3_000,
-        ) {
-            let total: u64 = sizes.values().sum();
-            for shares in [proportional(n, &sizes), equal(n, &sizes)] {
-                prop_assert_eq!(shares.values().sum::<u64>(), n.min(total));
-                for (name, share) in &shares {
-                    prop_assert!(*share <= sizes[name]);
-                    prop_assert!(*share > 0 || n < sizes.len() as u64);
-                }
-            }
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dataset::stratum_name;
 
 fn select(plan: &str, candidates: impl IntoIterator<Item = Candidate>) -> Result<Selection, DatasetError> {
     let mut selector = Selector::new(toml::from_str(plan).unwrap())?;
@@ -18,6 +19,7 @@ fn candidates(count: u64) -> Vec<Candidate> {
         .map(|i| Candidate {
             id: format!("t{i}"),
             stratum: format!("status={}", if i % 10 == 0 { "error" } else { "ok" }),
+            ..Candidate::default()
         })
         .collect()
 }
@@ -34,12 +36,14 @@ fn ids(selection: &Selection) -> BTreeSet<&str> {
 fn sizes_are_exact_and_probabilities_recorded() {
     let selection = select("n = 100\nseed = 7", one_stratum(1_000)).unwrap();
     assert_eq!(selection.chosen.len(), 100);
-    assert!(selection.chosen.values().all(|chosen| chosen.probability == 0.1 && chosen.stratum == "all"));
+    assert!(selection.chosen.values().all(|chosen| chosen.probability == Some(0.1) && chosen.stratum == "all"));
     assert_eq!((selection.design.method.as_str(), selection.design.seed), ("uniform", 7));
-    let expected = Stratum { name: "all".into(), population: 1_000, rate: 0.1, chosen: 100 };
-    assert_eq!(selection.design.strata, [expected]);
+    let stratum = &selection.design.strata[0];
+    assert_eq!((stratum.name.as_str(), stratum.population, stratum.rate, stratum.chosen), ("all", 1_000, 0.1, 100));
+    let weights = &selection.design.weights;
+    assert!((weights.weight.unwrap() - 1_000.0).abs() < 1e-6 && (weights.effective.unwrap() - 100.0).abs() < 1e-6);
     assert_eq!(select("n = 5000", one_stratum(30)).unwrap().chosen.len(), 30);
-    assert!(select("", one_stratum(30)).unwrap().chosen.values().all(|chosen| chosen.probability == 1.0));
+    assert!(select("", one_stratum(30)).unwrap().chosen.values().all(|chosen| chosen.probability == Some(1.0)));
 }
 
 #[test]
@@ -78,7 +82,7 @@ fn an_id_met_twice_is_one_candidate() {
     let mut doubled = one_stratum(10);
     doubled.extend(one_stratum(10));
     assert_eq!(select("", doubled).unwrap().design.strata[0].population, 10);
-    let of = |stratum: &str| Candidate { id: "x".into(), stratum: stratum.into() };
+    let of = |stratum: &str| Candidate { id: "x".into(), stratum: stratum.into(), ..Candidate::default() };
     for order in [[of("b"), of("a")], [of("a"), of("b")]] {
         let selection = select("stratify_by = ['s']", order).unwrap();
         assert_eq!(selection.chosen["x"].stratum, "a");
@@ -107,7 +111,7 @@ fn estimates_with_the_recorded_weights_are_unbiased() {
                     pool.iter_mut().for_each(|candidate| candidate.stratum = "all".into());
                 }
                 let selection = select(&format!("seed = {seed}\n{plan}"), pool).unwrap();
-                selection.chosen.iter().map(|(id, chosen)| value(id) / chosen.probability).sum()
+                selection.chosen.iter().map(|(id, chosen)| value(id) / chosen.probability.unwrap()).sum()
             })
             .collect();
         let mean = totals.iter().sum::<f64>() / f64::from(seeds);
@@ -138,6 +142,145 @@ fn names_of_strata_tell_absent_values() {
     let lookup = |name: &str| (name == "tier").then(|| "free".to_owned());
     assert_eq!(stratum_name(&["tier".into(), "x".into()], lookup), "tier=free,x=(none)");
     assert_eq!(stratum_name(&[], lookup), "all");
+}
+
+/// Candidates with all that a plan can look at, read from facts that depend on the number alone.
+fn rich(plan: &SamplePlan, count: u64) -> Vec<Candidate> {
+    let reader = crate::dataset::CandidateReader::new(plan).unwrap();
+    let lookup = |i: u64| {
+        move |name: &str| match name {
+            "status" => Some(if i.is_multiple_of(10) { "error" } else { "ok" }.to_owned()),
+            "cost" => (!i.is_multiple_of(7)).then(|| ((i * 37 % 101) as f64 * 0.01).to_string()),
+            "session" => (!i.is_multiple_of(9)).then(|| format!("s{}", i / 4)),
+            _ => None,
+        }
+    };
+    let text = |i: u64| Some(serde_json::json!(format!("please help me with problem number {} today", i / 3)));
+    (0..count).map(|i| reader.read(format!("t{i}"), lookup(i), || text(i))).collect()
+}
+
+fn of_rich(plan: &str, count: u64) -> Selection {
+    let plan: SamplePlan = toml::from_str(plan).unwrap();
+    let mut selector = Selector::new(plan.clone()).unwrap();
+    rich(&plan, count).into_iter().for_each(|candidate| selector.offer(candidate));
+    selector.frame().unwrap().choose(plan.seed, true).unwrap()
+}
+
+#[test]
+fn rules_raise_chances_by_the_greatest_or_as_if_each_drew() {
+    let rules = "boost = [{ when = 'errors', rate = 0.5 }, { when = 'top 10% of cost', rate = 0.4 }]";
+    for (combine, both) in [("max", 0.5), ("union", 1.0 - 0.9 * 0.5 * 0.6)] {
+        let selection = of_rich(&format!("rate = 0.1\ncombine = '{combine}'\n{rules}"), 1_000);
+        let chance = |rules: &[&str]| -> f64 {
+            let found = selection.decided.iter().find(|row| row.rules == rules).unwrap();
+            found.probability.unwrap()
+        };
+        assert_eq!(chance(&[]), 0.1);
+        assert!((chance(&["errors", "top 10% of cost"]) - both).abs() < 1e-12, "{combine}");
+        let rules = &selection.design.rules;
+        assert_eq!((rules[0].population, rules[0].threshold), (100, None));
+        assert!(
+            (86..=100).contains(&rules[1].population) && (0.89..0.92).contains(&rules[1].threshold.unwrap()),
+            "{rules:?}"
+        );
+        assert!(selection.decided.iter().any(|row| row.decision == Decision::Rule));
+        assert_eq!(selection.design.method, "boosted");
+    }
+}
+
+#[test]
+fn clusters_are_taken_whole_or_some_of_each() {
+    let selection = of_rich("n = 40\ncluster_by = 'session'", 400);
+    let clusters = selection.design.clusters.unwrap();
+    assert_eq!(clusters.chosen, 40);
+    let chance = 40.0 / clusters.population as f64;
+    assert!(selection.chosen.values().all(|chosen| (chosen.probability.unwrap() - chance).abs() < 1e-12));
+    let taken = |name: &str| selection.chosen.values().filter(|c| c.cluster.as_deref() == Some(name)).count();
+    let whole = |name: &str| (0..400).filter(|i| i % 9 != 0 && format!("s{}", i / 4) == name).count();
+    for chosen in selection.chosen.values().filter_map(|chosen| chosen.cluster.as_deref()) {
+        assert_eq!(taken(chosen), whole(chosen), "{chosen}");
+    }
+    let some = of_rich("n = 40\ncluster_by = 'session'\nper_cluster = 2", 400);
+    for (id, chosen) in &some.chosen {
+        let size = chosen.cluster.as_deref().map_or(1, whole) as f64;
+        assert!((chosen.probability.unwrap() - chance * (2.0 / size).min(1.0)).abs() < 1e-12, "{id}");
+    }
+    assert!(some.decided.iter().any(|row| row.decision == Decision::ClusterFull));
+}
+
+#[test]
+fn near_duplicates_have_one_that_stands_for_them_with_all_their_weight() {
+    let selection = of_rich("rate = 0.5\nseed = 3\nnear_duplicates = { threshold = 0.99 }", 300);
+    let near = selection.design.near_duplicates.clone().unwrap();
+    assert_eq!((near.groups, near.merged, near.largest), (100, 200, 3));
+    assert_eq!((selection.design.weights.population, selection.design.weights.drawable), (300, 100));
+    for chosen in selection.chosen.values() {
+        assert_eq!((chosen.represents, chosen.merged.len(), chosen.probability), (3, 2, Some(0.5 / 3.0)));
+    }
+    // An error is never merged into a success.
+    let apart =
+        of_rich("rate = 0.5\nboost = [{ when = 'errors', rate = 1.0 }]\nnear_duplicates = { threshold = 0.99 }", 300);
+    assert!(apart.decided.iter().filter(|row| row.rules == ["errors"]).all(|row| row.chosen));
+    let merged = selection.decided.iter().find(|row| row.decision == Decision::NearDuplicate).unwrap();
+    assert!(merged.near_duplicate_of.is_some() && merged.represents == 0 && merged.probability.is_none());
+}
+
+#[test]
+fn a_choice_for_diversity_has_no_probability() {
+    let selection = of_rich("n = 12\ndiverse = 'inputs'", 60);
+    assert_eq!(selection.chosen.len(), 12);
+    assert!(selection.chosen.values().all(|chosen| chosen.probability.is_none()));
+    assert!(!selection.design.probability_sample && selection.design.weights.weight.is_none());
+    assert!(selection.warnings.iter().any(|warning| warning.contains("not a probability sample")));
+}
+
+#[test]
+fn a_number_nobody_has_is_refused_by_name() {
+    let plan: SamplePlan = toml::from_str("n = 5\nrisk = { by = { wisdom = 1 } }").unwrap();
+    let mut selector = Selector::new(plan.clone()).unwrap();
+    rich(&plan, 20).into_iter().for_each(|candidate| selector.offer(candidate));
+    assert!(selector.frame().unwrap_err().to_string().contains("`wisdom`"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_the_design_the_order_of_arrival_does_not_matter(seed in 0_u64..1 << 60, shuffle in any::<u64>(), plan in 0_usize..7) {
+        let plan = [
+            "n = 40\nallocate = 'neyman'\nneyman_by = 'cost'\nstratify_by = ['status']",
+            "rate = 0.1\nboost = [{ when = 'errors', rate = 0.9 }, { when = 'top 10% of cost', rate = 0.7 }]",
+            "n = 30\nrisk = { by = { cost = 1.0 }, floor = 0.05 }",
+            "n = 30\nstratify_by = ['status']\nrisk = { by = { cost = 1.0 } }",
+            "n = 20\ncluster_by = 'session'\nper_cluster = 2",
+            "rate = 0.4\nnear_duplicates = { threshold = 0.9 }",
+            "n = 10\ndiverse = 'inputs'",
+        ][plan];
+        let plan: SamplePlan = toml::from_str(&format!("seed = {seed}\n{plan}")).unwrap();
+        let choose = |pool: Vec<Candidate>| {
+            let mut selector = Selector::new(plan.clone()).unwrap();
+            pool.into_iter().for_each(|candidate| selector.offer(candidate));
+            selector.frame().unwrap().choose(seed, true).unwrap()
+        };
+        let mut pool = rich(&plan, 120);
+        let before = choose(pool.clone());
+        // Traces of the same example may come again.
+        pool.extend(rich(&plan, 30));
+        pool.sort_by_key(|candidate| hash(shuffle, &candidate.id));
+        let after = choose(pool);
+        prop_assert_eq!(&before, &after);
+        // What is stored is what was decided, and adds up.
+        let (mut weight, mut expected) = (0.0, 0.0);
+        for row in &before.decided {
+            prop_assert_eq!(row.chosen, before.chosen.contains_key(&row.id));
+            expected += row.probability.unwrap_or(0.0) * row.represents as f64;
+            weight += if row.chosen { row.probability.map_or(0.0, |p| 1.0 / p) } else { 0.0 };
+        }
+        if before.design.probability_sample {
+            prop_assert!((expected - before.design.weights.expected.unwrap()).abs() < 1e-6);
+            prop_assert!((weight - before.design.weights.weight.unwrap()).abs() < 1e-6);
+        }
+    }
 }
 
 proptest! {

@@ -2,14 +2,16 @@
 //!
 //! A version appears whole or not at all and is never written again. Reading one is `reader`'s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use super::digest::TaskDigester;
 use super::error::{DatasetError, did_you_mean};
 use super::import::variants_of;
 use super::lines::{example_of_line, line_of_example};
-use crate::model::{DatasetHeader, Digest, Example, ExampleId, SampleDesign};
+use crate::model::{DatasetHeader, Digest, Example, ExampleId, Lineage, SampleDesign, TraceId};
 use crate::sys::{Clock, files, text};
 
 /// Format of the files this program writes and reads.
@@ -207,6 +209,36 @@ pub fn versions(root: &Path, name: &str) -> Result<Vec<u32>, DatasetError> {
     let mut numbers: Vec<u32> = files::list_folder(&root.join(name))?.iter().filter_map(number).collect();
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Content digests of traces by id.
+pub type Seen = HashMap<TraceId, HashSet<Digest>>;
+
+/// The part of a line that says which traces it was made of; the rest is skipped without being built.
+#[derive(Deserialize)]
+struct LineageOnly {
+    #[serde(default)]
+    lineage: Lineage,
+}
+
+/// Adds the traces that a version was made of. A version written before digests were kept has traces without any.
+///
+/// # Errors
+/// The version cannot be read.
+pub fn seen_in(root: &Path, name: &str, version: u32, seen: &mut Seen) -> Result<(), DatasetError> {
+    let folder = folder_of(root, name, version);
+    let lines = files::LineFile::open(&folder.join(EXAMPLES))?;
+    for index in 0..lines.len() {
+        let line = lines.line(index)?.unwrap_or_default();
+        let found: LineageOnly = serde_json::from_slice(&line)
+            .map_err(|error| damaged(&folder, format!("`{EXAMPLES}` line {}: {error}", index + 1)))?;
+        let Lineage { traces, digests, .. } = found.lineage;
+        let mut digests = digests.into_iter();
+        for trace in traces {
+            seen.entry(trace).or_default().extend(digests.next());
+        }
+    }
+    Ok(())
 }
 
 /// Heads of the latest version of every dataset, sorted by name.

@@ -101,7 +101,7 @@ impl Lake {
 }
 
 /// The filter as a condition on the table of traces; `None` when an attribute has no column there.
-fn condition(filter: &TraceFilter) -> Option<Expr> {
+pub(super) fn condition(filter: &TraceFilter) -> Option<Expr> {
     let mut fits = lit(true);
     for (dimension, value) in &filter.attributes {
         fits = fits.and(col(column_of(dimension)?).eq(lit(value.as_str())));
@@ -132,32 +132,34 @@ fn column_of(dimension: &str) -> Option<&'static str> {
 }
 
 fn read(traces: LazyFrame, filter: &TraceFilter, fits: &Expr) -> PolarsResult<Vec<TraceRow>> {
-    let columns = [
-        "trace_id",
-        "name",
-        "agent_name",
-        "session_id",
-        "spans",
-        "errors",
-        "duration_ms",
-        "input_tokens",
-        "output_tokens",
-        "cost_usd",
-    ];
-    let start = col("start").cast(DataType::Int64);
+    let start = col("start").cast(DataType::Int64).alias("start_ns");
     let table = started(traces, filter)
         .filter(fits.clone())
-        .select(columns.map(col).into_iter().chain([start]).collect::<Vec<_>>())
+        .select(ROW.iter().map(|name| col(*name)).chain([start]).collect::<Vec<_>>())
         .collect()?;
     rows_of(&table)
 }
 
-fn rows_of(table: &DataFrame) -> Result<Vec<TraceRow>, PolarsError> {
+/// Columns of the table of traces that [`rows_of`] needs, beside `start_ns`.
+pub(super) const ROW: &[&str] = &[
+    "trace_id",
+    "name",
+    "agent_name",
+    "session_id",
+    "spans",
+    "errors",
+    "duration_ms",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+];
+
+pub(super) fn rows_of(table: &DataFrame) -> Result<Vec<TraceRow>, PolarsError> {
     let text = |name: &str| table.column(name).and_then(|column| column.str());
     let long = |name: &str| table.column(name).and_then(|column| column.i64());
     let double = |name: &str| table.column(name).and_then(|column| column.f64());
     let (ids, names, agents, sessions) = (text("trace_id")?, text("name")?, text("agent_name")?, text("session_id")?);
-    let (starts, spans, errors) = (long("start")?, long("spans")?, long("errors")?);
+    let (starts, spans, errors) = (long("start_ns")?, long("spans")?, long("errors")?);
     let (input, output) = (long("input_tokens")?, long("output_tokens")?);
     let (durations, costs) = (double("duration_ms")?, double("cost_usd")?);
     let count = |found: Option<i64>| found.and_then(|count| u64::try_from(count).ok());

@@ -132,7 +132,7 @@ impl Views {
     }
 
     /// Open traces and whole ones are never of one trace, so each may be grouped alone.
-    fn each(&self, make: impl Fn(LazyFrame) -> LazyFrame) -> PolarsResult<LazyFrame> {
+    pub(super) fn each(&self, make: impl Fn(LazyFrame) -> LazyFrame) -> PolarsResult<LazyFrame> {
         match &self.open {
             None => Ok(make(self.whole.clone())),
             Some(open) => concat([make(self.whole.clone()), make(open.clone())], UnionArgs::default()),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Digest, ExampleId, Output, TraceId};
+use super::{Digest, ExampleId, Output, SampleDesign, TraceId};
 
 /// What is recorded for an example: the output of one variant of the application in one trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,15 @@ pub struct Lineage {
     /// Traces it was made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traces: Vec<TraceId>,
+    /// Digest of what each of them said when it was read, in the same order: late spans change it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<Digest>,
+    /// Why the sampling design chose it, as a word of its decisions (`rate`, `rule`, `risk`, ...).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<String>,
+    /// Near-duplicates it stands for beside itself, the first of them by id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<ExampleId>,
     /// File it was read from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -69,9 +78,13 @@ pub struct Example {
     /// Stratum of the sampling design.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stratum: Option<String>,
-    /// Probability with which the design chose it, in (0, 1]; absent when it was not sampled.
+    /// Probability with which the design chose it, in (0, 1]; absent when it was not sampled. Where it stands for
+    /// near-duplicates, the chance of being the one that stands for them is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inclusion_probability: Option<f64>,
+    /// How many near-duplicates of the population it stands for, itself included; absent when it is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub represents: Option<u64>,
     /// Outputs that are already there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recorded: Vec<Recorded>,
@@ -97,6 +110,7 @@ impl Example {
             cluster: None,
             stratum: None,
             inclusion_probability: None,
+            represents: None,
             recorded: Vec::new(),
             labels: Vec::new(),
             metadata: BTreeMap::new(),
@@ -112,6 +126,11 @@ impl Example {
         }
     }
 
+    /// Whether it was chosen for diversity: by a rule that gives nobody a probability, and so no weight.
+    pub fn is_diverse(&self) -> bool {
+        self.lineage.chosen_by.as_deref() == Some("diverse")
+    }
+
     /// The unit that is independent of others: the named cluster, or the example itself.
     pub fn cluster_key(&self) -> &str {
         self.cluster.as_deref().unwrap_or(self.id.as_str())
@@ -124,36 +143,6 @@ impl Example {
             other => other.to_string(),
         }
     }
-}
-
-/// One stratum of a sampling design, as it was carried out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stratum {
-    /// Value of the stratifying attributes; `all` when there is only one.
-    pub name: String,
-    /// How many candidates it held.
-    pub population: u64,
-    /// Probability with which each was chosen.
-    pub rate: f64,
-    /// How many were chosen.
-    pub chosen: u64,
-}
-
-/// How a dataset was sampled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SampleDesign {
-    /// `uniform` or `stratified`.
-    pub method: String,
-    /// Seed of the hash that chose.
-    pub seed: u64,
-    /// Attributes that define the strata.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub stratify_by: Vec<String>,
-    /// The strata with what they held and gave.
-    pub strata: Vec<Stratum>,
-    /// Filter on candidates, as the user wrote it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filter: Option<String>,
 }
 
 /// The head of one immutable dataset version.

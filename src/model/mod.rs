@@ -6,9 +6,11 @@
 mod assemble;
 mod chat;
 mod dataset;
+mod design;
 mod digest;
 mod event;
 mod failure;
+mod finality;
 mod gate;
 mod id;
 mod message;
@@ -22,10 +24,12 @@ mod trace_sums;
 
 pub use assemble::{Assembled, assemble};
 pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};
-pub use dataset::{DatasetHeader, Example, Label, Lineage, Recorded, SampleDesign, Stratum};
+pub use dataset::{DatasetHeader, Example, Label, Lineage, Recorded};
+pub use design::{Checkpoint, ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary};
 pub use digest::{Digest, Digester, canonical_json};
 pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};
+pub use finality::{Activity, Finality, FinalityRule};
 pub use gate::{Change, FailOn, GatePolicy, MetricPolicy, MetricRole, Verdict};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
 pub use message::{Message, Part};

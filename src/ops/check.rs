@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::sample::SampleSpec;
 use crate::config::{
     Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, SourceConfig, Suite, TargetConfig,
 };
@@ -26,6 +27,10 @@ pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     }
     for fault in redact::check(&config.redact) {
         faults.add(&format!("/redact{}", fault.pointer), fault.message);
+    }
+    for (name, table) in &config.samples {
+        let pointer = format!("/samples/{}", name.replace('~', "~0").replace('/', "~1"));
+        faults.options(&SampleSpec::schema(), &value(table), &pointer, &[]);
     }
     let judges = root.join(&config.judges);
     for suite in config.suites.values() {

@@ -63,9 +63,11 @@ pub async fn demo(world: &World, folder: &Path, watch: &Watch<'_>) -> Done<Demo>
         variant: Some("service.version".to_owned()),
         stratify: vec!["ticket.intent".to_owned()],
         dimensions: vec!["customer.tier".to_owned(), "ticket.channel".to_owned()],
+        // What ships is whole, whatever the clock says.
+        include_open: true,
         ..sample::Ask::default()
     };
-    let sampled = sample::sample(&project, &world, ask)?;
+    let sampled = sample::sample(&project, &world, ask).await?;
     let mut runs = Vec::new();
     for target in ["v1.8", "v2.0"] {
         let how = How { target: Some(target.to_owned()), ..How::default() };

@@ -75,6 +75,17 @@ impl Chosen {
         if header.version == 0 { header.name.clone() } else { header.reference() }
     }
 
+    /// What the dataset cannot speak for, as a warning.
+    pub fn reach(&self) -> Option<String> {
+        let design = self.header().design.as_ref()?;
+        (!design.probability_sample).then(|| {
+            format!(
+                "`{}` was chosen for diversity and is not a probability sample: no mean over it is one of the population",
+                self.name()
+            )
+        })
+    }
+
     /// Rows of a plain file that are not among the examples, as a warning with the first places.
     pub fn warning(&self) -> Option<String> {
         let rejected = self.reader.rejected();

@@ -137,6 +137,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let parts = Builder::new(project, world, &services).parts(suite, target)?;
     let examples = choose(project, world, suite, &how, earlier.as_ref())?;
     let mut warnings: Vec<String> = examples.warning().into_iter().collect();
+    warnings.extend(examples.reach());
     let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
     let planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
     (watch.on_plan)(&planned);

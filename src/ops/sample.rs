@@ -1,45 +1,89 @@
 //! `assize sample`: traces to a dataset version, by a design that is recorded with it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::exit::{Done, Failed};
-use super::ingest::read_traces;
 use super::project::{Project, World};
 use crate::dataset::{
-    Allocate, Filter, Provenance, SamplePlan, Selector, TraceMapping, Written, examples_from_traces, trace_dimension,
-    write_version,
+    self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Provenance, Seen, Selector, Written,
+    examples_from_traces, write_version,
 };
-use crate::lake::{Lake, TraceFilter};
-use crate::model::{DatasetHeader, Trace};
+use crate::model::{DatasetHeader, Example, SampleDesign, Trace, TraceScore};
+use crate::sys::files;
 
-/// What is asked.
+mod embed;
+mod gate;
+mod pool;
+mod spec;
+
+pub use spec::{SampleSpec, Window, window};
+
+/// What others said about a trace, where it is known.
+pub type Scores<'a> = dyn Fn(&Trace) -> Vec<TraceScore> + 'a;
+
+/// What is asked. What is left out is taken from the plan's file or the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Ask {
     /// Name of the dataset.
     pub name: String,
     /// Files instead of the lake.
     pub from: Vec<String>,
+    /// File of the plan; `[samples.NAME]` of the configuration when absent.
+    pub plan: Option<PathBuf>,
     /// How many.
     pub count: Option<u64>,
     /// Share.
     pub rate: Option<f64>,
     /// Dimensions of the strata.
     pub stratify: Vec<String>,
-    /// The same number for each stratum.
-    pub equal: bool,
+    /// How a number is shared among strata.
+    pub allocate: Option<Allocate>,
+    /// Dimension of the spread.
+    pub neyman_by: Option<String>,
+    /// Rules, as typed.
+    pub boost: Vec<String>,
+    /// How rules meet.
+    pub combine: Option<Combine>,
+    /// Dimensions of the risk score, as typed.
+    pub risk: Vec<String>,
+    /// Least probability by risk.
+    pub risk_floor: Option<f64>,
+    /// Dimension of the clusters to draw.
+    pub cluster_by: Option<String>,
+    /// Most examples of a cluster.
+    pub per_cluster: Option<u64>,
+    /// Threshold of near-duplicates, as typed.
+    pub near_duplicates: Option<String>,
+    /// Whether numbers are the same in near-duplicates.
+    pub ignore_numbers: bool,
+    /// Choice for diversity.
+    pub diverse: Option<Diverse>,
+    /// Model that embeds.
+    pub embedder: Option<String>,
     /// Seed.
-    pub seed: u64,
+    pub seed: Option<u64>,
     /// Filter, as typed.
     pub filter: Option<String>,
     /// Begin, as typed.
     pub since: Option<String>,
     /// End, as typed.
     pub until: Option<String>,
+    /// Only the last traces.
+    pub newest: Option<u64>,
+    /// Only what the newest version has not seen.
+    pub since_last: bool,
+    /// Only what no version holds.
+    pub only_new: bool,
+    /// Idle time, as typed.
+    pub idle: Option<String>,
+    /// Time to give a trace up, as typed.
+    pub max_age: Option<String>,
+    /// Take open traces, too.
+    pub include_open: bool,
     /// Dimension of the task.
     pub key: Option<String>,
     /// Dimension of the variant.
@@ -52,149 +96,160 @@ pub struct Ask {
     pub reference: Option<String>,
     /// What it is.
     pub description: Option<String>,
+    /// Choose, and write nothing.
+    pub dry_run: bool,
+    /// File for the decision on every candidate.
+    pub decisions: Option<PathBuf>,
 }
 
 /// What a sampling did.
 #[derive(Clone, Debug, Serialize)]
 pub struct SampleReport {
-    /// Head of the version that holds the examples now.
+    /// Head of the version that holds the examples now; version 0 where nothing was written.
     pub header: DatasetHeader,
     /// Whether it was there already.
     pub unchanged: bool,
+    /// Whether nothing was to be written.
+    pub dry_run: bool,
+    /// The design as it was carried out now; that of the header when the version is new.
+    pub design: SampleDesign,
     /// Traces looked at.
     pub traces: u64,
+    /// Whether the lake's narrow columns were enough to choose by.
+    pub narrow: bool,
     /// Traces left out, by reason.
     pub left_out: BTreeMap<String, u64>,
     /// What a careful reader should know.
     pub warnings: Vec<String>,
+    /// Where the decisions were written.
+    pub decisions: Option<PathBuf>,
 }
 
-/// Samples.
-pub fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleReport> {
-    let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
-    let window = window(ask.since.as_deref(), ask.until.as_deref())?;
-    let mapping = mapping(&ask);
-    let traces = Traces::open(project, world, &ask, window, filter)?;
-    let plan = SamplePlan {
-        seed: ask.seed,
-        stratify_by: ask.stratify.clone(),
-        rate: ask.rate,
-        n: ask.count,
-        allocate: if ask.equal { Allocate::Equal } else { Allocate::Proportional },
-        ..SamplePlan::default()
-    };
-    let mut selector = Selector::new(plan).map_err(Failed::usage)?;
-    let mut looked_at = 0;
-    let mut left_out: BTreeMap<String, u64> = BTreeMap::new();
-    // Two passes: the first holds an id per example, the second opens only what was chosen.
-    traces.each(|trace| {
-        looked_at += 1;
-        if let Ok(candidate) = mapping.candidate(&trace, &ask.stratify) {
-            selector.offer(candidate);
-        }
-    })?;
-    if looked_at == 0 {
-        let from = if ask.from.is_empty() { "the lake; `assize ingest` fills it" } else { "these files" };
-        return Err(Failed::usage(anyhow!("no trace fits in {from}")));
+/// Samples, without scores of others.
+pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleReport> {
+    sample_with(project, world, ask, &|_| Vec::new()).await
+}
+
+/// Samples; `scores` says what others thought of a trace.
+pub async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores<'_>) -> Done<SampleReport> {
+    let spec = SampleSpec::of(project, world, &ask)?;
+    let root = project.path(&project.config.datasets);
+    let mut selector = Selector::new(spec.design.clone()).map_err(Failed::usage)?;
+    let pool = pool::gather(project, world, &ask, &spec, &mut selector, scores)?;
+    if selector.is_empty() {
+        return Err(nothing(&ask, &pool));
     }
-    let mut selection = selector.finish().map_err(Failed::usage)?;
-    selection.design.filter = ask.filter.clone();
-    let mut chosen: Vec<Arc<Trace>> = Vec::new();
-    traces.each(|trace| match mapping.key_of(&trace) {
-        Ok(id) if selection.chosen.contains_key(id.as_str()) => chosen.push(Arc::new(trace)),
-        Ok(_) => *left_out.entry("not chosen by the sampling design".to_owned()).or_default() += 1,
-        Err(reason) => *left_out.entry(reason.as_str().to_owned()).or_default() += 1,
-    })?;
-    let made = examples_from_traces(chosen, &mapping, Some(&selection)).map_err(Failed::usage)?;
-    let mut warnings = selection.warnings.clone();
+    let mut frame = selector.frame().map_err(Failed::usage)?;
+    if spec.design.diverse == Some(Diverse::Embeddings) {
+        let vectors = embed::embed(project, world, spec.embedder.as_deref(), &frame).await?;
+        frame = frame.with_vectors(vectors);
+    }
+    let selection = frame.choose(spec.design.seed, ask.decisions.is_some()).map_err(Failed::usage)?;
+    drop(frame);
+    let opened = pool.open(selection.chosen.keys())?;
+    let not_chosen = pool.not_chosen(opened.len());
+    let made = examples_from_traces(opened, &spec.traces, Some(&selection)).map_err(Failed::usage)?;
+    let mut warnings = [selection.warnings.clone(), pool.warnings.clone()].concat();
+    warnings.extend(warnings_of(&made));
+    let mut design = selection.design;
+    design.filter = spec.filter.clone();
+    design.left_out = pool.left_out.clone();
+    design.checkpoint = pool.checkpoint.clone();
+    design.reopened = reopened(&root, &ask.name, &made.examples)?;
+    if design.reopened > 0 {
+        let count = design.reopened;
+        warnings.push(format!("{count} traces changed since an earlier version held them: late spans came"));
+    }
+    if let Some(path) = &ask.decisions {
+        write_decisions(&world.here.join(path), &selection.decided, &pool)?;
+    }
+    let mut left_out = pool.left_out.clone();
+    for (reason, count) in &made.left_out {
+        *left_out.entry(reason.as_str().to_owned()).or_default() += count;
+    }
+    if not_chosen > 0 {
+        *left_out.entry(dataset::LeftOut::NotChosen.as_str().to_owned()).or_default() += not_chosen;
+    }
+    let (header, unchanged) = write(&root, world, &ask, &spec, made, &design)?;
+    Ok(SampleReport {
+        header,
+        unchanged,
+        dry_run: ask.dry_run,
+        design,
+        traces: pool.looked_at,
+        narrow: pool.narrow,
+        left_out,
+        warnings,
+        decisions: ask.decisions,
+    })
+}
+
+/// Why there is nothing to choose from.
+fn nothing(ask: &Ask, pool: &pool::Pool) -> Failed {
+    if pool.looked_at == 0 {
+        let from = if ask.from.is_empty() { "the lake; `assize ingest` fills it" } else { "these files" };
+        return Failed::usage(anyhow!("no trace fits in {from}"));
+    }
+    let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
+    Failed::usage(anyhow!(
+        "nothing selected: none of {} traces is a candidate ({})",
+        pool.looked_at,
+        reasons.join("; ")
+    ))
+}
+
+fn write(
+    root: &Path,
+    world: &World,
+    ask: &Ask,
+    spec: &SampleSpec,
+    made: FromTraces,
+    design: &SampleDesign,
+) -> Done<(DatasetHeader, bool)> {
+    let sources = if ask.from.is_empty() { vec!["lake".to_owned()] } else { ask.from.clone() };
+    if ask.dry_run {
+        let reader = DatasetReader::of_examples(&ask.name, made.examples, world.clock.as_ref());
+        let mut header = reader.map_err(Failed::usage)?.header().clone();
+        (header.description, header.sources) = (spec.description.clone(), sources);
+        header.design = Some(design.clone());
+        return Ok((header, false));
+    }
+    let provenance = Provenance { description: spec.description.clone(), sources, design: Some(design.clone()) };
+    let written = write_version(root, &ask.name, &made.examples, provenance, world.clock.as_ref());
+    let written = written.map_err(Failed::usage)?;
+    Ok((written.header().clone(), matches!(written, Written::Unchanged(_))))
+}
+
+fn warnings_of(made: &FromTraces) -> Vec<String> {
+    let mut warnings = Vec::new();
     if made.other_inputs > 0 {
         warnings.push(format!("{} traces have another input than the first of their example", made.other_inputs));
     }
     for (dimension, count) in &made.mixed_dimensions {
         warnings.push(format!("{count} examples have traces that disagree on `{dimension}`; it was left out there"));
     }
-    let sources = if ask.from.is_empty() { vec!["lake".to_owned()] } else { ask.from.clone() };
-    let provenance = Provenance { description: ask.description, sources, design: Some(selection.design) };
-    let root = project.path(&project.config.datasets);
-    let written = write_version(&root, &ask.name, &made.examples, provenance, world.clock.as_ref());
-    let written = written.map_err(Failed::usage)?;
-    let unchanged = matches!(written, Written::Unchanged(_));
-    Ok(SampleReport { header: written.header().clone(), unchanged, traces: looked_at, left_out, warnings })
+    warnings
 }
 
-fn mapping(ask: &Ask) -> TraceMapping {
-    let mut dimensions = ask.stratify.clone();
-    for dimension in &ask.dimensions {
-        if !dimensions.contains(dimension) {
-            dimensions.push(dimension.clone());
-        }
+/// Traces that earlier versions hold, and all with other content.
+fn reopened(root: &Path, name: &str, examples: &[Example]) -> Done<u64> {
+    let mut seen = Seen::new();
+    for version in dataset::versions(root, name).map_err(Failed::usage)? {
+        dataset::seen_in(root, name, version, &mut seen).map_err(Failed::usage)?;
     }
-    TraceMapping {
-        key: ask.key.clone(),
-        variant: ask.variant.clone(),
-        cluster: ask.cluster.clone(),
-        reference: ask.reference.clone(),
-        dimensions,
-        output_metadata: Vec::new(),
+    let pairs = examples.iter().flat_map(|example| example.lineage.traces.iter().zip(&example.lineage.digests));
+    let changed = pairs
+        .filter(|(trace, digest)| seen.get(*trace).is_some_and(|known| !known.is_empty() && !known.contains(*digest)));
+    Ok(changed.count() as u64)
+}
+
+/// One line of JSON for every candidate, then for every trace that never was one.
+fn write_decisions(path: &Path, decided: &[Decided], pool: &pool::Pool) -> Done<()> {
+    let mut lines = Vec::new();
+    let rows = decided.iter().map(serde_json::to_value).chain(pool.left_out_traces.iter().map(serde_json::to_value));
+    for row in rows {
+        serde_json::to_writer(&mut lines, &row.map_err(Failed::instrument)?).map_err(Failed::instrument)?;
+        lines.push(b'\n');
     }
-}
-
-/// Traces to sample from: the lake read twice, or files held in memory.
-enum Traces {
-    Lake { lake: Lake, within: TraceFilter, filter: Option<Filter> },
-    Memory(Vec<Trace>),
-}
-
-impl Traces {
-    fn open(project: &Project, world: &World, ask: &Ask, window: Window, filter: Option<Filter>) -> Done<Self> {
-        let within = TraceFilter { since: window.0, until: window.1, ..TraceFilter::default() };
-        if ask.from.is_empty() {
-            let lake = project.lake(&world.env)?;
-            return Ok(Self::Lake { lake, within, filter });
-        }
-        let (_, mut traces) = read_traces(project, world, &ask.from)?;
-        traces.retain(|trace| within.matches(trace) && fits(filter.as_ref(), trace));
-        Ok(Self::Memory(traces))
-    }
-
-    fn each(&self, mut take: impl FnMut(Trace)) -> Done<()> {
-        match self {
-            Self::Memory(traces) => traces.iter().cloned().for_each(take),
-            Self::Lake { lake, within, filter } => {
-                for trace in lake.traces(within).map_err(Failed::instrument)? {
-                    let trace = trace.map_err(Failed::instrument)?;
-                    if fits(filter.as_ref(), &trace) {
-                        take(trace);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn fits(filter: Option<&Filter>, trace: &Trace) -> bool {
-    filter.is_none_or(|filter| filter.matches(|name| trace_dimension(trace, name)))
-}
-
-/// Begin and end of a stretch of time.
-pub type Window = (Option<Timestamp>, Option<Timestamp>);
-
-/// Reads `--since` and `--until`: a moment, or a date that means its first instant in UTC.
-pub fn window(since: Option<&str>, until: Option<&str>) -> Done<Window> {
-    let read = |name: &str, text: Option<&str>| match text {
-        None => Ok(None),
-        Some(text) => moment(text).map(Some).ok_or_else(|| {
-            Failed::usage(anyhow!("expected `--{name}` as `2026-11-21` or `2026-11-21T10:00:00Z`, found `{text}`"))
-        }),
-    };
-    Ok((read("since", since)?, read("until", until)?))
-}
-
-fn moment(text: &str) -> Option<Timestamp> {
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Some(moment);
-    }
-    let date: jiff::civil::Date = text.parse().ok()?;
-    date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    files::write_atomic(path, &lines).map_err(Failed::usage)
 }

@@ -4,6 +4,7 @@ use anyhow::anyhow;
 use serde_json::{Value, json};
 
 use super::exit::{Done, Failed};
+use super::sample::SampleSpec;
 use crate::compare::{Comparison, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
@@ -14,8 +15,8 @@ use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed =
-        ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let fixed = ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run", "sample"]
+        .map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
@@ -37,6 +38,7 @@ pub fn schema(name: &str) -> Done<Value> {
         "mapping.traces" => Some(schemars::schema_for!(TraceMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
         "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
+        "sample" => Some(SampleSpec::schema()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),
         other => match other.split_once('.') {
             Some(("scorer", name)) => {

@@ -29,5 +29,6 @@ mod receive;
 mod redaction;
 mod reports;
 mod runner;
+mod sampling;
 mod store;
 mod tidy;

@@ -1,0 +1,249 @@
+//! The candidates of a sampling: which traces are looked at, which are left out before anyone is chosen, and why.
+//!
+//! Reads the lake's narrow columns where the plan needs no more than they hold, else whole traces, once. Either way
+//! only the chosen traces are opened afterwards.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::gate::{Gate, Looked};
+use super::spec::{SampleSpec, window};
+use super::{Ask, Scores};
+use crate::dataset::{self, Candidate, CandidateReader, Filter, Seen, Selector, trace_dimension};
+use crate::lake::{Lake, NarrowTrace, TraceFilter, narrow_dimension};
+use crate::model::{Checkpoint, Digest, Trace, TraceId};
+use crate::ops::exit::{Done, Failed};
+use crate::ops::ingest::read_traces;
+use crate::ops::project::{Project, World};
+
+/// A trace that never became a candidate.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOutTrace {
+    /// The trace.
+    pub trace: TraceId,
+    /// Always false: for readers that look at candidates and traces alike.
+    pub chosen: bool,
+    /// Why.
+    pub decision: String,
+}
+
+/// Where traces come from.
+enum Source {
+    Lake(Lake),
+    Memory(Vec<Arc<Trace>>),
+}
+
+/// What was looked at.
+pub struct Pool {
+    source: Source,
+    /// Traces of each candidate, by key.
+    traces: HashMap<String, Vec<TraceId>>,
+    /// Traces looked at.
+    pub looked_at: u64,
+    /// Traces that never became candidates, by reason.
+    pub left_out: BTreeMap<String, u64>,
+    /// The same one by one, where decisions are written.
+    pub left_out_traces: Vec<LeftOutTrace>,
+    /// What the next version can begin after; absent for files.
+    pub checkpoint: Option<Checkpoint>,
+    /// What a careful reader should know.
+    pub warnings: Vec<String>,
+    /// Whether narrow columns were enough.
+    pub narrow: bool,
+}
+
+/// Reads everything that could be chosen into the selector.
+pub fn gather(
+    project: &Project,
+    world: &World,
+    ask: &Ask,
+    spec: &SampleSpec,
+    selector: &mut Selector,
+    scores: &Scores<'_>,
+) -> Done<Pool> {
+    let (since, until) = window(spec.since.as_deref(), spec.until.as_deref())?;
+    let within = TraceFilter { since, until, ..TraceFilter::default() };
+    let mut pass = Pass {
+        spec,
+        filter: spec.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?,
+        reader: CandidateReader::new(&spec.design).map_err(Failed::usage)?,
+        gate: Gate::new(project, world, ask, spec)?,
+        intake: Intake { each: ask.decisions.is_some().then(Vec::new), ..Intake::default() },
+        scores,
+    };
+    let names = pass.narrow_names().filter(|_| ask.from.is_empty());
+    let source = if ask.from.is_empty() {
+        let lake = project.lake(&world.env)?;
+        match &names {
+            Some(names) => pass.narrow(&lake, &within, names)?,
+            None => {
+                for trace in lake.traces(&within).map_err(Failed::instrument)? {
+                    pass.whole(&trace.map_err(Failed::instrument)?);
+                }
+            }
+        }
+        Source::Lake(lake)
+    } else {
+        let (_, mut traces) = read_traces(project, world, &ask.from)?;
+        traces.retain(|trace| within.matches(trace));
+        traces.iter().for_each(|trace| pass.whole(trace));
+        Source::Memory(traces.into_iter().map(Arc::new).collect())
+    };
+    let Pass { gate, mut intake, .. } = pass;
+    intake.keep_newest(spec.newest);
+    let mut traces: HashMap<String, Vec<TraceId>> = HashMap::new();
+    for (_, id, candidate) in intake.found {
+        traces.entry(candidate.id.clone()).or_default().push(id);
+        selector.offer(candidate);
+    }
+    let mut warnings = Vec::new();
+    if gate.abandoned > 0 {
+        let count = gate.abandoned;
+        warnings.push(format!("{count} traces have no ended root and nothing came for long: taken as abandoned"));
+    }
+    Ok(Pool {
+        source,
+        traces,
+        looked_at: intake.looked_at,
+        left_out: intake.left_out,
+        left_out_traces: intake.each.unwrap_or_default(),
+        checkpoint: if ask.from.is_empty() { gate.checkpoint() } else { None },
+        warnings,
+        narrow: names.is_some(),
+    })
+}
+
+/// One pass over traces, with all that is needed to make candidates of them.
+struct Pass<'a> {
+    spec: &'a SampleSpec,
+    filter: Option<Filter>,
+    reader: CandidateReader,
+    gate: Gate<'a>,
+    intake: Intake,
+    scores: &'a Scores<'a>,
+}
+
+impl Pass<'_> {
+    /// Takes a whole trace.
+    fn whole(&mut self, trace: &Trace) {
+        let Self { spec, filter, reader, gate, intake, scores } = self;
+        if filter.as_ref().is_some_and(|filter| !filter.matches(|name| trace_dimension(trace, name))) {
+            return;
+        }
+        let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
+        let looked = Looked { id: trace.id.clone(), start_ns, activity: trace.activity() };
+        let told = gate.judge(&looked, || Some(trace.content_digest()));
+        intake.take(looked, told, || {
+            spec.traces.candidate(trace, reader, &scores(trace)).map_err(|reason| reason.as_str())
+        });
+    }
+
+    /// Takes all traces of a lake from its narrow columns.
+    fn narrow(&mut self, lake: &Lake, within: &TraceFilter, names: &[String]) -> Done<()> {
+        let Self { spec, filter, reader, gate, intake, .. } = self;
+        let key = spec.traces.key.as_deref().unwrap_or_default();
+        let digests = if spec.only_new { digests(lake, &gate.seen)? } else { HashMap::new() };
+        let take = |trace: NarrowTrace| {
+            let lookup = |name: &str| trace.dimension(name);
+            if filter.as_ref().is_some_and(|filter| !filter.matches(lookup)) {
+                return;
+            }
+            let looked = Looked { id: trace.trace_id.clone(), start_ns: trace.start_ns, activity: trace.activity };
+            let told = gate.judge(&looked, || digests.get(&trace.trace_id).cloned());
+            intake.take(looked, told, || {
+                let id = trace.dimension(key).filter(|key| !key.trim().is_empty());
+                let id = id.ok_or(dataset::LeftOut::NoKey.as_str())?;
+                Ok(reader.read(id, lookup, || None))
+            });
+        };
+        lake.narrow(within, names, take).map_err(Failed::instrument)
+    }
+
+    /// The dimensions looked at, when narrow columns know all of them.
+    fn narrow_names(&self) -> Option<Vec<String>> {
+        let mut names = self.spec.design.dimensions();
+        names.extend(self.filter.iter().flat_map(Filter::names).map(str::to_owned));
+        names.push(self.spec.traces.key.clone()?);
+        let known = names.iter().all(|name| narrow_dimension(name));
+        (known && !self.spec.design.reads_inputs()).then_some(names)
+    }
+}
+
+/// What traces of earlier versions say now. They are few, so that opening them costs little.
+fn digests(lake: &Lake, seen: &Seen) -> Done<HashMap<TraceId, Digest>> {
+    let mut known: Vec<TraceId> = seen.keys().cloned().collect();
+    known.sort();
+    let mut digests = HashMap::with_capacity(known.len());
+    for ids in known.chunks(1_000) {
+        let traces = lake.traces_by_id(ids).map_err(Failed::instrument)?;
+        digests.extend(traces.into_iter().map(|trace| (trace.id.clone(), trace.content_digest())));
+    }
+    Ok(digests)
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Intake {
+    found: Vec<(i64, TraceId, Candidate)>,
+    left_out: BTreeMap<String, u64>,
+    each: Option<Vec<LeftOutTrace>>,
+    looked_at: u64,
+}
+
+impl Intake {
+    fn take(
+        &mut self,
+        looked: Looked,
+        told: Option<&'static str>,
+        candidate: impl FnOnce() -> Result<Candidate, &'static str>,
+    ) {
+        self.looked_at += 1;
+        let made = match told {
+            Some(why) => Err(why),
+            None => candidate(),
+        };
+        match made {
+            Ok(candidate) => self.found.push((looked.start_ns, looked.id, candidate)),
+            Err(why) => self.leave(looked.id, why),
+        }
+    }
+
+    fn leave(&mut self, id: TraceId, why: &str) {
+        *self.left_out.entry(why.to_owned()).or_default() += 1;
+        if let Some(each) = &mut self.each {
+            each.push(LeftOutTrace { trace: id, chosen: false, decision: why.to_owned() });
+        }
+    }
+
+    fn keep_newest(&mut self, newest: Option<u64>) {
+        let Some(newest) = newest.and_then(|newest| usize::try_from(newest).ok()) else { return };
+        self.found.sort_by(|left, right| (right.0, &left.1).cmp(&(left.0, &right.1)));
+        for (_, id, _) in self.found.split_off(newest.min(self.found.len())) {
+            self.leave(id, "older than the newest asked for");
+        }
+    }
+}
+
+impl Pool {
+    /// Opens the traces of some candidates.
+    pub fn open<'a>(&self, keys: impl Iterator<Item = &'a String>) -> Done<Vec<Arc<Trace>>> {
+        let ids: HashSet<&TraceId> = keys.filter_map(|key| self.traces.get(key)).flatten().collect();
+        match &self.source {
+            Source::Memory(traces) => Ok(traces.iter().filter(|trace| ids.contains(&trace.id)).cloned().collect()),
+            Source::Lake(lake) => {
+                let mut ids: Vec<TraceId> = ids.into_iter().cloned().collect();
+                ids.sort();
+                let traces = lake.traces_by_id(&ids).map_err(Failed::instrument)?;
+                Ok(traces.into_iter().map(Arc::new).collect())
+            }
+        }
+    }
+
+    /// Traces of candidates that were not chosen.
+    pub fn not_chosen(&self, opened: usize) -> u64 {
+        let all: usize = self.traces.values().map(Vec::len).sum();
+        all.saturating_sub(opened) as u64
+    }
+}
