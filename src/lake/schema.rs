@@ -48,7 +48,7 @@ pub const TABLES: &[TableInfo] = &[
     },
     TableInfo {
         name: "attributes",
-        summary: "one row per attribute of a span or its resource; unpacks whole spans, so filter by `trace_id` or day",
+        summary: "one row per attribute of a span or its resource that no field of the span holds; unpacks whole spans",
         stored: false,
         columns: ATTRIBUTES,
     },
@@ -164,7 +164,7 @@ const SCORES: &[ColumnInfo] = &[
 const ATTRIBUTES: &[ColumnInfo] = &[
     column("trace_id", "text", "the trace"),
     column("span_id", "text", "the span"),
-    column("key", "text", "name of the attribute, such as `gen_ai.system`"),
+    column("key", "text", "name of the attribute, such as `tenant`"),
     column("value", "text", "its value; what is not text, as JSON"),
     column("resource", "bool", "of the process that made the span, not of the span itself"),
 ];

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::Date;
-use polars::prelude::{DataFrame, DataType, NamedFrom, ParquetWriter, Series, col};
+use polars::prelude::{
+    CompatLevel, DataFrame, DataType, FileWriteFormat, IntoLazy, LazyFrame, NamedFrom, ParquetWriteOptions, PlRefPath,
+    Series, SinkDestination, SinkTarget, UnifiedSinkArgs, col,
+};
 use tempfile::NamedTempFile;
 
 use crate::model::{Digest, Digester, Span, SpanId, Trace, TraceFault, TraceId};
@@ -137,13 +141,23 @@ pub(crate) fn publish(
     Ok(path)
 }
 
-/// Streams a frame into a temporary file beside its place and syncs it.
+/// Writes a frame into a temporary file beside its place and syncs it.
 fn write_synced(folder: &Path, table: &mut DataFrame, per_group: Option<usize>) -> Result<NamedTempFile, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let temporary =
         tempfile::Builder::new().prefix(".part-").suffix(".tmp").tempfile_in(folder).map_err(|error| said(&error))?;
+    // Texts in the form that every Arrow reads: the writer's own choice is one that pyarrow cannot filter.
+    let options = ParquetWriteOptions {
+        row_group_size: per_group,
+        compat_level: Some(CompatLevel::oldest()),
+        ..ParquetWriteOptions::default()
+    };
+    let path = PlRefPath::try_from_path(temporary.path()).map_err(|error| said(&error))?;
+    let target = SinkDestination::File { target: SinkTarget::Path(path) };
+    let format = FileWriteFormat::Parquet(Arc::new(options));
+    let sink = table.clone().lazy().sink(target, format, UnifiedSinkArgs::default());
+    sink.and_then(LazyFrame::collect).map_err(|error| said(&error))?;
     let file: &File = temporary.as_file();
-    ParquetWriter::new(file).with_row_group_size(per_group).finish(table).map_err(|error| said(&error))?;
     file.sync_all().map_err(|error| said(&error))?;
     // A temporary file is private; a lake is shared with whoever may read the folder.
     #[cfg(unix)]
