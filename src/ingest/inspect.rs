@@ -257,3 +257,7 @@ fn number_and_word(value: &Value) -> (Option<f64>, Option<String>) {
         _ => (None, None),
     }
 }
+
+#[cfg(test)]
+#[path = "inspect_tests.rs"]
+mod tests;

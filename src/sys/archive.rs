@@ -22,13 +22,13 @@ const MOST_RATIO: u64 = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// The file or the temporary copy of it cannot be read or written.
-    #[error("cannot be read: {0}")]
+    #[error("unreadable ({0})")]
     Io(#[from] io::Error),
     /// It is no zip archive, or a part of one.
-    #[error("is no whole zip archive ({0}); copy it again from where it was written")]
+    #[error("no whole zip archive ({0}); copy it again from where it was written")]
     Broken(String),
     /// An entry is damaged.
-    #[error("entry `{entry}` is damaged ({cause}); copy the archive again from where it was written")]
+    #[error("damaged in entry `{entry}` ({cause}); copy the archive again from where it was written")]
     Entry {
         /// Name inside the archive; hostile text.
         entry: String,
@@ -36,7 +36,7 @@ pub enum ArchiveError {
         cause: String,
     },
     /// An entry unpacks to more than is taken into memory.
-    #[error("entry `{entry}` unpacks to more than {limit} bytes; it is left out")]
+    #[error("too long: entry `{entry}` unpacks to more than {limit} bytes; it is left out")]
     TooLong {
         /// Name inside the archive; hostile text.
         entry: String,
@@ -44,7 +44,9 @@ pub enum ArchiveError {
         limit: u64,
     },
     /// The entries together unpack to far more than their packed size explains.
-    #[error("unpacks to more than {limit} bytes, over {MOST_RATIO} times its size; nothing more of it is read")]
+    #[error(
+        "too long: it unpacks to more than {limit} bytes, over {MOST_RATIO} times its size; nothing more of it is read"
+    )]
     Bomb {
         /// The bound, bytes.
         limit: u64,
@@ -143,7 +145,7 @@ mod tests {
         let bytes = packed(&[("big", vec![0; 5000]), ("small", vec![0; 5])], CompressionMethod::Deflated);
         let mut archive = Archive::open(&mut bytes.as_slice(), 1000).unwrap();
         let error = archive.read("big").unwrap_err().to_string();
-        assert_eq!(error, "entry `big` unpacks to more than 1000 bytes; it is left out");
+        assert_eq!(error, "too long: entry `big` unpacks to more than 1000 bytes; it is left out");
         assert_eq!(archive.read("small").unwrap().unwrap().len(), 5);
         archive.total_limit = 1010;
         assert!(archive.read("small").unwrap_err().to_string().contains("over 200 times its size"));

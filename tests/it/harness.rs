@@ -244,6 +244,19 @@ fn mast_has_a_label_for_each_of_fourteen_modes() {
 }
 
 #[test]
+fn every_shipped_mapping_is_sound() {
+    let world = World::new();
+    for name in ["whowhen", "agentrx", "mast", "taubench"] {
+        let map = mapping(name);
+        world.write("rows.json", r#"[{"x": 1}]"#);
+        let refused = world.run(&["dataset", "import", "x", "rows.json", "--map", &map]).expect(2).stderr;
+        // The mapping is taken; what is refused is a file that has none of its fields.
+        assert!(refused.contains("rows.json") || refused.contains("labels.json"), "{name}: {refused}");
+        assert!(!refused.contains(&format!("{name}.toml")), "{name}: {refused}");
+    }
+}
+
+#[test]
 fn several_annotators_of_one_question_are_several_labels() {
     let world = World::new();
     let row = json!({"id": 1, "input": "q", "votes": {"ann": true, "bob": false, "cy": true}});

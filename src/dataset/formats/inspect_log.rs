@@ -48,15 +48,15 @@ impl InspectLog {
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do.
     pub fn open(reader: &mut dyn BufRead, limit: u64) -> Result<Self, String> {
-        let head = reader.fill_buf().map_err(|error| format!("cannot be read: {error}"))?;
+        let head = reader.fill_buf().map_err(|error| format!("unreadable ({error})"))?;
         if head.starts_with(MAGIC) || !matches!(head.trim_ascii_start().first(), Some(b'{' | 0xef)) {
             return Self::open_archive(reader, limit);
         }
         let mut bytes = Vec::new();
-        reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| format!("is cut off: {error}"))?;
+        reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| format!("cut off ({error})"))?;
         if bytes.len() as u64 > limit {
             return Err(format!(
-                "is a JSON log of more than {limit} bytes, which must be read whole; convert it to `.eval`"
+                "a JSON log of more than {limit} bytes, which must be read whole; convert it to `.eval`"
             ));
         }
         let mut log = parse(bytes)?;
@@ -76,7 +76,7 @@ impl InspectLog {
                 head = archive.read(name).map_err(|error| error.to_string())?;
             }
         }
-        let head = head.ok_or("is a zip archive without `header.json`: no log of Inspect")?;
+        let head = head.ok_or("a zip archive without `header.json`: no log of Inspect")?;
         let mut names: Vec<String> = archive.names();
         names.retain(|name| name.starts_with("samples/") && name.ends_with(".json"));
         names.sort();
@@ -115,7 +115,7 @@ pub struct InspectSample {
 impl InspectSample {
     fn new(sample: Value, limit: u64) -> Result<Self, String> {
         let Value::Object(mut fields) = sample else {
-            return Err("is not an object; expected a sample with `id`, `epoch` and `input`".to_owned());
+            return Err("not an object; expected a sample with `id`, `epoch` and `input`".to_owned());
         };
         let attachments = match fields.remove("attachments") {
             Some(Value::Object(map)) => map,
@@ -205,7 +205,7 @@ pub fn usage_of(said: &Value) -> Usage {
 fn parse(bytes: Vec<u8>) -> Result<Value, String> {
     serde_json::from_slice(&bytes)
         .or_else(|error| serde_json::from_slice(&without_constants(&bytes)).map_err(|_| error))
-        .map_err(|error| format!("is not JSON ({error}); copy the log again from where it was written"))
+        .map_err(|error| format!("not JSON ({error}); copy the log again from where it was written"))
 }
 
 /// The same text with `NaN` and `Infinity`, which Python writes and JSON does not know, as null.
