@@ -188,7 +188,8 @@ impl Pull<'_> {
             Ok(answer) => pager.take(answer).map(|_| "answers".to_owned()).map_err(|shape| {
                 wire.scrub(&format!("answers with {} instead of {}", text::one_line(&shape.found, 200), shape.expected))
             }),
-            Err(stop) => Err(words(stop, &wire)),
+            Err(Stop::Refused(said)) => Err(format!("{said}; {}", refused(&wire))),
+            Err(Stop::Said(said)) => Err(said),
         }
     }
 
@@ -264,12 +265,13 @@ impl Pull<'_> {
 /// What is said of a stop, with the mend.
 fn words(stop: Stop, wire: &Wire<'_>) -> String {
     match stop {
-        Stop::Refused(said) => format!(
-            "{said}; the key is wrong or has expired, or may not read this: set {} and pull again, which goes on from here",
-            wire.variables()
-        ),
+        Stop::Refused(said) => format!("{said}; {} and pull again, which goes on from here", refused(wire)),
         Stop::Said(said) => format!("{said}; pull again to go on from here"),
     }
+}
+
+fn refused(wire: &Wire<'_>) -> String {
+    format!("the key is wrong or has expired, or may not read this: set {}", wire.variables())
 }
 
 struct Run<'a> {
