@@ -2,6 +2,7 @@
 //!
 //! A detector is a service or a program. Both are asked from ordinary code that waits; the waiting is done here.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -66,13 +67,8 @@ fn outside(
                 .map_or((String::new(), Vec::new()), |(program, args)| (program.clone(), args.to_vec()));
             let program = if program.contains('/') { project.path(&program).display().to_string() } else { program };
             let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), world.env.get(name)?.to_owned())));
-            Way::Program {
-                program,
-                args,
-                folder: project.root.clone(),
-                env: passed.collect(),
-                session: Mutex::new(None),
-            }
+            let (folder, env) = (project.root.clone(), passed.collect());
+            Way::Program(Box::new(Program { program, args, folder, env, session: Mutex::new(None) }))
         }
         (None, None) => return Err(Failed::usage(anyhow!("`[redact.detector]` lacks `url` or `command`"))),
     };
@@ -100,18 +96,16 @@ struct Outside {
 }
 
 enum Way {
-    Http {
-        http: reqwest::Client,
-        url: String,
-        key: Option<SecretString>,
-    },
-    Program {
-        program: String,
-        args: Vec<String>,
-        folder: std::path::PathBuf,
-        env: Vec<(String, String)>,
-        session: Mutex<Option<Session>>,
-    },
+    Http { http: reqwest::Client, url: String, key: Option<SecretString> },
+    Program(Box<Program>),
+}
+
+struct Program {
+    program: String,
+    args: Vec<String>,
+    folder: PathBuf,
+    env: Vec<(String, String)>,
+    session: Mutex<Option<Session>>,
 }
 
 /// A program that is running and waits for the next line.
@@ -157,27 +151,27 @@ impl Outside {
                 let answered = tokio::time::timeout(self.timeout, post(request)).await.map_err(|_| late())?;
                 answered.map_err(DetectorError)
             }
-            Way::Program { session, .. } => {
+            Way::Program(program) => {
                 // Taken out while it is asked: one that failed is not asked again.
-                let running = session.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let running = program.session.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let mut running = match running {
                     Some(running) => running,
-                    None => self.start()?,
+                    None => program.start()?,
                 };
                 let line = tokio::time::timeout(self.timeout, running.ask(question)).await.map_err(|_| late())?;
                 let answer = line.map_err(DetectorError)?;
-                *session.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+                *program.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
                 Ok(answer)
             }
         }
     }
+}
 
+impl Program {
     fn start(&self) -> Result<Session, DetectorError> {
-        let Way::Program { program, args, folder, env, .. } = &self.way else {
-            return Err(DetectorError("it is no program".to_owned()));
-        };
+        let Self { program, args, folder, env, .. } = self;
         let mut command = Command::new(program);
-        let folder = if folder.as_os_str().is_empty() { std::path::Path::new(".") } else { folder.as_path() };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder.as_path() };
         command.args(args).current_dir(folder).env_clear().envs(env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| DetectorError(format!("cannot start `{program}`: {error}")))?;

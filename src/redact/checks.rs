@@ -284,7 +284,7 @@ pub(super) fn card(text: &str, all: Range<usize>, _: Option<Range<usize>>, found
         let shape = SHAPES.iter().find(|shape| {
             let window = groups.get(at..at + shape.len()).unwrap_or_default();
             // What stands beside the run matters only to what stands at its edge.
-            let whole = !(led && at == 0) && !(followed && at + shape.len() == groups.len());
+            let whole = !(led && at == 0 || followed && at + shape.len() == groups.len());
             whole
                 && window.len() == shape.len()
                 && window.iter().zip(shape.iter()).all(|(group, length)| group.len() == *length)
@@ -334,7 +334,7 @@ fn luhn(digits: &[u32]) -> bool {
         .enumerate()
         .map(|(place, digit)| if place % 2 == 1 { doubled(*digit) } else { *digit })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 pub(super) fn us_ssn(text: &str, all: Range<usize>, _: Option<Range<usize>>, found: &mut Found) {

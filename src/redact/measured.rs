@@ -32,7 +32,6 @@ fn pick<'a>(random: &mut Pcg64, from: &[&'a str]) -> &'a str {
 }
 
 const ALNUM: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
 const HEX: &str = "0123456789abcdef";
 
 /// Fills `#` with a digit, `N` with 2 to 9, `M` with 1 to 9.

@@ -110,7 +110,7 @@ pub(super) fn find(text: &str, all: Range<usize>, _: Option<Range<usize>>, found
     };
     let starts = match before(text, all.start) {
         // `phone=...` and `tel:...` lead to a number, `12:30` and `a-1` do not.
-        Some('=') => !after(text, all.end).is_some_and(|c| c == '='),
+        Some('=') => after(text, all.end) != Some('='),
         Some(':') => !digits_before(all.start),
         Some('-') => false,
         c => !joined(c),
@@ -197,7 +197,7 @@ fn is_number(run: &str, said: Option<bool>) -> bool {
         || trunk(run, &groups, count, asked)
         || brazilian(run, &sizes)
         || (sizes == [3, 4, 4] && is_chinese(&digits) && spread)
-        || (asked && (8..=13).contains(&count) && !run.contains('.'))
+        || (asked && (8..=13).contains(&count) && !run.contains('.') && (spread || !is_moment(&digits)))
 }
 
 /// Three, three, four digits, area and exchange not beginning with 0 or 1.
@@ -227,6 +227,11 @@ fn trunk(run: &str, groups: &[&str], count: usize, asked: bool) -> bool {
     let slashes = run.matches('/').count();
     real && (9..=12).contains(&count)
         && (asked || ((2..=5).contains(&groups.len()) && head.len() <= 5 && long && !dotted && slashes <= 1))
+}
+
+/// Seconds or milliseconds since 1970, of these decades.
+fn is_moment(digits: &str) -> bool {
+    digits.starts_with('1') && matches!(digits.len(), 10 | 13)
 }
 
 fn brazilian(run: &str, sizes: &[usize]) -> bool {

@@ -1,7 +1,12 @@
 //! Redaction through the binary: nothing that is to be taken out is in any file or on the terminal afterwards.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -207,4 +212,58 @@ fn an_import_is_redacted_when_asked() {
     let kept = world.run(&["dataset", "export", "qa"]).expect(0).stdout;
     assert!(!kept.contains(MAIL) && !kept.contains(KEY) && kept.contains("I am [email]"), "{kept}");
     assert!(world.run(&["dataset", "export", "plain"]).expect(0).stdout.contains(MAIL));
+}
+
+/// A service that finds `Grüning` in whatever it is sent, and counts how often it was asked.
+fn service(asked: Arc<AtomicUsize>, status: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut length, mut head) = (0, String::new());
+            while stream.read_line(&mut head).unwrap() > 2 {
+                let lower = head.to_lowercase();
+                length = lower.strip_prefix("content-length:").map_or(length, |text| text.trim().parse().unwrap());
+                head.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            asked.fetch_add(1, Ordering::SeqCst);
+            let question: Value = serde_json::from_slice(&body).unwrap();
+            let results: Vec<Value> = question["texts"].as_array().unwrap().iter().map(found_in).collect();
+            let answer = json!({"results": results}).to_string();
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", answer.len());
+            stream.get_mut().write_all(format!("{head}{answer}").as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}/detect")
+}
+
+fn found_in(text: &Value) -> Value {
+    let text = text.as_str().unwrap();
+    let at = text.find("Grüning").map(|at| text[..at].chars().count());
+    at.map_or(json!([]), |start| json!([{"start": start, "end": start + 7, "kind": "person"}]))
+}
+
+#[test]
+fn a_service_is_asked_in_batches_and_its_failure_names_no_text() {
+    let spans: Vec<Value> =
+        (1..=30).map(|number| span(number, &json!({"note": format!("für Frau Grüning, Fall {number}")}))).collect();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let world = World::new();
+    world.write("in.jsonl", line(&spans));
+    let config = |url: &str| format!("[redact.detector]\nurl = \"{url}\"\nbatch = 10\naction = \"mask\"\n");
+    world.write("assize.toml", config(&service(asked.clone(), "200 OK")));
+    let ran = world.run(&["ingest", "in.jsonl", "--json"]).expect(0);
+    assert_eq!(ran.json()["redacted"]["rules"]["detector:person"], 30, "{}", ran.stdout);
+    // Thirty notes and one name, which is the same in all of them: some more than three questions, far from sixty.
+    let questions = asked.load(Ordering::SeqCst);
+    assert!((3..=8).contains(&questions), "{questions}");
+    assert!(leaks(&world, &ran, "Grüning").is_empty());
+    let broken = World::new();
+    broken.write("in.jsonl", line(&spans));
+    broken.write("assize.toml", config(&service(asked, "500 Internal Server Error")));
+    let ran = broken.run(&["ingest", "in.jsonl"]).expect(3);
+    assert!(ran.stderr.contains("it answered 500") && !ran.stderr.contains("Frau"), "{}", ran.stderr);
 }
