@@ -3,6 +3,8 @@
 //! The only place that prints. stdout carries what was asked for, stderr everything else.
 
 pub mod args;
+mod dataset_edit;
+mod labels;
 mod print;
 mod progress;
 mod show;

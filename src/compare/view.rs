@@ -37,7 +37,7 @@ impl ExampleMeta {
             id: example.id.clone(),
             cluster: example.cluster_key().to_owned(),
             weight: example.weight(),
-            dimensions: example.dimensions.clone(),
+            dimensions: example.slice_dimensions(),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Extractor {
         for label in &self.labels {
             if let Some(value) = label.field.take(row, place)? {
                 let (name, annotator) = (label.field.name.clone(), label.annotator.clone());
-                example.labels.push(Label { name, value: typed(value, row), annotator, reason: None });
+                example.labels.push(Label { name, value: typed(value, row), annotator, ..Label::default() });
             }
         }
         if let Some(fields) = &self.recording {

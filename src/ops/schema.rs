@@ -7,12 +7,14 @@ use super::exit::{Done, Failed};
 use crate::compare::{Comparison, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
+use crate::model::Example;
 use crate::provider::EndpointOptions;
 use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed = ["config", "mapping", "provider", "report.comparison", "report.run"].map(str::to_owned);
+    let fixed =
+        ["config", "dataset.example", "mapping", "provider", "report.comparison", "report.run"].map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     fixed.into_iter().chain(scorers).chain(targets).collect()
@@ -29,6 +31,7 @@ pub fn schema(name: &str) -> Done<Value> {
     };
     let found = match name {
         "config" => Some(Raw::schema()),
+        "dataset.example" => Some(example()),
         "mapping" => Some(schemars::schema_for!(FieldMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
         "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
@@ -44,4 +47,13 @@ pub fn schema(name: &str) -> Done<Value> {
         },
     };
     found.ok_or_else(|| Failed::usage(anyhow!("no schema `{name}`; there is {}", names().join(", "))))
+}
+
+/// A line of `examples.jsonl` as people write it: only the input is needed, the id is made of it.
+fn example() -> Value {
+    let mut schema = schemars::schema_for!(Example).to_value();
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("required".to_owned(), json!(["input"]));
+    }
+    schema
 }

@@ -16,6 +16,7 @@ mod bad_input;
 mod browser;
 mod ci;
 mod cli;
+mod datasets;
 mod faults;
 mod providers;
 mod real_data;
