@@ -293,8 +293,14 @@ fn operation(header: &DatasetHeader, operation: &Operation) -> String {
         Value::String(text) => one_line(text, 60),
         other => one_line(&other.to_string(), 60),
     };
-    let mut told: Vec<String> =
-        operation.arguments.iter().map(|(name, value)| format!("{name}: {}", word(value))).collect();
+    let mut told: Vec<String> = operation
+        .arguments
+        .iter()
+        .map(|(name, value)| match *name == operation.name {
+            true => word(value),
+            false => format!("{name}: {}", word(value)),
+        })
+        .collect();
     if operation.name == "import" || operation.name == "sample" {
         told.insert(0, one_line(&header.sources.join(", "), 80));
     }

@@ -251,6 +251,9 @@ pub fn dataset(shown: &Shown) -> String {
 
 pub fn dataset_diff(diff: &DatasetDiff) -> String {
     let mut text = format!("{}\n", diff.summary());
+    if !diff.head.is_empty() {
+        let _ = writeln!(text, "Beside the examples: {} changed.", diff.head.join(", "));
+    }
     for id in diff.added.iter().take(20) {
         let _ = writeln!(text, "  + {}", one_line(id.as_str(), 100));
     }

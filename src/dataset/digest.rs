@@ -169,7 +169,7 @@ mod tests {
         assert_ne!(with_output.1, recorded);
         let beside: [(&str, Edit); 3] = [
             ("labels", |e| e.labels.push(Label { name: "ok".into(), value: json!(true), ..Label::default() })),
-            ("tags", |e| drop(e.tags.insert("hard".into()))),
+            ("tags", |e| e.tags.extend(["hard".to_owned()])),
             ("split", |e| e.split = Some("dev".into())),
         ];
         for (what, edit) in beside {

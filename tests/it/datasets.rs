@@ -98,6 +98,8 @@ fn a_holdout_is_frozen_and_parts_are_named() {
     let log = world.run(&["dataset", "log", "support"]).expect(0).stdout;
     assert!(log.contains("thaw: a reference was wrong") && log.contains("import edited.jsonl"), "{log}");
     world.run(&["dataset", "verify"]).expect(0);
+    let diff = world.run(&["dataset", "diff", "support@1", "support@2"]).expect(0).stdout;
+    assert!(diff.contains("60 changed") && diff.contains("splits changed") && diff.contains(": split"), "{diff}");
 }
 
 #[test]
@@ -192,7 +194,8 @@ fn labels_go_out_on_sheets_and_come_back() {
     let world = World::new();
     support(&world);
     let queue = |extra: &[&str]| {
-        let base = ["labels", "queue", "support", "--name", "tone", "--values", "good,bad", "--count", "20", "--blind"];
+        let base =
+            ["labels", "queue", "support", "--name", "manner", "--values", "good,bad", "--count", "20", "--blind"];
         world.run(&[&base, extra].concat())
     };
     let people = ["--annotators", "ann,bob", "--overlap", "2", "--to", "q-{annotator}.csv"];
@@ -229,7 +232,7 @@ fn labels_go_out_on_sheets_and_come_back() {
     let again = world.run(&["labels", "import", "support", "q-ann.csv", "--json"]).expect(0).json();
     assert_eq!((&again["unchanged"], &again["same"]), (&json!(true), &json!(20)));
     let next =
-        world.run(&["labels", "queue", "support", "--name", "tone", "--to", "next.jsonl", "--json"]).expect(0).json();
+        world.run(&["labels", "queue", "support", "--name", "manner", "--to", "next.jsonl", "--json"]).expect(0).json();
     assert_eq!((&next["items"], &next["labelled"]), (&json!(100), &json!(20)));
     // Digest of the task: labels are no part of it.
     let headers = world.run(&["dataset", "log", "support", "--json"]).expect(0).json();
