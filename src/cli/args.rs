@@ -76,9 +76,12 @@ pub enum Verb {
     #[command(after_help = "Example:\n  assize sample support --key ticket.id --variant service.version \\\n    \
                             --stratify ticket.intent --count 200")]
     Sample(Box<SampleArgs>),
-    /// List, show, compare, import and export datasets.
+    /// List, show, compare, import, split, tag and export datasets.
     #[command(subcommand)]
     Dataset(DatasetVerb),
+    /// Sheets for people to label, their labels back, and how far they agree.
+    #[command(subcommand)]
+    Labels(super::labels::LabelsVerb),
     /// Run a suite: trials, graders, journal. Plans and prices first.
     #[command(
         after_help = "Example:\n  assize run support --dry-run\n  assize run support --target v2 --max-cost 3\n  \
@@ -174,9 +177,9 @@ pub struct IngestArgs {
 pub enum DatasetVerb {
     /// List datasets and versions.
     Ls,
-    /// Show one version: counts, design, strata, first examples.
+    /// Show one version: counts, design, splits, tags, labels, history, first examples.
     Show {
-        /// `name` or `name@version`.
+        /// `name`, `name@version` or a part of one, `name:holdout`.
         dataset: String,
         /// How many examples to show.
         #[arg(long, default_value_t = 3)]
@@ -215,14 +218,9 @@ pub enum DatasetVerb {
         #[arg(long)]
         redact: bool,
     },
-    /// Write a version as JSON lines.
-    Export {
-        /// `name` or `name@version`.
-        dataset: String,
-        /// File; `-` for stdout.
-        #[arg(default_value = "-")]
-        to: String,
-    },
+    /// Verbs with a file of their own.
+    #[command(flatten)]
+    Edit(super::dataset_edit::EditVerb),
 }
 
 /// `run`
@@ -424,7 +422,7 @@ pub struct DoctorArgs {
 /// `schema`
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// `config`, `mapping`, `provider`, `report.run`, `report.comparison`, `scorer.NAME` or `target.KIND`; lists the names
+    /// `config`, `dataset.example`, `mapping`, `provider`, `report.run`, `report.comparison`, `scorer.NAME` or `target.KIND`; lists the names
     /// when left out.
     pub name: Option<String>,
 }

@@ -4,6 +4,8 @@
 
 pub mod args;
 pub mod cost;
+mod dataset_edit;
+mod labels;
 pub mod lake;
 mod print;
 mod progress;

@@ -244,12 +244,32 @@ pub fn dataset(shown: &Shown) -> String {
         header.digest.short(),
         header.recorded_digest.short()
     );
+    text.push_str(&super::dataset_edit::contents(header, &shown.contents));
     text.push_str(&design(header));
+    if shown.history.len() > 1 {
+        let until: Vec<DatasetHeader> =
+            shown.history.iter().filter(|past| past.version <= header.version).rev().cloned().collect();
+        let _ = write!(text, "\nHistory:\n{}", super::dataset_edit::log(&until));
+    }
     for example in &shown.examples {
         let _ = writeln!(text, "\n{}", one_line(example.id.as_str(), 80));
         let _ = writeln!(text, "  input      {}", one_line(&example.input_text(), 200));
         if let Some(reference) = &example.reference {
             let _ = writeln!(text, "  reference  {}", one_line(&reference.to_string(), 200));
+        }
+        if let Some(calls) = &example.expected_calls {
+            let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let _ = writeln!(text, "  calls      {}", one_line(&names, 200));
+        }
+        for attachment in &example.attachments {
+            let kind = attachment.media_type.as_deref().unwrap_or("unknown type");
+            let name = one_line(&attachment.name, 80);
+            let _ = writeln!(text, "  attached   {name} ({}, {} bytes)", one_line(kind, 60), attachment.bytes);
+        }
+        let tags: Vec<&str> = example.split.iter().chain(&example.tags).map(String::as_str).collect();
+        if !tags.is_empty() {
+            let _ = writeln!(text, "  in         {}", one_line(&tags.join(", "), 200));
         }
         for (name, value) in &example.dimensions {
             let _ = writeln!(text, "  {}  {}", one_line(name, 40), one_line(value, 80));
@@ -264,12 +284,22 @@ pub fn dataset(shown: &Shown) -> String {
                 one_line(&recorded.output.text(), 200)
             );
         }
+        for label in &example.labels {
+            let who = label.annotator.as_deref().unwrap_or("somebody");
+            let about = label.variant.as_deref().map(|v| format!(" of {}", one_line(v, 40))).unwrap_or_default();
+            let value = one_line(&label.value.to_string(), 80);
+            let _ =
+                writeln!(text, "  label      {}{about}: {value} by {}", one_line(&label.name, 40), one_line(who, 40));
+        }
     }
     text
 }
 
 pub fn dataset_diff(diff: &DatasetDiff) -> String {
     let mut text = format!("{}\n", diff.summary());
+    if !diff.head.is_empty() {
+        let _ = writeln!(text, "Beside the examples: {} changed.", diff.head.join(", "));
+    }
     for id in diff.added.iter().take(20) {
         let _ = writeln!(text, "  + {}", one_line(id.as_str(), 100));
     }
@@ -356,6 +386,9 @@ pub fn plan(planned: &Planned) -> String {
             }
             None => text.push('.'),
         }
+    }
+    for note in &planned.notes {
+        let _ = write!(text, "\n  Note: {}.", one_line(note, 400));
     }
     text
 }

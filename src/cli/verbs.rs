@@ -7,7 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{lake, progress, query, sample, show};
+use super::{dataset_edit, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
@@ -36,6 +36,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Ingest(args) => verb_ingest(&project, world, args, printer).await,
         Verb::Sample(args) => sample::run(&project, world, *args, printer).await,
         Verb::Dataset(verb) => verb_dataset(&project, world, verb, printer),
+        Verb::Labels(verb) => labels::run(&project, world, verb, printer),
         Verb::Run(args) => verb_run(&project, world, args, printer).await,
         Verb::Runs(args) => verb_runs(&project, world, &args, printer).await,
         Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
@@ -112,13 +113,7 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
             done.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
             printer.result(&done, || show::imported(&done))?;
         }
-        DatasetVerb::Export { dataset, to } => {
-            if let Some(lines) = datasets::export(project, world, &dataset, &to)? {
-                printer.bytes(&lines)?;
-            } else {
-                printer.note(&format!("Written to {to}."));
-            }
-        }
+        DatasetVerb::Edit(verb) => return dataset_edit::run(project, world, verb, printer),
     }
     Ok(Exit::Pass)
 }

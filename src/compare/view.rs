@@ -40,7 +40,7 @@ impl ExampleMeta {
             cluster: example.cluster_key().to_owned(),
             weight: example.weight(),
             diverse: example.is_diverse(),
-            dimensions: example.dimensions.clone(),
+            dimensions: example.slice_dimensions(),
         }
     }
 }

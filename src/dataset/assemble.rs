@@ -137,6 +137,19 @@ fn first_conflict(first: &Example, later: &Example) -> Option<(String, String)> 
     {
         return Some(("cluster".to_owned(), format!("`{new}`")));
     }
+    if let (Some(known), Some(new)) = (&first.expected_calls, &later.expected_calls)
+        && known != new
+    {
+        return Some(("expected_calls".to_owned(), format!("{} calls", new.len())));
+    }
+    if !later.attachments.is_empty() && !first.attachments.is_empty() && later.attachments != first.attachments {
+        return Some(("attachments".to_owned(), format!("{} attachments", later.attachments.len())));
+    }
+    if let (Some(known), Some(new)) = (&first.split, &later.split)
+        && known != new
+    {
+        return Some(("split".to_owned(), format!("`{new}`")));
+    }
     if let (Some(known), Some(new)) = (first.inclusion_probability, later.inclusion_probability)
         && known.total_cmp(&new).is_ne()
     {
@@ -145,7 +158,7 @@ fn first_conflict(first: &Example, later: &Example) -> Option<(String, String)> 
     let dimension = entry_conflict("dimensions", &first.dimensions, &later.dimensions, |value| format!("`{value}`"));
     dimension.or_else(|| entry_conflict("metadata", &first.metadata, &later.metadata, shown)).or_else(|| {
         let clash = |new: &&crate::model::Label| {
-            first.labels.iter().any(|k| (&k.name, &k.annotator) == (&new.name, &new.annotator) && k.value != new.value)
+            first.labels.iter().any(|known| new.replaces(known) && known.value != new.value)
         };
         later.labels.iter().find(clash).map(|label| (format!("labels.{}", label.name), shown(&label.value)))
     })
@@ -168,6 +181,12 @@ fn merge(first: &mut Example, later: Example) {
     first.stratum = first.stratum.take().or(later.stratum);
     first.inclusion_probability = first.inclusion_probability.or(later.inclusion_probability);
     first.represents = first.represents.or(later.represents);
+    first.split = first.split.take().or(later.split);
+    first.expected_calls = first.expected_calls.take().or(later.expected_calls);
+    if first.attachments.is_empty() {
+        first.attachments = later.attachments;
+    }
+    first.tags.extend(later.tags);
     for (name, value) in later.dimensions {
         first.dimensions.entry(name).or_insert(value);
     }

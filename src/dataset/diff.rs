@@ -27,12 +27,15 @@ pub struct DatasetDiff {
     pub changed: Vec<ChangedExample>,
     /// How many are the same in both.
     pub unchanged: u64,
+    /// What differs beside the examples: `description`, `design`, `slices`, `splits`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub head: Vec<String>,
 }
 
 impl DatasetDiff {
     /// Whether both hold the same.
     pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty() && self.head.is_empty()
     }
 
     /// The counts in one line.
@@ -48,7 +51,15 @@ impl DatasetDiff {
 /// # Errors
 /// An example cannot be read.
 pub fn diff(older: &DatasetReader, newer: &DatasetReader) -> Result<DatasetDiff, DatasetError> {
-    let mut found = DatasetDiff::default();
+    let (before, after) = (older.header(), newer.header());
+    let head = [
+        ("description", before.description == after.description),
+        ("design", before.design == after.design),
+        ("slices", before.slices == after.slices),
+        ("splits", before.splits == after.splits),
+    ];
+    let head = head.into_iter().filter(|(_, same)| !same).map(|(name, _)| name.to_owned()).collect();
+    let mut found = DatasetDiff { head, ..DatasetDiff::default() };
     for example in older.iter() {
         let example = example?;
         let Some(other) = newer.find(&example.id)? else {
@@ -120,13 +131,20 @@ mod tests {
         let mut edited = example("b");
         edited.reference = Some(json!(1));
         edited.dimensions.insert("tier".into(), "pro".into());
+        edited.tags.insert("hard".into());
+        edited.split = Some("dev".into());
+        edited.expected_calls = Some(Vec::new());
+        edited.labels.push(crate::model::Label { name: "ok".into(), value: json!(1), ..Default::default() });
         let mut moved = example("c");
         moved.lineage.line = Some(9);
         let older = reader(vec![example("a"), example("b"), example("c")]);
         let newer = reader(vec![moved, edited, example("d")]);
         let found = diff(&older, &newer).unwrap();
         assert_eq!((found.added, found.removed, found.unchanged), (vec!["d".into()], vec!["a".into()], 1));
-        assert_eq!(found.changed[0].fields, ["dimensions.tier", "reference"]);
+        assert_eq!(
+            found.changed[0].fields,
+            ["dimensions.tier", "expected_calls", "labels", "reference", "split", "tags"]
+        );
         let same = diff(&older, &older).unwrap();
         assert!(same.is_empty());
         assert_eq!(same.summary(), "0 added, 0 removed, 0 changed, 3 unchanged");

@@ -1,4 +1,4 @@
-//! The identity of a dataset: one digest of the task, one of what is recorded and labelled.
+//! The identity of a dataset: one digest of the task, one of what is recorded, labelled, tagged and split.
 //!
 //! Both are folds over one digest per example, sorted by id, so that the order of examples does not matter and a
 //! version can be checked line by line in bounded memory. Lineage enters neither: a moved file is the same data.
@@ -68,6 +68,12 @@ fn task_of(example: &Example) -> Digest {
     if let Some(reference) = example.reference.as_ref().filter(|reference| !reference.is_null()) {
         parts.add("reference", canonical_json(reference).as_bytes());
     }
+    if let Some(calls) = &example.expected_calls {
+        parts.add("expected_calls", canonical(calls).as_bytes());
+    }
+    for attachment in &example.attachments {
+        parts.add("attachment", canonical(attachment).as_bytes());
+    }
     for (name, value) in &example.dimensions {
         parts.add("dimension", name.as_bytes());
         parts.add("is", value.as_bytes());
@@ -103,11 +109,17 @@ fn recorded_of(example: &Example) -> Digest {
     for text in &labels {
         parts.add("label", text.as_bytes());
     }
+    for tag in &example.tags {
+        parts.add("tag", tag.as_bytes());
+    }
+    if let Some(split) = &example.split {
+        parts.add("split", split.as_bytes());
+    }
     parts.finish()
 }
 
 /// Data structures without maps keyed by anything but text always serialise; a failure would digest as null.
-fn canonical(value: &impl serde::Serialize) -> String {
+fn canonical<T: serde::Serialize + ?Sized>(value: &T) -> String {
     canonical_json(&serde_json::to_value(value).unwrap_or(Value::Null))
 }
 
@@ -117,7 +129,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::{Label, Output, Recorded};
+    use crate::model::{Attachment, Label, Output, Recorded};
 
     type Edit = fn(&mut Example);
 
@@ -127,11 +139,15 @@ mod tests {
         example
     }
 
+    fn attachment() -> Attachment {
+        Attachment { name: "a.png".into(), media_type: None, digest: Digest::of(b"x"), bytes: 1 }
+    }
+
     #[test]
     fn every_part_of_the_task_counts_and_nothing_else() {
         let base = example("a");
         let (task, recorded) = digest_of([&base]);
-        let edits: [(&str, Edit); 9] = [
+        let edits: [(&str, Edit); 10] = [
             ("id", |e| e.id = ExampleId::new("b")),
             ("input", |e| e.input = json!("other")),
             ("reference", |e| e.reference = None),
@@ -141,6 +157,8 @@ mod tests {
             ("probability", |e| e.inclusion_probability = Some(0.5)),
             ("represents", |e| e.represents = Some(3)),
             ("metadata", |e| drop(e.metadata.insert("k".into(), json!(1)))),
+            ("expected calls, even none", |e| e.expected_calls = Some(Vec::new())),
+            ("attachments", |e| e.attachments.push(attachment())),
         ];
         for (what, edit) in edits {
             let mut edited = base.clone();
@@ -153,8 +171,24 @@ mod tests {
         let with_output = digest_of([&told]);
         assert_eq!(with_output.0, task);
         assert_ne!(with_output.1, recorded);
-        told.labels.push(Label { name: "ok".into(), value: json!(true), annotator: None, reason: None });
-        assert_ne!(digest_of([&told]).1, with_output.1);
+        let beside: [(&str, Edit); 3] = [
+            ("labels", |e| e.labels.push(Label { name: "ok".into(), value: json!(true), ..Label::default() })),
+            ("tags", |e| e.tags.extend(["hard".to_owned()])),
+            ("split", |e| e.split = Some("dev".into())),
+        ];
+        for (what, edit) in beside {
+            let mut edited = told.clone();
+            edit(&mut edited);
+            let after = digest_of([&edited]);
+            assert!(after.0 == task && after.1 != with_output.1, "{what}");
+        }
+    }
+
+    /// Versions on disk must keep matching their digests: what a version without the later fields digests to is fixed.
+    #[test]
+    fn examples_without_later_fields_keep_their_digest() {
+        let (task, recorded) = digest_of([&example("a")]);
+        assert_eq!((task.short(), recorded.short()), ("5a117d00c9e3", "0d0421253c15"));
     }
 
     #[test]

@@ -237,6 +237,49 @@ pub enum DatasetError {
         /// What does not fit.
         cause: String,
     },
+    /// Neither a split nor a saved slice has that name, or nothing stands in it.
+    #[error("`{reference}` has no part `{part}`{hint}")]
+    NoSuchPart {
+        /// `name@version`.
+        reference: String,
+        /// What was asked for; safe to print.
+        part: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// The division into splits is wrong.
+    #[error("cannot split by `{key}`: {cause}")]
+    Split {
+        /// Argument that is wrong.
+        key: String,
+        /// Why, and what would be right.
+        cause: String,
+    },
+    /// A later version would change the frozen holdout.
+    #[error(
+        "the holdout of `{name}` is frozen since version {since} and this would change {count} of its examples: {first}; \
+         keep them as they are, or lift the freeze with `assize dataset split {name} --thaw REASON`"
+    )]
+    Frozen {
+        /// The dataset.
+        name: String,
+        /// Version in which it was frozen.
+        since: u32,
+        /// How many examples would change.
+        count: u64,
+        /// The first of them, with what would happen to it.
+        first: String,
+    },
+    /// An attachment is missing or is not what its digest says.
+    #[error("attachment `{name}` ({digest}) {cause}")]
+    Attachment {
+        /// Its name; safe to print.
+        name: String,
+        /// Its digest, shortened; safe to print.
+        digest: String,
+        /// What is wrong, and how to mend it.
+        cause: String,
+    },
     /// The sampling plan is wrong.
     #[error("sampling plan is wrong at `{key}`: {cause}")]
     Plan {

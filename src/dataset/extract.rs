@@ -11,7 +11,7 @@ use super::dialogue::trace_of_messages;
 use super::digest::content_id;
 use super::error::{DatasetError, Place, RowError};
 use super::field::{Condition, Field, amount, take, text, values, whole};
-use super::labels::LabelField;
+use super::label_rules::LabelField;
 use super::mapping::{FieldMapping, FieldRef};
 use super::native;
 use super::rows::Row;

@@ -66,7 +66,8 @@ mod tests {
             example.reference = Some(json!([number]));
             example.inclusion_probability = Some(chosen as f64 / population as f64);
             example.cluster = Some(text.clone());
-            example.labels.push(Label { name: id, value: json!(number), annotator: Some(text.clone()), reason: None });
+            let annotator = Some(text.clone());
+            example.labels.push(Label { name: id, value: json!(number), annotator, ..Label::default() });
             let output = Output { value: json!(text), cost_usd: Some(cost), ..Output::default() };
             example.recorded.push(Recorded { variant: Some("v".into()), trial: 3, output });
             let line = line_of_example(&example).unwrap();

@@ -5,8 +5,10 @@
 
 mod allocate;
 mod assemble;
+pub mod attachments;
 mod boost;
 mod candidate;
+mod conversation;
 mod decision;
 mod dialogue;
 mod diff;
@@ -14,6 +16,7 @@ mod digest;
 mod diverse;
 mod draw;
 mod error;
+pub mod exports;
 mod extract;
 mod features;
 mod field;
@@ -22,7 +25,8 @@ pub mod formats;
 mod from_traces;
 mod import;
 mod join;
-mod labels;
+mod label_rules;
+pub mod labels;
 mod lines;
 mod mapping;
 mod native;
@@ -35,18 +39,20 @@ mod reader;
 mod rows;
 mod sampling;
 mod select;
+pub mod splits;
 mod turns;
 mod version;
 
 pub use boost::{Boost, Combine};
 pub use candidate::{Candidate, CandidateReader, stratum_name};
+pub use conversation::{Turn, readable, turns_of};
 pub use decision::{Decided, Decision};
 pub use dialogue::trace_of_messages;
 pub use diff::{ChangedExample, DatasetDiff, diff};
 pub use digest::{TaskDigester, content_id, digest_of};
 pub use error::{DatasetError, Place, Rejections, RowError};
 pub use field::Field;
-pub use filter::{Filter, FilterError, example_dimension, trace_dimension};
+pub use filter::{FILTER_HELP, Filter, FilterError, Slices, example_dimension, trace_dimension};
 pub use from_traces::{FromTraces, LeftOut, TraceMapping, examples_from_traces};
 pub use import::{Import, ImportOptions, Importer, Recognised, import_file};
 pub use lines::{example_of_line, line_of_example};
@@ -60,4 +66,7 @@ pub use reader::{DatasetReader, open_file};
 pub use rows::{FileFormat, Limits, Row};
 pub use sampling::{Allocate, Diverse, Risk, SamplePlan};
 pub use select::{Chosen, Frame, Selection, Selector, hash_unit};
-pub use version::{DatasetRef, Provenance, Seen, Written, check_name, list, resolve, seen_in, versions, write_version};
+pub use version::{
+    Change, DatasetRef, Provenance, Seen, Written, check_name, history, list, parent_of, resolve, seen_in, versions,
+    write_change, write_version,
+};

@@ -3,12 +3,14 @@
 //! Names are compared without case, `_`, `-` and spaces, so that `expectedOutput` and `expected_output` are one.
 //! What no rule knows is kept as metadata, of the recorded output where the row has one, else of the example.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::digest::content_id;
 use super::error::{Place, RowError, shown};
-use crate::model::{Example, ExampleId, Label, Output, Recorded};
+use crate::model::{Attachment, Example, ExampleId, ExpectedCall, Label, Output, Recorded};
 
 const ID: &[&str] =
     &["id", "exampleid", "taskid", "caseid", "sampleid", "questionid", "instanceid", "qid", "uid", "uuid", "idx"];
@@ -28,6 +30,8 @@ const REFERENCE: &[&str] = &[
     "gold",
 ];
 const OUTPUT: &[&str] = &["output", "actualoutput", "response", "completion", "prediction", "generation"];
+/// Fields that a flat file of ours may hold as JSON in a column of its own.
+pub(super) const JSON_COLUMNS: &[&str] = &["id", "input", "reference", "cluster", "stratum"];
 const CLUSTER: &[&str] = &["cluster", "clusterid"];
 const VARIANT: &[&str] = &["variant"];
 const TRIAL: &[&str] = &["trial"];
@@ -47,6 +51,9 @@ pub fn id_of(row: &Value, place: Place<'_>) -> Result<Option<ExampleId>, RowErro
 /// or the instruction alone where the input is empty.
 pub fn input_of(row: &Value) -> Option<Value> {
     let map = row.as_object()?;
+    if let Some(Ok(input)) = json_cell(map, "input") {
+        return Some(input);
+    }
     if let (Some((_, instruction)), Some(input)) = (first(map, &["instruction"]), member(map, "input")) {
         let empty = input.1.as_str() == Some("") || input.1.is_null();
         return Some(match empty {
@@ -92,12 +99,20 @@ pub fn whole_number(value: &Value) -> Option<u64> {
 pub fn example_of(row: Value, place: Place<'_>) -> Result<Example, RowError> {
     let input = input_of(&row)
         .ok_or_else(|| RowError::new(place, "input", "nothing", "an input that is neither absent, empty nor null"))?;
-    let id = id_of(&row, place)?.unwrap_or_else(|| content_id(&input));
+    let mut cells = row.as_object().map(|map| json_cells(map, place)).transpose()?.unwrap_or_default();
+    let id = match cells.get("id").and_then(scalar_text) {
+        Some(id) => ExampleId::new(id),
+        None => id_of(&row, place)?.unwrap_or_else(|| content_id(&input)),
+    };
     let mut example = Example::new(id, input);
     let Value::Object(map) = row else { return Ok(example) };
     let used: Vec<String> = used_names(&map);
-    example.reference = first(&map, REFERENCE).map(|(_, value)| value.clone());
-    example.cluster = scalar_field(&map, CLUSTER, place)?;
+    example.reference = cells.remove("reference").or_else(|| first(&map, REFERENCE).map(|(_, value)| value.clone()));
+    example.cluster = match cells.get("cluster").and_then(scalar_text) {
+        Some(cluster) => Some(cluster),
+        None => scalar_field(&map, CLUSTER, place)?,
+    };
+    example.stratum = cells.get("stratum").and_then(scalar_text);
     let has_output = first(&map, OUTPUT).is_some();
     let mut output = has_output.then(|| recorded_of(&map, place)).transpose()?;
     for (name, value) in map {
@@ -110,6 +125,29 @@ pub fn example_of(row: Value, place: Place<'_>) -> Result<Example, RowError> {
     Ok(example)
 }
 
+/// What a column such as `input_json` holds, which our own flat files have for values that are not plain text. Only a
+/// cell with text beside an empty plain one is meant; any other is somebody else's.
+fn json_cell(map: &Map<String, Value>, name: &str) -> Option<Result<Value, serde_json::Error>> {
+    let text = map.get(&format!("{name}_json"))?.as_str().filter(|text| !text.is_empty())?;
+    let plain = map.get(name).is_some_and(|plain| !plain.is_null() && plain.as_str() != Some(""));
+    (!plain).then(|| serde_json::from_str(text))
+}
+
+/// The values of such columns by the name of the plain one.
+fn json_cells(map: &Map<String, Value>, place: Place<'_>) -> Result<BTreeMap<&'static str, Value>, RowError> {
+    let mut cells = BTreeMap::new();
+    for name in JSON_COLUMNS {
+        match json_cell(map, name) {
+            None => {}
+            Some(Ok(value)) => drop(cells.insert(*name, value)),
+            Some(Err(error)) => {
+                return Err(RowError::new(place, &format!("{name}_json"), &format!("text ({error})"), "JSON"));
+            }
+        }
+    }
+    Ok(cells)
+}
+
 /// Fields that other rules read already.
 fn used_names(map: &Map<String, Value>) -> Vec<String> {
     let mut lists = vec![ID, INPUT, REFERENCE, CLUSTER];
@@ -117,6 +155,14 @@ fn used_names(map: &Map<String, Value>) -> Vec<String> {
         lists.extend([OUTPUT, VARIANT, TRIAL, COST, LATENCY]);
     }
     let mut used: Vec<String> = lists.iter().filter_map(|names| first(map, names)).map(|(n, _)| n.to_owned()).collect();
+    for name in JSON_COLUMNS {
+        let column = format!("{name}_json");
+        if json_cell(map, name).is_some() {
+            used.extend([(*name).to_owned(), column]);
+        } else if map.get(&column).and_then(Value::as_str) == Some("") {
+            used.push(column);
+        }
+    }
     if first(map, &["instruction"]).is_some() {
         used.extend(["instruction", "input"].iter().filter_map(|name| member(map, name)).map(|(n, _)| n.to_owned()));
     }
@@ -131,12 +177,34 @@ fn take_field(
     place: Place<'_>,
 ) -> Result<(), RowError> {
     match name.as_str() {
+        // An empty cell of a flat file says nothing.
+        "recorded"
+        | "labels"
+        | "lineage"
+        | "metadata"
+        | "dimensions"
+        | "inclusion_probability"
+        | "expected_calls"
+        | "expected_tools"
+        | "attachments"
+        | "split"
+        | "stratum"
+        | "id"
+        | "input"
+        | "reference"
+        | "cluster"
+            if value.as_str() == Some("") => {}
         "dimensions" | "slices" => dimensions(example, &name, value, place)?,
         "tags" => tags(example, value, place)?,
         "metadata" => match opened(value) {
             Value::Object(entries) => example.metadata.extend(entries),
             other => return Err(RowError::new(place, "metadata", &shown(&other), "an object")),
         },
+        "split" => example.split = scalar_text(&value),
+        "expected_calls" | "expected_tools" => example.expected_calls = Some(expected_calls(&name, value, place)?),
+        "attachments" if is_ours(&value) => {
+            example.attachments = structured::<Vec<Attachment>>(&name, value, place)?;
+        }
         "labels" => example.labels.extend(labels(value, place)?),
         "recorded" => example.recorded.extend(structured::<Vec<Recorded>>(&name, value, place)?),
         "lineage" => example.lineage = structured(&name, value, place)?,
@@ -206,17 +274,49 @@ fn dimensions(example: &mut Example, field: &str, value: Value, place: Place<'_>
     Ok(())
 }
 
-/// Tags become dimensions of their own, `tag.NAME` = `yes`, since an example may have several.
 fn tags(example: &mut Example, value: Value, place: Place<'_>) -> Result<(), RowError> {
     let names: Vec<String> = match opened(value) {
-        Value::String(text) => text.split(',').map(|tag| tag.trim().to_owned()).collect(),
+        Value::String(text) => text.split(',').map(str::to_owned).collect(),
         Value::Array(items) => items.iter().filter_map(scalar_text).collect(),
         other @ Value::Object(_) => return dimensions(example, "tags", other, place),
         other => return Err(RowError::new(place, "tags", &shown(&other), "a list of names")),
     };
-    let named = names.into_iter().filter(|name| !name.is_empty());
-    example.dimensions.extend(named.map(|name| (format!("tag.{name}"), "yes".to_owned())));
+    example.tags.extend(names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).map(str::to_owned));
     Ok(())
+}
+
+/// Expected calls: names, or objects with a name and perhaps arguments, under the names the usual tools give them.
+fn expected_calls(field: &str, value: Value, place: Place<'_>) -> Result<Vec<ExpectedCall>, RowError> {
+    const FORM: &str = "a list of tool names, or of objects with `name` and perhaps `arguments`";
+    let Value::Array(items) = opened(value.clone()) else {
+        return Err(RowError::new(place, field, &shown(&value), FORM));
+    };
+    let read = |item: &Value| {
+        let call = item.get("function").filter(|inner| inner.is_object()).unwrap_or(item);
+        let name = match call {
+            Value::String(name) => Some(name.as_str()),
+            other => ["name", "tool", "tool_name"].iter().find_map(|key| other.get(*key).and_then(Value::as_str)),
+        };
+        let given = ["arguments", "args", "kwargs", "input_parameters", "parameters"].iter().find_map(|k| call.get(*k));
+        let arguments = match given.map(|value| opened(value.clone())) {
+            None | Some(Value::Null) => Some(None),
+            Some(Value::Object(map)) => Some(Some(map)),
+            Some(_) => None,
+        };
+        match (name.filter(|name| !name.is_empty()), arguments) {
+            (Some(name), Some(arguments)) => Ok(ExpectedCall { name: name.to_owned(), arguments }),
+            _ => Err(RowError::new(place, field, &shown(item), FORM)),
+        }
+    };
+    items.iter().map(read).collect()
+}
+
+/// Whether a list of attachments has our form; one of another tool is kept as metadata.
+fn is_ours(value: &Value) -> bool {
+    match opened(value.clone()) {
+        Value::Array(items) => !items.is_empty() && items.iter().all(|item| item.get("digest").is_some()),
+        _ => false,
+    }
 }
 
 fn labels(value: Value, place: Place<'_>) -> Result<Vec<Label>, RowError> {
@@ -227,7 +327,7 @@ fn labels(value: Value, place: Place<'_>) -> Result<Vec<Label>, RowError> {
 }
 
 fn label(name: &str, value: Value) -> Label {
-    Label { name: name.to_owned(), value, annotator: None, reason: None }
+    Label { name: name.to_owned(), value, ..Label::default() }
 }
 
 fn structured<T: DeserializeOwned>(field: &str, value: Value, place: Place<'_>) -> Result<T, RowError> {
@@ -289,7 +389,7 @@ mod tests {
         .unwrap();
         assert_eq!((example.id.as_str(), &example.input), ("12", &json!("q")));
         assert_eq!(example.reference, Some(json!("a")));
-        assert_eq!(example.dimensions["tag.x"], "yes");
+        assert!(example.tags.contains("x") && example.tags.contains("y"));
         let recorded = &example.recorded[0];
         assert_eq!((recorded.variant.as_deref(), recorded.trial), (Some("v1"), 2));
         assert_eq!((recorded.output.cost_usd, &recorded.output.metadata["run"]), (Some(0.5), &json!(7)));
@@ -311,6 +411,25 @@ mod tests {
     }
 
     #[test]
+    fn expected_calls_are_read_in_the_forms_of_several_tools() {
+        let calls = |row| read(row).unwrap().expected_calls.unwrap();
+        let ours = calls(json!({"input": "q", "expected_calls": ["search", {"name": "book", "arguments": {"n": 1}}]}));
+        assert_eq!((ours[0].name.as_str(), &ours[1].arguments.as_ref().unwrap()["n"]), ("search", &json!(1)));
+        let other = calls(json!({"input": "q", "expected_tools": [{"name": "book", "input_parameters": {"n": 1}}]}));
+        assert_eq!(other[0], ours[1]);
+        let openai = json!([{"function": {"name": "book", "arguments": "{\"n\": 1}"}}]);
+        assert_eq!(calls(json!({"input": "q", "expected_calls": openai}))[0], ours[1]);
+        assert_eq!(calls(json!({"input": "q", "expected_calls": []})), []);
+    }
+
+    #[test]
+    fn attachments_of_another_form_are_metadata() {
+        let example = read(json!({"input": "q", "attachments": ["a.png"], "split": "dev"})).unwrap();
+        assert_eq!((&example.metadata["attachments"], example.split.as_deref()), (&json!(["a.png"]), Some("dev")));
+        assert!(read(json!({"input": "q", "attachments": [{"digest": 1}]})).is_err());
+    }
+
+    #[test]
     fn wrong_forms_name_the_field() {
         let field = |row| read(row).unwrap_err().field;
         assert_eq!(field(json!({"x": 1})), "input");
@@ -320,6 +439,8 @@ mod tests {
         assert_eq!(field(json!({"input": "q", "inclusion_probability": 1.5})), "inclusion_probability");
         assert_eq!(field(json!({"input": "q", "recorded": [{"trial": 0}]})), "recorded");
         assert_eq!(field(json!({"input": "q", "output": "o", "trial": -1})), "trial");
+        assert_eq!(field(json!({"input": "q", "expected_calls": [{"arguments": {}}]})), "expected_calls");
+        assert_eq!(field(json!({"input": "q", "reference_json": "{"})), "reference_json");
     }
 
     #[test]

@@ -7,13 +7,14 @@ use serde::Deserialize;
 
 use super::digest::{TaskDigester, digest_of};
 use super::error::{DatasetError, Rejections};
+use super::filter::{Filter, example_dimension};
 use super::import::{ImportOptions, Importer, variants_of};
 use super::lines::example_of_line;
 use super::mapping::FieldMapping;
 use super::version::{EXAMPLES, FORMAT, damaged, read_header, resolve};
-use crate::model::{DatasetHeader, Example, ExampleId};
-use crate::sys::Clock;
+use crate::model::{DatasetHeader, Digest, Example, ExampleId};
 use crate::sys::files::LineFile;
+use crate::sys::{Clock, text};
 
 /// A dataset that can be read in any order. Holds the ids and, for a version, where each line begins.
 pub struct DatasetReader {
@@ -24,8 +25,27 @@ pub struct DatasetReader {
 }
 
 enum Source {
-    Lines { folder: PathBuf, path: PathBuf, lines: LineFile },
+    Lines(Box<Lines>),
     Memory(Vec<Example>),
+}
+
+/// A version on disk: all of its lines, and which of them are meant.
+struct Lines {
+    folder: PathBuf,
+    path: PathBuf,
+    lines: LineFile,
+    /// Digests of the whole version, as its head has them.
+    sealed: (Digest, Digest),
+    /// Lines of the part that is meant; `None` for all.
+    chosen: Option<Vec<usize>>,
+}
+
+impl Lines {
+    /// The example on a line of the file; `None` beyond its end.
+    fn on_line(&self, line: usize) -> Result<Option<Example>, DatasetError> {
+        let Some(bytes) = self.lines.line(line)? else { return Ok(None) };
+        Ok(Some(example_of_line(&bytes, &self.path, line as u64 + 1)?))
+    }
 }
 
 /// The part of a line that says whose it is; the rest is skipped without being built.
@@ -35,12 +55,87 @@ struct IdOnly {
 }
 
 impl DatasetReader {
-    /// Opens `name` or `name@3` below the root of all datasets.
+    /// Opens `name`, `name@3` or a part of one, `name@3:holdout`, below the root of all datasets.
     ///
     /// # Errors
-    /// No such version, or its files do not belong together (lines missing, ids twice).
+    /// No such version or part, or its files do not belong together (lines missing, ids twice).
     pub fn open(root: &Path, wanted: &str) -> Result<Self, DatasetError> {
-        Self::open_folder(&resolve(root, wanted)?.folder)
+        let found = resolve(root, wanted)?;
+        let whole = Self::open_folder(&found.folder)?;
+        match &found.part {
+            Some(part) => whole.part(part),
+            None => Ok(whole),
+        }
+    }
+
+    /// The part of a dataset that stands in a split or fits a saved slice; a split of that name comes first. Digests
+    /// and counts of the head become those of the part.
+    ///
+    /// # Errors
+    /// No example stands there, or one cannot be read.
+    pub fn part(mut self, name: &str) -> Result<Self, DatasetError> {
+        let mut splits = std::collections::BTreeSet::new();
+        for example in self.iter() {
+            splits.extend(example?.split);
+        }
+        let slice = self.header.slices.get(name).filter(|_| !splits.contains(name));
+        let filter = match slice {
+            Some(text) => {
+                Some(Filter::parse_with(text, &self.header.slices).map_err(|error| self.no_part(name, error))?)
+            }
+            None => None,
+        };
+        let belongs = |example: &Example| match &filter {
+            Some(filter) => filter.matches(|name| example_dimension(example, name)),
+            None => example.split.as_deref() == Some(name),
+        };
+        let (mut chosen, mut digester, mut places) = (Vec::new(), TaskDigester::new(), HashMap::new());
+        let mut variants = std::collections::BTreeMap::new();
+        for index in 0..self.len() {
+            let example = self.example(index)?;
+            if belongs(&example) {
+                digester.push(&example);
+                for (variant, count) in variants_of([&example]) {
+                    *variants.entry(variant).or_default() += count;
+                }
+                places.insert(example.id, chosen.len());
+                chosen.push(index);
+            }
+        }
+        if chosen.is_empty() {
+            let have: Vec<&str> =
+                splits.iter().chain(self.header.slices.keys()).map(String::as_str).filter(|n| *n != name).collect();
+            let hint = if have.is_empty() {
+                "nothing else; `assize dataset split` makes splits".into()
+            } else {
+                have.join(", ")
+            };
+            return Err(self.no_part(name, format!("no example stands there; there is {}", text::one_line(&hint, 300))));
+        }
+        (self.header.digest, self.header.recorded_digest) = digester.finish();
+        self.header.examples = chosen.len() as u64;
+        self.header.variants = variants;
+        self.header.part = Some(name.to_owned());
+        self.places = places;
+        match &mut self.source {
+            Source::Lines(lines) => lines.chosen = Some(chosen),
+            Source::Memory(examples) => {
+                let mut index = 0;
+                examples.retain(|_| {
+                    index += 1;
+                    chosen.binary_search(&(index - 1)).is_ok()
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    fn no_part(&self, part: &str, why: impl std::fmt::Display) -> DatasetError {
+        DatasetError::NoSuchPart {
+            reference: format!("{}@{}", self.header.name, self.header.version),
+            part: text::one_line(part, 80),
+            hint: format!(": {why}"),
+        }
     }
 
     /// Opens a version by its folder.
@@ -67,7 +162,9 @@ impl DatasetReader {
                 return Err(DatasetError::DuplicateId { id, first: place(first), second: place(index) });
             }
         }
-        let source = Source::Lines { folder: folder.to_owned(), path, lines };
+        let sealed = (header.digest.clone(), header.recorded_digest.clone());
+        let lines = Lines { folder: folder.to_owned(), path, lines, sealed, chosen: None };
+        let source = Source::Lines(Box::new(lines));
         Ok(Self { header, source, places, rejected: Rejections::default() })
     }
 
@@ -81,6 +178,7 @@ impl DatasetReader {
             format: FORMAT,
             name: name.to_owned(),
             version: 0,
+            part: None,
             digest,
             recorded_digest,
             examples: examples.len() as u64,
@@ -89,6 +187,10 @@ impl DatasetReader {
             sources: Vec::new(),
             design: None,
             variants: variants_of(&examples),
+            splits: None,
+            slices: std::collections::BTreeMap::new(),
+            parent: None,
+            operation: None,
         };
         let mut places = HashMap::with_capacity(examples.len());
         for (index, example) in examples.iter().enumerate() {
@@ -141,9 +243,12 @@ impl DatasetReader {
         };
         match &self.source {
             Source::Memory(examples) => examples.get(index).cloned().ok_or_else(beyond),
-            Source::Lines { path, lines, .. } => {
-                let line = lines.line(index)?.ok_or_else(beyond)?;
-                Ok(example_of_line(&line, path, index as u64 + 1)?)
+            Source::Lines(lines) => {
+                let line = match &lines.chosen {
+                    Some(chosen) => *chosen.get(index).ok_or_else(beyond)?,
+                    None => index,
+                };
+                lines.on_line(line)?.ok_or_else(beyond)
             }
         }
     }
@@ -161,23 +266,25 @@ impl DatasetReader {
         (0..self.len()).map(|index| self.example(index))
     }
 
-    /// Reads every example and compares both digests with the head.
+    /// Reads every example of the whole version and compares both digests with its head.
     ///
     /// # Errors
     /// [`DatasetError::Damaged`] when someone edited the version by hand.
     pub fn verify(&self) -> Result<(), DatasetError> {
-        let Source::Lines { folder, .. } = &self.source else { return Ok(()) };
+        let Source::Lines(whole) = &self.source else { return Ok(()) };
         let mut digester = TaskDigester::new();
-        for example in self.iter() {
-            digester.push(&example?);
+        for line in 0..whole.lines.len() {
+            if let Some(example) = whole.on_line(line)? {
+                digester.push(&example);
+            }
         }
         let (digest, recorded_digest) = digester.finish();
-        let cause = match (digest == self.header.digest, recorded_digest == self.header.recorded_digest) {
+        let cause = match (digest == whole.sealed.0, recorded_digest == whole.sealed.1) {
             (true, true) => return Ok(()),
             (false, _) => "inputs, references or other parts of the task do not match the digest in its head",
-            (true, false) => "recorded outputs or labels do not match the digest in its head",
+            (true, false) => "recorded outputs, labels, tags or splits do not match the digest in its head",
         };
-        Err(damaged(folder, cause.to_owned()))
+        Err(damaged(&whole.folder, cause.to_owned()))
     }
 }
 

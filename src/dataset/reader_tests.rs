@@ -71,7 +71,7 @@ fn a_changed_label_or_output_is_a_new_version_of_the_same_task() {
     let root = tempfile::tempdir().unwrap();
     let mut all = examples(3);
     write(root.path(), &all).unwrap();
-    all[0].labels.push(Label { name: "good".into(), value: json!(true), annotator: None, reason: None });
+    all[0].labels.push(Label { name: "good".into(), value: json!(true), ..Label::default() });
     let second = write(root.path(), &all).unwrap().header().clone();
     let first = DatasetReader::open(root.path(), "airline@1").unwrap();
     assert_eq!((second.version, &second.digest), (2, &first.header().digest));
@@ -112,7 +112,7 @@ fn an_edited_version_is_found_out() {
         DatasetReader::open_folder(&folder).and_then(|reader| reader.verify()).unwrap_err().to_string()
     };
     assert!(edit(original.replace("\"q\":1", "\"q\":9")).contains("do not match the digest"));
-    assert!(edit(original.replace("out 1", "out 9")).contains("recorded outputs or labels"));
+    assert!(edit(original.replace("out 1", "out 9")).contains("recorded outputs, labels"));
     assert!(edit(original.lines().take(2).collect::<Vec<_>>().join("\n")).contains("has 2 lines, its head says 3"));
     let double = edit(original.replace("\"e2\"", "\"e0\""));
     assert!(double.contains("duplicate id `e0`") && double.contains("line 1") && double.contains("line 3"), "{double}");

@@ -272,7 +272,7 @@ impl SamplePlan {
         names.extend(self.stratify_by.iter().chain(&self.cluster_by).cloned());
         for boost in &self.boost {
             if let Ok(When::Filter(filter)) = boost.read() {
-                names.extend(filter.names().map(str::to_owned));
+                names.extend(filter.names().into_iter().map(str::to_owned));
             }
         }
         names.sort();

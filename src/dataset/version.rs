@@ -9,9 +9,13 @@ use serde::Deserialize;
 
 use super::digest::TaskDigester;
 use super::error::{DatasetError, did_you_mean};
+use super::filter::Slices;
 use super::import::variants_of;
 use super::lines::{example_of_line, line_of_example};
-use crate::model::{DatasetHeader, Digest, Example, ExampleId, Lineage, SampleDesign, TraceId};
+use super::{attachments, splits};
+use crate::model::{
+    DatasetHeader, Digest, Example, ExampleId, Lineage, Operation, Parent, SampleDesign, Splits, TraceId,
+};
 use crate::sys::{Clock, files, text};
 
 /// Format of the files this program writes and reads.
@@ -30,6 +34,23 @@ pub struct Provenance {
     pub sources: Vec<String>,
     /// How it was sampled; absent when it was taken whole.
     pub design: Option<SampleDesign>,
+}
+
+/// What a new version does to the one before it, beside its examples.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// What is done.
+    pub operation: Operation,
+    /// Version the examples were taken from; the latest when absent.
+    pub parent: Option<Parent>,
+    /// Another division into splits; the latest version's when absent.
+    pub splits: Option<Splits>,
+    /// Freezes the holdout of this version.
+    pub freeze: bool,
+    /// Lifts the freeze of the latest version: its holdout may change.
+    pub thaw: bool,
+    /// Other saved slices; the latest version's when absent.
+    pub slices: Option<Slices>,
 }
 
 /// What [`write_version`] did.
@@ -59,6 +80,8 @@ pub struct DatasetRef {
     pub version: u32,
     /// Its folder.
     pub folder: PathBuf,
+    /// Part that is meant, a split or a saved slice; absent for the whole.
+    pub part: Option<String>,
 }
 
 /// Whether a name is safe as a folder on every system: 1 to 100 letters, digits, `-`, `_`, `.` of ASCII, not
@@ -87,10 +110,12 @@ pub fn check_name(name: &str) -> Result<(), DatasetError> {
     Err(DatasetError::Name { name: text::one_line(name, 80), cause })
 }
 
-/// Writes examples as the next version of a dataset, unless the latest version holds the same.
+/// Writes examples as the next version of a dataset, unless the latest version holds the same. Splits and slices of
+/// the latest version go on; new examples get their split by its rule.
 ///
 /// # Errors
-/// The name is not allowed, there are no examples, two share an id, or a file cannot be written.
+/// The name is not allowed, there are no examples, two share an id, an attachment is not kept, the frozen holdout would
+/// change, or a file cannot be written.
 pub fn write_version(
     root: &Path,
     name: &str,
@@ -98,24 +123,58 @@ pub fn write_version(
     provenance: Provenance,
     clock: &dyn Clock,
 ) -> Result<Written, DatasetError> {
+    let operation = Operation::new(if provenance.design.is_some() { "sample" } else { "import" });
+    let change = Change { operation, ..Change::default() };
+    write_change(root, name, examples.to_vec(), provenance, change, clock)
+}
+
+/// Writes examples as the next version, saying what is done. See [`write_version`].
+///
+/// # Errors
+/// As [`write_version`].
+pub fn write_change(
+    root: &Path,
+    name: &str,
+    mut examples: Vec<Example>,
+    provenance: Provenance,
+    change: Change,
+    clock: &dyn Clock,
+) -> Result<Written, DatasetError> {
     check_name(name)?;
     if examples.is_empty() {
         let cause = format!("dataset `{name}` would have no examples");
         return Err(DatasetError::NothingSelected { cause });
     }
-    check_ids(examples)?;
-    let (body, digest, recorded_digest) = body_of(examples)?;
-    let latest = versions(root, name)?.into_iter().max();
-    if let Some(version) = latest {
-        let header = read_header(&folder_of(root, name, version))?;
-        if header.digest == digest && header.recorded_digest == recorded_digest {
-            return Ok(Written::Unchanged(header));
+    check_ids(&examples)?;
+    attachments::check_kept(root, name, &examples)?;
+    let latest = latest(root, name)?;
+    let mut rule = change.splits.clone().or_else(|| latest.as_ref().and_then(|latest| latest.splits.clone()));
+    if let Some(splits) = &rule {
+        splits::assign(splits, &mut examples)?;
+    }
+    if let Some(latest) = latest.as_ref().filter(|_| !change.thaw) {
+        splits::check_frozen(root, latest, &examples)?;
+    }
+    let (body, digest, recorded_digest) = body_of(&examples)?;
+    let before = latest.as_ref().map_or(0, |latest| latest.version);
+    if let Some(splits) = &mut rule {
+        let earlier = latest.as_ref().and_then(|latest| latest.splits.as_ref()?.frozen.as_ref()).map(|f| f.since);
+        let earlier = earlier.filter(|_| !change.thaw);
+        let freeze = change.freeze || earlier.is_some();
+        splits.frozen = freeze.then(|| splits::frozen(&examples, earlier.unwrap_or(before + 1)));
+    }
+    let slices = change.slices.or_else(|| latest.as_ref().map(|latest| latest.slices.clone())).unwrap_or_default();
+    if let Some(latest) = &latest {
+        let same = latest.digest == digest && latest.recorded_digest == recorded_digest;
+        if same && latest.splits == rule && latest.slices == slices {
+            return Ok(Written::Unchanged(latest.clone()));
         }
     }
-    let mut header = DatasetHeader {
+    let header = DatasetHeader {
         format: FORMAT,
         name: name.to_owned(),
-        version: latest.unwrap_or(0) + 1,
+        version: before + 1,
+        part: None,
         digest,
         recorded_digest,
         examples: examples.len() as u64,
@@ -123,18 +182,46 @@ pub fn write_version(
         description: provenance.description,
         sources: provenance.sources,
         design: provenance.design,
-        variants: variants_of(examples),
+        variants: variants_of(&examples),
+        splits: rule,
+        slices,
+        parent: change.parent.or_else(|| latest.as_ref().map(parent_of)),
+        operation: Some(change.operation),
     };
+    publish(root, header, &body)
+}
+
+fn publish(root: &Path, mut header: DatasetHeader, body: &str) -> Result<Written, DatasetError> {
     // Another process may take the number first; then the next one is tried. The bound only ends a broken file system.
     for _ in 0..1_000 {
-        let folder = folder_of(root, name, header.version);
+        let folder = folder_of(root, &header.name, header.version);
         let head = serde_json::to_string_pretty(&header).map_err(|error| damaged(&folder, error.to_string()))?;
         if files::publish_folder(&folder, &[(HEAD, head.as_bytes()), (EXAMPLES, body.as_bytes())])? {
             return Ok(Written::New(header));
         }
         header.version += 1;
     }
-    Err(damaged(&folder_of(root, name, header.version), "no free version number was found".to_owned()))
+    Err(damaged(&folder_of(root, &header.name, header.version), "no free version number was found".to_owned()))
+}
+
+/// What a version made from this one remembers of it.
+pub fn parent_of(header: &DatasetHeader) -> Parent {
+    Parent { version: header.version, digest: header.digest.clone(), recorded_digest: header.recorded_digest.clone() }
+}
+
+/// The head of the latest version, if there is one.
+fn latest(root: &Path, name: &str) -> Result<Option<DatasetHeader>, DatasetError> {
+    let latest = versions(root, name)?.into_iter().max();
+    latest.map(|version| read_header(&folder_of(root, name, version))).transpose()
+}
+
+/// Heads of all versions of a dataset, oldest first.
+///
+/// # Errors
+/// No such dataset, or a head cannot be read.
+pub fn history(root: &Path, name: &str) -> Result<Vec<DatasetHeader>, DatasetError> {
+    resolve(root, name)?;
+    versions(root, name)?.into_iter().map(|version| read_header(&folder_of(root, name, version))).collect()
 }
 
 /// The lines of the examples and their digests. Digests are taken of what the lines say when read again: JSON does
@@ -177,7 +264,7 @@ pub(super) fn damaged(folder: &Path, cause: String) -> DatasetError {
     DatasetError::Damaged { folder: folder.to_owned(), cause }
 }
 
-fn folder_of(root: &Path, name: &str, version: u32) -> PathBuf {
+pub(super) fn folder_of(root: &Path, name: &str, version: u32) -> PathBuf {
     root.join(name).join(version.to_string())
 }
 
@@ -265,11 +352,13 @@ fn names(root: &Path) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
-/// Finds `name` (its latest version) or `name@3`.
+/// Finds `name` (its latest version) or `name@3`, with a part of it as `name:dev` or `name@3:holdout`. Whether the
+/// part exists is found out on reading.
 ///
 /// # Errors
 /// No such dataset or version; says what there is.
 pub fn resolve(root: &Path, wanted: &str) -> Result<DatasetRef, DatasetError> {
+    let (wanted, part) = wanted.split_once(':').map_or((wanted, None), |(whole, part)| (whole, Some(part.to_owned())));
     let (name, version) = wanted.split_once('@').map_or((wanted, None), |(name, version)| (name, Some(version)));
     let have = versions(root, name)?;
     let Some(latest) = have.last().copied() else {
@@ -295,5 +384,5 @@ pub fn resolve(root: &Path, wanted: &str) -> Result<DatasetRef, DatasetError> {
             }
         },
     };
-    Ok(DatasetRef { name: name.to_owned(), version, folder: folder_of(root, name, version) })
+    Ok(DatasetRef { name: name.to_owned(), version, folder: folder_of(root, name, version), part })
 }

@@ -1,15 +1,16 @@
 //! Datasets: examples, where they come from, and by which design they were sampled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Digest, ExampleId, Output, SampleDesign, TraceId};
+use super::{Digest, ExampleId, Operation, Output, Parent, SampleDesign, Splits, TraceId};
 
 /// What is recorded for an example: the output of one variant of the application in one trial.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Recorded {
     /// Which version or configuration made it (an agent version, a model, a prompt); absent when there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -21,8 +22,8 @@ pub struct Recorded {
     pub output: Output,
 }
 
-/// A finding of a person about one example.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A finding of a person about one example, or about one output recorded for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Label {
     /// What was asked, usually the name of a judge.
     pub name: String,
@@ -34,10 +35,50 @@ pub struct Label {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Variant of the recorded output that was looked at; absent when the variant has no name, or when the label is
+    /// about the example itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Trial of that output; absent when the label is about the example itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u32>,
+}
+
+impl Label {
+    /// Whether two labels answer the same question about the same thing by the same person: the later replaces the
+    /// earlier.
+    pub fn replaces(&self, other: &Self) -> bool {
+        (&self.name, &self.annotator, &self.variant, self.trial)
+            == (&other.name, &other.annotator, &other.variant, other.trial)
+    }
+}
+
+/// A tool call the agent should make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExpectedCall {
+    /// Name of the tool, case-sensitive.
+    pub name: String,
+    /// Arguments the call must contain; any will do when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Map<String, Value>>,
+}
+
+/// A file that belongs to the input (an image, a document): kept once per dataset, found by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Attachment {
+    /// Name for people and templates; never a path.
+    pub name: String,
+    /// Media type, such as `image/png`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub bytes: u64,
 }
 
 /// Where an example comes from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Lineage {
     /// Traces it was made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,7 +101,7 @@ pub struct Lineage {
 }
 
 /// One input of a dataset, perhaps with a reference, perhaps with recorded outputs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Example {
     /// Unique in the dataset, stable across versions.
     pub id: ExampleId,
@@ -69,9 +110,23 @@ pub struct Example {
     /// The expected answer, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Value>,
+    /// Tool calls the agent should make, in their order. An empty list says that it should make none; absent says
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_calls: Option<Vec<ExpectedCall>>,
+    /// Files that belong to the input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// Dimensions to slice by (`intent`, `language`, `tier`): name to value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dimensions: BTreeMap<String, String>,
+    /// Marks that people or filters set (`hard`, `reviewed`); no part of the task, so that runs before and after a
+    /// tagging can be compared.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+    /// Split it stands in (`holdout`, `dev`, `train`); no part of the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     /// Examples that share a cluster are not independent (a session, a user, a repository).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -106,7 +161,11 @@ impl Example {
             id,
             input,
             reference: None,
+            expected_calls: None,
+            attachments: Vec::new(),
             dimensions: BTreeMap::new(),
+            tags: BTreeSet::new(),
+            split: None,
             cluster: None,
             stratum: None,
             inclusion_probability: None,
@@ -136,6 +195,12 @@ impl Example {
         self.cluster.as_deref().unwrap_or(self.id.as_str())
     }
 
+    /// What findings are sliced by: its dimensions, and each tag as `tag.NAME` = `yes`.
+    pub fn slice_dimensions(&self) -> BTreeMap<String, String> {
+        let tags = self.tags.iter().map(|tag| (format!("tag.{tag}"), "yes".to_owned()));
+        self.dimensions.clone().into_iter().chain(tags).collect()
+    }
+
     /// The input as text: a JSON string unquoted, anything else as JSON.
     pub fn input_text(&self) -> String {
         match &self.input {
@@ -154,10 +219,15 @@ pub struct DatasetHeader {
     pub name: String,
     /// Version, from 1.
     pub version: u32,
-    /// Digest of everything that defines the task: ids, inputs, references, dimensions, clusters, weights. Recorded
-    /// outputs and labels are left out, so that two runs on recordings of two variants share it.
+    /// Part of the version that is meant, a split or a saved slice; absent for the whole. Never written to a file:
+    /// digests and counts are then those of the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// Digest of everything that defines the task: ids, inputs, references, expected calls, attachments, dimensions,
+    /// clusters, weights. Recorded outputs, labels, tags and splits are left out, so that two runs on recordings of two
+    /// variants share it.
     pub digest: Digest,
-    /// Digest of recorded outputs and labels.
+    /// Digest of recorded outputs, labels, tags and splits.
     pub recorded_digest: Digest,
     /// How many examples.
     pub examples: u64,
@@ -175,11 +245,26 @@ pub struct DatasetHeader {
     /// Variants that have recorded outputs, with how many examples each covers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variants: BTreeMap<String, u64>,
+    /// How examples are divided into splits; absent when they are not, or when the rows said it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splits: Option<Splits>,
+    /// Saved slices: name to filter expression.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub slices: BTreeMap<String, String>,
+    /// Version it was made from; absent for the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// What was done to make it; absent in versions written before histories were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
 }
 
 impl DatasetHeader {
-    /// `name@version`.
+    /// `name@version`, with `:part` when only a part is meant.
     pub fn reference(&self) -> String {
-        format!("{}@{}", self.name, self.version)
+        match &self.part {
+            Some(part) => format!("{}@{}:{part}", self.name, self.version),
+            None => format!("{}@{}", self.name, self.version),
+        }
     }
 }

@@ -29,6 +29,14 @@ impl Digest {
         &self.0
     }
 
+    /// The 64 hexadecimal digits, when it has the form it should: one that was read from a foreign file may hold
+    /// anything, and must not become a file name unseen.
+    pub fn hex(&self) -> Option<&str> {
+        let hex = self.0.strip_prefix("b3:")?;
+        let plain = hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        plain.then_some(hex)
+    }
+
     /// The first twelve hexadecimal digits: for people, never for comparing.
     pub fn short(&self) -> &str {
         self.0.get(3..15).unwrap_or(&self.0)
@@ -126,6 +134,15 @@ mod tests {
         let right: Value = serde_json::from_str(r#"{"b":{"y":null,"x":[1,2]},"a":1}"#).unwrap();
         assert_eq!(Digest::of_json(&left), Digest::of_json(&right));
         assert_ne!(Digest::of_json(&left), Digest::of_json(&json!({"a": 1})));
+    }
+
+    #[test]
+    fn only_a_whole_digest_has_digits() {
+        assert_eq!(Digest::of(b"x").hex().map(str::len), Some(64));
+        for odd in ["", "b3:", "b3:../../../etc/passwd", "sha256:00"] {
+            let digest: Digest = serde_json::from_value(odd.into()).unwrap();
+            assert_eq!(digest.hex(), None, "{odd}");
+        }
     }
 
     #[test]

@@ -65,12 +65,13 @@ fn add(left: Option<u64>, right: Option<u64>) -> Option<u64> {
 }
 
 /// What a target gave back for one trial.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Output {
     /// The output: text as a JSON string, or structured.
     pub value: Value,
     /// The steps behind it, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
     pub trace: Option<Arc<Trace>>,
     /// Tokens spent by the target.
     #[serde(default, skip_serializing_if = "Usage::is_unknown")]

@@ -1,5 +1,6 @@
 //! `assize dataset`: list, show, compare, import and export versions.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -10,9 +11,10 @@ use super::outputs::plain_file;
 use super::project::{Project, World};
 use super::redaction;
 use crate::config::{self, Problem, Problems};
+use crate::dataset::exports::{self, ExportInfo};
 use crate::dataset::{
-    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, ImportOptions, Importer, Provenance, Recognised,
-    Written, formats, line_of_example, write_version,
+    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer, Provenance,
+    Recognised, Written, attachments, example_dimension, formats, splits, write_version,
 };
 use crate::model::{DatasetHeader, Example, Redactions};
 use crate::sys::files;
@@ -31,6 +33,33 @@ pub struct Shown {
     pub versions: Vec<u32>,
     /// First examples.
     pub examples: Vec<Example>,
+    /// What stands in it beside the examples, counted.
+    pub contents: Contents,
+    /// Heads of all versions, oldest first.
+    pub history: Vec<DatasetHeader>,
+}
+
+/// What stands in a version, counted.
+#[derive(Debug, Default, Serialize)]
+pub struct Contents {
+    /// Examples by split.
+    pub splits: BTreeMap<String, u64>,
+    /// Clusters that stand in more than one split; only rows that named their own split can have them.
+    pub straddling: u64,
+    /// Examples by tag.
+    pub tags: BTreeMap<String, u64>,
+    /// Examples by saved slice.
+    pub slices: BTreeMap<String, u64>,
+    /// Labels by name.
+    pub labels: BTreeMap<String, u64>,
+    /// Examples with a reference.
+    pub references: u64,
+    /// Examples with expected calls.
+    pub expected_calls: u64,
+    /// Examples whose input is a conversation.
+    pub conversations: u64,
+    /// Attachments, each content once.
+    pub attachments: u64,
 }
 
 /// What an import did.
@@ -63,14 +92,45 @@ pub fn list(project: &Project) -> Done<Vec<DatasetHeader>> {
     dataset::list(&root(project)).map_err(Failed::usage)
 }
 
-/// One version.
+/// One version, or a part of one.
 pub fn show(project: &Project, wanted: &str, examples: usize) -> Done<Shown> {
     let reader = open(project, wanted)?;
     reader.verify().map_err(Failed::usage)?;
     let header = reader.header().clone();
-    let versions = dataset::versions(&root(project), &header.name).map_err(Failed::usage)?;
-    let examples = reader.iter().take(examples).collect::<Result<_, _>>().map_err(Failed::usage)?;
-    Ok(Shown { header, versions, examples })
+    let history = dataset::history(&root(project), &header.name).map_err(Failed::usage)?;
+    let versions = history.iter().map(|header| header.version).collect();
+    let all: Vec<Example> = reader.iter().collect::<Result<_, _>>().map_err(Failed::usage)?;
+    let contents = contents(&header, &all)?;
+    let examples = all.into_iter().take(examples).collect();
+    Ok(Shown { header, versions, examples, contents, history })
+}
+
+fn contents(header: &DatasetHeader, examples: &[Example]) -> Done<Contents> {
+    let mut found = Contents {
+        splits: splits::counts(examples),
+        straddling: splits::straddling(examples).len() as u64,
+        ..Contents::default()
+    };
+    let mut digests = BTreeSet::new();
+    for example in examples {
+        for tag in &example.tags {
+            *found.tags.entry(tag.clone()).or_default() += 1;
+        }
+        for label in &example.labels {
+            *found.labels.entry(label.name.clone()).or_default() += 1;
+        }
+        digests.extend(example.attachments.iter().map(|attachment| &attachment.digest));
+        found.references += u64::from(example.reference.is_some());
+        found.expected_calls += u64::from(example.expected_calls.is_some());
+        found.conversations += u64::from(dataset::turns_of(&example.input).is_some());
+    }
+    found.attachments = digests.len() as u64;
+    for (name, text) in &header.slices {
+        let filter = Filter::parse_with(text, &header.slices).map_err(Failed::usage)?;
+        let fits = |example: &&Example| filter.matches(|name| example_dimension(example, name));
+        found.slices.insert(name.clone(), examples.iter().filter(fits).count() as u64);
+    }
+    Ok(found)
 }
 
 /// The difference of two versions.
@@ -105,11 +165,12 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
     let format = ask.format.as_deref().map(|name| formats::find(name).map_err(Failed::usage)).transpose()?;
     let mut importer = Importer::new();
     let options = ImportOptions::default();
-    for file in expand(world, &ask.files, mapping.as_ref())? {
+    let files = expand(world, &ask.files, mapping.as_ref())?;
+    for file in &files {
         let added = match format {
-            Some(Some(format)) => importer.add_format(&file, format, "named by the user".to_owned(), options.limits),
-            Some(None) => importer.add_rows(&file, None, options),
-            None => importer.add_file(&file, mapping.as_ref(), options),
+            Some(Some(format)) => importer.add_format(file, format, "named by the user".to_owned(), options.limits),
+            Some(None) => importer.add_rows(file, None, options),
+            None => importer.add_file(file, mapping.as_ref(), options),
         };
         added.map_err(Failed::usage)?;
     }
@@ -125,6 +186,9 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         }
         import.examples.iter_mut().for_each(|example| redactor.example(example, &mut redacted));
         rejections.iter_mut().for_each(|rejection| redactor.text("rejected", rejection, &mut redacted));
+    }
+    for file in &files {
+        attachments::take_in(&root(project), &ask.name, &import.examples, file).map_err(Failed::usage)?;
     }
     let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { description: ask.description, sources, design: None };
@@ -193,28 +257,72 @@ fn mapping(world: &World, map: Option<&Path>, fields: &[String]) -> Done<Option<
     Ok(Some(mapping))
 }
 
-/// Writes a version as JSON lines; to a file, or gives the lines for stdout.
-pub fn export(project: &Project, world: &World, wanted: &str, to: &str) -> Done<Option<Vec<u8>>> {
+/// What an export did.
+pub struct Exported {
+    /// The bytes for stdout; absent when they were written to a file.
+    pub bytes: Option<Vec<u8>>,
+    /// How many examples.
+    pub examples: u64,
+    /// Attachments copied beside the file.
+    pub attachments: u64,
+    /// What the form cannot carry, and what else should be known.
+    pub notes: Vec<String>,
+}
+
+/// Writes a version or a part of one in a form of the table of exports; to a file, or gives the bytes for stdout.
+/// Without a form, the file's name says it where it is one of ours.
+pub fn export(project: &Project, world: &World, wanted: &str, format: Option<&str>, to: &str) -> Done<Exported> {
+    let info = export_form(format, to)?;
     let reader = open(project, wanted)?;
-    let mut lines = Vec::new();
-    for example in reader.iter() {
-        let line = line_of_example(&example.map_err(Failed::usage)?).map_err(Failed::usage)?;
-        lines.extend_from_slice(line.as_bytes());
-        lines.push(b'\n');
-    }
+    let examples: Vec<Example> = reader.iter().collect::<Result<_, _>>().map_err(Failed::usage)?;
+    let header = reader.header();
+    let bytes = (info.render)(&exports::Exported { header, examples: &examples }).map_err(Failed::usage)?;
+    let mut done =
+        Exported { bytes: None, examples: examples.len() as u64, attachments: 0, notes: left_out(info, &examples) };
+    let attached = examples.iter().any(|example| !example.attachments.is_empty());
     if to == "-" {
-        return Ok(Some(lines));
+        if attached && info.attachments {
+            done.notes.push("attachments are copied only beside a file".to_owned());
+        }
+        done.bytes = Some(bytes);
+        return Ok(done);
     }
     let path = world.here.join(to);
     plain_file(&path)?;
-    files::write_atomic(&path, &lines).map_err(Failed::usage)?;
-    Ok(None)
+    if attached && info.attachments {
+        let folder = attachments::folder_beside(&path);
+        done.attachments =
+            attachments::copy_out(&root(project), &header.name, &examples, &folder).map_err(Failed::usage)?;
+        done.notes.push(format!("{} attachments beside it in {}", done.attachments, folder.display()));
+    }
+    files::write_atomic(&path, &bytes).map_err(Failed::usage)?;
+    Ok(done)
 }
 
-fn open(project: &Project, wanted: &str) -> Done<DatasetReader> {
+fn export_form(format: Option<&str>, to: &str) -> Done<&'static ExportInfo> {
+    let ending = Path::new(to).extension().and_then(|ending| ending.to_str());
+    let name = format.or_else(|| ending.filter(|name| exports::find(name).is_some())).unwrap_or("jsonl");
+    exports::find(name).ok_or_else(|| {
+        let known: Vec<&str> = exports::EXPORTS.iter().map(|info| info.name).collect();
+        Failed::usage(anyhow!("no export format `{name}`; there is {}", known.join(", ")))
+    })
+}
+
+/// Says what a form leaves out, only where there is something of the kind.
+fn left_out(info: &ExportInfo, examples: &[Example]) -> Vec<String> {
+    let any = examples.iter().any(|example| {
+        !example.recorded.is_empty() || !example.labels.is_empty() || example.inclusion_probability.is_some()
+    });
+    if any && !info.leaves_out.is_empty() {
+        return vec![format!("`{}` has no place for {}: they were left out", info.name, info.leaves_out)];
+    }
+    Vec::new()
+}
+
+pub(super) fn open(project: &Project, wanted: &str) -> Done<DatasetReader> {
     DatasetReader::open(&root(project), wanted).map_err(Failed::usage)
 }
 
-fn root(project: &Project) -> PathBuf {
+pub(super) fn root(project: &Project) -> PathBuf {
     project.path(&project.config.datasets)
 }

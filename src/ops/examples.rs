@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::config::DatasetChoice;
-use crate::dataset::{self, DatasetReader, FieldMapping};
+use crate::dataset::{self, DatasetReader, FieldMapping, Filter};
 use crate::model::{DatasetHeader, Example, ExampleId};
 use crate::runner::Examples;
 
@@ -67,6 +67,15 @@ impl Chosen {
     /// The head of the dataset.
     pub fn header(&self) -> &DatasetHeader {
         self.reader.header()
+    }
+
+    /// Saved slices of the dataset.
+    pub fn slices(&self) -> Done<Vec<(String, Filter)>> {
+        let slices = &self.header().slices;
+        let read = |(name, text): (&String, &String)| {
+            Filter::parse_with(text, slices).map(|filter| (name.clone(), filter)).map_err(Failed::usage)
+        };
+        slices.iter().map(read).collect()
     }
 
     /// `name@version`, or the bare name of a file.

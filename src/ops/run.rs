@@ -12,13 +12,14 @@ use super::compare::{self, Viewed};
 use super::examples::{Chosen, open_dataset};
 use super::exit::{Done, Exit, Failed};
 use super::findings::EXAMPLES_PER_BLOB;
+use super::holdout;
 use super::outputs;
 use super::project::{Project, World};
 use super::refs::find_run;
 use super::services::Services;
 use super::trail;
 use crate::config::Suite;
-use crate::dataset::line_of_example;
+use crate::dataset::{example_dimension, line_of_example};
 use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
 use crate::runner::{
     self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Plan, Progress, Quantity, RunOutcome,
@@ -97,6 +98,9 @@ pub struct Planned {
     pub model_calls: u64,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// What a careful reader should know before the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// How a run ended.
@@ -139,7 +143,8 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let mut warnings: Vec<String> = examples.warning().into_iter().collect();
     warnings.extend(examples.reach());
     let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
-    let planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
+    let mut planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
+    planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
         return Ok(RunDone { planned, run: None, viewed: None, stop: None, warnings, exit: Exit::Pass });
@@ -251,6 +256,7 @@ async fn plan(
         model_calls: plan.judge_calls() + if header.target.kind == "prompt" { plan.target_calls() } else { 0 },
         plan,
         max_cost: how.max_cost.or(suite.max_cost),
+        notes: Vec::new(),
     })
 }
 
@@ -274,15 +280,21 @@ fn estimate_call(project: &Project, parts: &Parts, example: &Example, grader: Op
     Some(CallEstimate { tokens: Quantity { low: input + least, high: 1.25 * input + most }, cost_usd: cost })
 }
 
-/// Keeps the examples of a run in the store, without what is recorded for them, so that reports need no dataset.
+/// Keeps the examples of a run in the store, without what is recorded for them, so that reports need no dataset. Saved
+/// slices become dimensions, so that a comparison shows them.
 async fn keep_examples(store: &dyn Store, mut header: RunHeader, examples: &Chosen) -> Done<RunHeader> {
     if !header.example_blobs.is_empty() {
         return Ok(header);
     }
     let mut chunk = Vec::new();
+    let slices = examples.slices()?;
     for index in 0..examples.len() {
         let example = examples.load(index).map_err(|error| Failed::usage(anyhow!(error)))?;
-        let bare = Example { recorded: Vec::new(), labels: Vec::new(), ..(*example).clone() };
+        let mut bare = Example { recorded: Vec::new(), labels: Vec::new(), ..(*example).clone() };
+        for (name, slice) in &slices {
+            let fits = slice.matches(|name| example_dimension(&example, name));
+            bare.dimensions.insert(format!("slice.{name}"), if fits { "yes" } else { "no" }.to_owned());
+        }
         chunk.extend_from_slice(line_of_example(&bare).map_err(Failed::usage)?.as_bytes());
         chunk.push(b'\n');
         if (index + 1) % EXAMPLES_PER_BLOB == 0 || index + 1 == examples.len() {

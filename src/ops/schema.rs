@@ -10,13 +10,23 @@ use crate::config::Raw;
 use crate::dataset::FieldMapping;
 use crate::ingest::TraceMapping;
 use crate::ingest::api;
+use crate::model::Example;
 use crate::provider::EndpointOptions;
 use crate::{scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
-    let fixed = ["config", "mapping", "mapping.traces", "provider", "report.comparison", "report.run", "sample"]
-        .map(str::to_owned);
+    let fixed = [
+        "config",
+        "dataset.example",
+        "mapping",
+        "mapping.traces",
+        "provider",
+        "report.comparison",
+        "report.run",
+        "sample",
+    ]
+    .map(str::to_owned);
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
@@ -34,6 +44,7 @@ pub fn schema(name: &str) -> Done<Value> {
     };
     let found = match name {
         "config" => Some(Raw::schema()),
+        "dataset.example" => Some(example()),
         "mapping" => Some(schemars::schema_for!(FieldMapping).to_value()),
         "mapping.traces" => Some(schemars::schema_for!(TraceMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
@@ -52,4 +63,13 @@ pub fn schema(name: &str) -> Done<Value> {
         },
     };
     found.ok_or_else(|| Failed::usage(anyhow!("no schema `{name}`; there is {}", names().join(", "))))
+}
+
+/// A line of `examples.jsonl` as people write it: only the input is needed, the id is made of it.
+fn example() -> Value {
+    let mut schema = schemars::schema_for!(Example).to_value();
+    if let Some(map) = schema.as_object_mut() {
+        map.insert("required".to_owned(), json!(["input"]));
+    }
+    schema
 }

@@ -13,8 +13,8 @@ use super::subset::contained;
 use crate::model::{Output, ScoreInput, ToolUse, Unscored, UnscoredReason};
 use crate::sys::text::one_line;
 
-/// Where expectations stand unless the options say otherwise.
-const DEFAULT_SOURCE: &str = "example.reference";
+/// Where expectations stand unless the options say otherwise; the reference of examples that have none there.
+const DEFAULT_SOURCE: &str = "example.expected_calls";
 
 /// Keys under which a call keeps its name, and its arguments, in the order they are tried.
 const NAME_KEYS: &[&str] = &["name", "tool", "tool_name"];
@@ -89,9 +89,12 @@ fn read_call(item: &Value, arguments: bool) -> Result<Expected, Unscored> {
     Ok(Expected { name: name.to_owned(), arguments: given.map(|value| parsed(value).into_owned()) })
 }
 
-/// The expected calls that stand in the data.
+/// The expected calls that stand in the data: where the options say, else in the example's own `expected_calls`, else in
+/// its reference.
 pub(super) fn expected_in(input: &ScoreInput<'_>, source: &Path, arguments: bool) -> Result<Vec<Expected>, Unscored> {
-    let found = source.find(input).ok_or_else(|| {
+    let of_reference = || input.example.reference.as_ref().filter(|_| source.written() == DEFAULT_SOURCE);
+    let found = source.find(input).or_else(|| of_reference().map(Cow::Borrowed)).filter(|found| !found.is_null());
+    let found = found.ok_or_else(|| {
         Unscored::not_applicable(format!(
             "there are no expected tool calls at `{}`: add them or set `tools`",
             source.written()

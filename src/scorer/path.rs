@@ -13,6 +13,7 @@ enum Root {
     OutputMetadata,
     ExampleInput,
     ExampleReference,
+    ExampleCalls,
     ExampleMetadata,
     ExampleDimensions,
     Trace,
@@ -24,6 +25,7 @@ const ROOTS: &[(&str, Root)] = &[
     ("output.metadata", Root::OutputMetadata),
     ("example.input", Root::ExampleInput),
     ("example.reference", Root::ExampleReference),
+    ("example.expected_calls", Root::ExampleCalls),
     ("example.metadata", Root::ExampleMetadata),
     ("example.dimensions", Root::ExampleDimensions),
     ("trace", Root::Trace),
@@ -47,7 +49,8 @@ impl Path {
                 if rest.is_empty() { Some((*root, "")) } else { Some((*root, rest.strip_prefix('.')?)) }
             })
             .unwrap_or((Root::OutputMetadata, written));
-        let whole = matches!(root, Root::OutputValue | Root::ExampleInput | Root::ExampleReference);
+        let whole =
+            matches!(root, Root::OutputValue | Root::ExampleInput | Root::ExampleReference | Root::ExampleCalls);
         let stray = ["output.", "example."].iter().any(|start| rest == written && written.starts_with(start));
         if written.trim().is_empty() || stray || (rest.is_empty() && !whole) {
             let known: Vec<String> = ROOTS.iter().map(|(prefix, _)| format!("`{prefix}`")).collect();
@@ -72,6 +75,10 @@ impl Path {
             Root::OutputValue => Cow::Borrowed(step(&output.value, &self.rest)?),
             Root::ExampleInput => Cow::Borrowed(step(&example.input, &self.rest)?),
             Root::ExampleReference => Cow::Borrowed(step(example.reference.as_ref()?, &self.rest)?),
+            Root::ExampleCalls => {
+                let calls = serde_json::to_value(example.expected_calls.as_ref()?).ok()?;
+                Cow::Owned(step(&calls, &self.rest)?.clone())
+            }
             Root::OutputMetadata => Cow::Borrowed(step_into(|key| output.metadata.get(key), &self.rest)?),
             Root::ExampleMetadata => Cow::Borrowed(step_into(|key| example.metadata.get(key), &self.rest)?),
             Root::ExampleDimensions => Cow::Owned(Value::String(example.dimensions.get(&self.rest)?.clone())),
@@ -128,6 +135,7 @@ mod tests {
         let mut example = Example::new("e".into(), json!({"messages": [{"role": "user"}]}));
         example.reference = Some(json!(["a", {"b": 1}]));
         example.dimensions.insert("tier".into(), "gold".into());
+        example.expected_calls = Some(vec![crate::model::ExpectedCall { name: "book".into(), arguments: None }]);
         example.metadata.insert("null".into(), Value::Null);
         let mut output = Output::of_text("text");
         output.metadata.insert("feedback.score".into(), json!(4));
@@ -145,6 +153,8 @@ mod tests {
         assert_eq!(find("output.value"), Some(json!("text")));
         assert_eq!(find("example.input.messages.0.role"), Some(json!("user")));
         assert_eq!(find("example.reference.1.b"), Some(json!(1)));
+        assert_eq!(find("example.expected_calls"), Some(json!([{"name": "book"}])));
+        assert_eq!(find("example.expected_calls.0.name"), Some(json!("book")));
         assert_eq!(find("example.dimensions.tier"), Some(json!("gold")));
         assert_eq!(find("example.metadata.null"), None);
         assert_eq!(find("output.value.x"), None);

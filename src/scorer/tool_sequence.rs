@@ -63,8 +63,9 @@ struct StepCall {
 struct SequenceOptions {
     /// The expected calls in order; without them they are read from `expected_from`.
     tools: Option<Vec<Step>>,
-    /// Where a list of expected calls stands when `tools` is not set: `example.reference` unless said otherwise, or a
-    /// path such as `example.metadata.actions`. Each element is a name, or an object with a name and arguments.
+    /// Where a list of expected calls stands when `tools` is not set: a path such as `example.metadata.actions`. Each
+    /// element is a name, or an object with a name and arguments. Unless said, the example's `expected_calls`, or its
+    /// reference when it has none.
     expected_from: Option<String>,
     /// How the calls made must follow those expected.
     #[serde(default)]
@@ -184,10 +185,13 @@ fn shown_names(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
-    use super::super::tests::{build_error, calls_pass, number_of_calls, score_calls, trip};
+    use super::super::tests::{build_error, calls_pass, number_of_calls, score_calls, score_pair, tool_trace, trip};
     use super::*;
+    use crate::model::{Example, ExpectedCall, Output};
 
     #[test]
     fn sequences_are_exact_in_order_or_in_any_order() {
@@ -211,6 +215,24 @@ mod tests {
         assert!(score_calls("tool_sequence", json!({}), json!([]), &trip()).is_err());
         assert!(!calls_pass("tool_sequence", json!({"order": "exact"}), json!([]), &trip()));
         assert!(calls_pass("tool_sequence", json!({"order": "exact"}), json!([]), &[]));
+    }
+
+    #[test]
+    fn expected_calls_of_the_example_come_before_its_reference() {
+        let mut example = Example::new("e".into(), json!("x"));
+        example.reference = Some(json!(["pay"]));
+        example.expected_calls = Some(vec![
+            ExpectedCall { name: "search".into(), arguments: json!({"city": "Rome"}).as_object().cloned() },
+            ExpectedCall { name: "book".into(), arguments: None },
+        ]);
+        let output = Output { trace: Some(Arc::new(tool_trace(&trip()))), ..Output::of_text("x") };
+        let passes = |name: &str, options: Value, example: &Example| {
+            score_pair(name, options, example, &output).unwrap().value.number() == Some(1.0)
+        };
+        assert!(passes("tool_sequence", json!({}), &example) && passes("tool_used", json!({}), &example));
+        assert!(!passes("tool_sequence", json!({"expected_from": "example.reference"}), &example));
+        example.expected_calls = Some(Vec::new());
+        assert!(!passes("tool_sequence", json!({"order": "exact"}), &example), "no call was expected");
     }
 
     #[test]

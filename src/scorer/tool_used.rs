@@ -63,8 +63,9 @@ struct UsedCall {
 struct UsedOptions {
     /// The tools; without them they are read from `expected_from`.
     tools: Option<Vec<UsedTool>>,
-    /// Where a list of expected calls stands when `tools` is not set: `example.reference` unless said otherwise, or a
-    /// path such as `example.metadata.actions`. Each element is a name, or an object with a name and arguments.
+    /// Where a list of expected calls stands when `tools` is not set: a path such as `example.metadata.actions`. Each
+    /// element is a name, or an object with a name and arguments. Unless said, the example's `expected_calls`, or its
+    /// reference when it has none.
     expected_from: Option<String>,
     /// Which of them must have been called.
     #[serde(default)]

@@ -17,6 +17,7 @@ mod browser;
 mod ci;
 mod cli;
 mod cost;
+mod datasets;
 mod faults;
 mod formats;
 mod harness;

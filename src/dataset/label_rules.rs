@@ -96,7 +96,13 @@ impl LabelField {
         let Some(value) = self.value.take(row, place)? else { return Ok(None) };
         let text = |field: &Option<Field>| field.as_ref().map_or(Ok(None), |field| field.text(row, place));
         let annotator = text(&self.annotator)?.or_else(|| self.annotator_name.clone());
-        Ok(Some(Label { name: self.name.clone(), value: typed(value, row), annotator, reason: text(&self.reason)? }))
+        Ok(Some(Label {
+            name: self.name.clone(),
+            value: typed(value, row),
+            annotator,
+            reason: text(&self.reason)?,
+            ..Label::default()
+        }))
     }
 }
 
