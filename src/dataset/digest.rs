@@ -147,7 +147,7 @@ mod tests {
     fn every_part_of_the_task_counts_and_nothing_else() {
         let base = example("a");
         let (task, recorded) = digest_of([&base]);
-        let edits: [(&str, Edit); 10] = [
+        let edits: [(&str, Edit); 11] = [
             ("id", |e| e.id = ExampleId::new("b")),
             ("input", |e| e.input = json!("other")),
             ("reference", |e| e.reference = None),

@@ -83,6 +83,19 @@ impl Lake {
         Ok(scores.into_iter().map(|(_, score)| score).collect())
     }
 
+    /// All scores, in no order.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    pub fn scores(&self) -> Result<Vec<TraceScore>, LakeError> {
+        let scores = self.retrying(|| {
+            let (view, _) = self.scores_view(None, None)?;
+            let table = view.collect().map_err(|error| LakeError::unreadable(self.root(), &error))?;
+            read(&table).map_err(|error| LakeError::unreadable(self.root(), &error))
+        })?;
+        Ok(scores.into_iter().map(|(_, score)| score).collect())
+    }
+
     /// The scores as a table, each once.
     pub(crate) fn scores_view(
         &self,

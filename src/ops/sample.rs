@@ -1,6 +1,6 @@
 //! `assize sample`: traces to a dataset version, by a design that is recorded with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -12,7 +12,7 @@ use crate::dataset::{
     self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Provenance, Seen, Selector, Written,
     examples_from_traces, write_version,
 };
-use crate::model::{DatasetHeader, Example, SampleDesign, Trace, TraceScore};
+use crate::model::{DatasetHeader, Example, SampleDesign, Trace, TraceId, TraceScore};
 use crate::sys::files;
 
 mod embed;
@@ -23,7 +23,7 @@ mod spec;
 pub use spec::{SampleSpec, Window, window};
 
 /// What others said about a trace, where it is known.
-pub type Scores<'a> = dyn Fn(&Trace) -> Vec<TraceScore> + 'a;
+type Scores<'a> = dyn Fn(&Trace) -> Vec<TraceScore> + 'a;
 
 /// What is asked. What is left out is taken from the plan's file or the configuration.
 #[derive(Clone, Debug, Default)]
@@ -125,13 +125,20 @@ pub struct SampleReport {
     pub decisions: Option<PathBuf>,
 }
 
-/// Samples, without scores of others.
+/// Samples. What others thought of a trace is known for traces of the lake.
 pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleReport> {
-    sample_with(project, world, ask, &|_| Vec::new()).await
+    let mut scores: HashMap<TraceId, Vec<TraceScore>> = HashMap::new();
+    if ask.from.is_empty() {
+        for score in project.lake(&world.env)?.scores().map_err(Failed::instrument)? {
+            if let Some(trace) = &score.trace_id {
+                scores.entry(trace.clone()).or_default().push(score);
+            }
+        }
+    }
+    sample_with(project, world, ask, &|trace| scores.get(&trace.id).cloned().unwrap_or_default()).await
 }
 
-/// Samples; `scores` says what others thought of a trace.
-pub async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores<'_>) -> Done<SampleReport> {
+async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores<'_>) -> Done<SampleReport> {
     let spec = SampleSpec::of(project, world, &ask)?;
     let root = project.path(&project.config.datasets);
     let mut selector = Selector::new(spec.design.clone()).map_err(Failed::usage)?;
