@@ -20,6 +20,7 @@ pub(crate) struct Row<'a> {
     pub(crate) digest: String,
     pub(crate) root: bool,
     pub(crate) counted: bool,
+    pub(crate) paid: bool,
     pub(crate) duplicate: bool,
 }
 
@@ -27,7 +28,7 @@ impl<'a> Row<'a> {
     pub(crate) fn new(span: &'a Span) -> Self {
         let text = serde_json::to_string(span).unwrap_or_default();
         let digest = digest_without_source(span, &text);
-        Self { span, text, digest, root: false, counted: true, duplicate: false }
+        Self { span, text, digest, root: false, counted: true, paid: false, duplicate: false }
     }
 }
 
@@ -114,6 +115,7 @@ pub(crate) fn frame(rows: &[Row<'_>]) -> PolarsResult<DataFrame> {
         text("service_name", |span| span.resource.get("service.name").and_then(Value::as_str)),
         flag("root", |row| row.root),
         flag("counted", |row| row.counted),
+        flag("paid", |row| row.paid),
         flag("duplicate", |row| row.duplicate),
         Series::new("digest".into(), digests).into_column(),
         Series::new("trace_key".into(), keys).into_column(),

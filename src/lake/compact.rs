@@ -222,8 +222,12 @@ fn settle(rows: &DataFrame, settled: &Settled, kept: &HashMap<(&str, &str), &Kep
     let fates = fates(rows, settled, kept)?;
     let mut rows = rows.clone();
     type Read = fn(&Kept) -> bool;
-    let marks: [(&str, Read); 3] =
-        [("root", |row| row.root), ("counted", |row| row.counted), ("duplicate", |row| row.duplicate)];
+    let marks: [(&str, Read); 4] = [
+        ("root", |row| row.root),
+        ("counted", |row| row.counted),
+        ("paid", |row| row.paid),
+        ("duplicate", |row| row.duplicate),
+    ];
     for (name, read) in marks {
         let was = rows.column(name)?.bool()?.clone();
         let is = fates.iter().zip(was.iter()).map(|(fate, was)| match fate {
@@ -250,9 +254,10 @@ fn arranged(table: Table, mut rows: DataFrame) -> PolarsResult<(DataFrame, crate
     }
     rows = rows.sort(["trace_id", "start", "span_id"], Default::default())?;
     let flag = |name: &str| rows.column(name).and_then(|column| column.bool());
-    let (roots, counted, duplicates) = (flag("root")?, flag("counted")?, flag("duplicate")?);
+    let (roots, counted) = (flag("root")?, flag("counted")?);
+    let (paid, duplicates) = (flag("paid")?, flag("duplicate")?);
     for (at, digest) in rows.column("digest")?.str()?.iter().enumerate() {
-        let flags = [roots.get(at), counted.get(at), duplicates.get(at)].map(|flag| flag == Some(true));
+        let flags = [roots.get(at), counted.get(at), paid.get(at), duplicates.get(at)].map(|flag| flag == Some(true));
         add_row(&mut digester, digest.unwrap_or_default(), flags);
     }
     let bytes: i64 = rows.column("span_bytes")?.i64()?.iter().flatten().sum();

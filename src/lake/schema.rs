@@ -87,7 +87,12 @@ const SPANS: &[ColumnInfo] = &[
     column(
         "counted",
         "bool",
-        "counts in tokens and cost: no evaluator span nor below one, no model span that repeats what one below it says; as `root`",
+        "counts in tokens: no evaluator span nor below one, no model span that repeats what one below it says; as `root`",
+    ),
+    column(
+        "paid",
+        "bool",
+        "counts in cost: a tool with a cost, or of model spans inside each other the innermost that states one; as `root`",
     ),
     column("duplicate", "bool", "differing versions of the span were met; this one was kept"),
     column("digest", "text", "of the span's content without where it was read and without a computed price"),

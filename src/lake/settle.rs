@@ -33,6 +33,7 @@ pub(crate) struct Kept {
     pub(crate) digest: String,
     pub(crate) root: bool,
     pub(crate) counted: bool,
+    pub(crate) paid: bool,
     pub(crate) duplicate: bool,
 }
 
@@ -59,8 +60,20 @@ impl Settled {
         let unreadable =
             |error: PolarsError| LakeError::unreadable(parts.first().map_or("?".as_ref(), |part| part), &error);
         let wanted = Series::new("keys".into(), keys.iter().copied().collect::<Vec<i64>>());
-        let columns =
-            ["trace_id", "span_id", "parent_id", "kind", "start", "end", "cost_usd", "digest", "duplicate", "part"];
+        let columns = [
+            "trace_id",
+            "span_id",
+            "parent_id",
+            "kind",
+            "start",
+            "end",
+            "input_tokens",
+            "output_tokens",
+            "cost_usd",
+            "digest",
+            "duplicate",
+            "part",
+        ];
         let table = query(&parts, |scan| scan.filter(one_of("trace_key", wanted)).select(columns.map(col)))?;
         let pieces = pieces(&table).map_err(unreadable)?;
         let mut traces: BTreeMap<TraceId, BTreeMap<SpanId, Vec<Piece>>> = BTreeMap::new();
@@ -99,6 +112,7 @@ impl Settled {
             Series::new("digest".into(), digests).into_column(),
             flag("root", |row| row.root),
             flag("counted", |row| row.counted),
+            flag("paid", |row| row.paid),
             flag("duplicate", |row| row.duplicate),
         ];
         DataFrame::new(self.rows.len(), columns)
@@ -126,16 +140,19 @@ fn pieces(table: &DataFrame) -> PolarsResult<Vec<Piece>> {
     let (traces, spans, parents, kinds) = (text("trace_id")?, text("span_id")?, text("parent_id")?, text("kind")?);
     let (digests, parts) = (text("digest")?, text("part")?);
     let (costs, duplicates) = (table.column("cost_usd")?.f64()?, table.column("duplicate")?.bool()?);
+    let tokens = (table.column("input_tokens")?.i64()?, table.column("output_tokens")?.i64()?);
     let (starts, ends) = (table.column("start")?.cast(&DataType::Int64)?, table.column("end")?.cast(&DataType::Int64)?);
     let (starts, ends) = (starts.i64()?, ends.i64()?);
     let piece = |at: usize| {
-        // Only what the rules for roots and evaluators look at; the name is never shown.
-        let kind =
-            if kinds.get(at) == Some(SpanKind::Evaluator.as_str()) { SpanKind::Evaluator } else { SpanKind::Step };
+        // Only what the rules for roots, tokens and money look at; the name is never shown.
+        let known = [SpanKind::Evaluator, SpanKind::Model, SpanKind::Tool];
+        let kind = known.into_iter().find(|kind| kinds.get(at) == Some(kind.as_str())).unwrap_or(SpanKind::Step);
         let (trace, id) = (TraceId::from(traces.get(at)?), SpanId::from(spans.get(at)?));
         let mut span = Span::new(trace, id, kind, "", starts.get(at)?);
         span.parent_id = parents.get(at).map(SpanId::from);
         span.end_ns = ends.get(at);
+        span.usage.input = tokens.0.get(at).and_then(|count| u64::try_from(count).ok());
+        span.usage.output = tokens.1.get(at).and_then(|count| u64::try_from(count).ok());
         span.cost_usd = costs.get(at);
         let digest = digests.get(at)?.to_owned();
         Some(Piece { span, part: parts.get(at)?.to_owned(), digest, duplicate: duplicates.get(at) == Some(true) })
@@ -143,12 +160,12 @@ fn pieces(table: &DataFrame) -> PolarsResult<Vec<Piece>> {
     Ok((0..table.height()).filter_map(piece).collect())
 }
 
-/// Whether the end alone cannot say which version counts.
+/// Whether versions differ, so that only whole spans can say which one counts.
 fn is_tied(versions: &[Piece]) -> bool {
-    let Some(last) = versions.iter().map(|piece| piece.span.end_ns).max() else { return false };
-    let mut latest = versions.iter().filter(|piece| piece.span.end_ns == last);
-    let Some(first) = latest.next() else { return false };
-    latest.any(|other| other.digest != first.digest || other.span.cost_usd != first.span.cost_usd)
+    let mut versions = versions.iter();
+    let Some(first) = versions.next() else { return false };
+    let mut others = versions;
+    others.any(|other| other.digest != first.digest || other.span.cost_usd != first.span.cost_usd)
 }
 
 /// Whole spans of the traces with ties, by the row they stand in.
@@ -171,23 +188,20 @@ fn whole(parts: &[PathBuf], traces: &HashSet<&TraceId>) -> Result<HashMap<(Strin
 
 /// The version that assembling would keep, by the same rule.
 fn choose(versions: Vec<Piece>, whole: &HashMap<(String, String), Span>) -> Option<Piece> {
-    let digests: HashSet<&str> = versions.iter().map(|piece| piece.digest.as_str()).collect();
-    let mut duplicate = digests.len() > 1 || versions.iter().any(|piece| piece.duplicate);
-    let chosen = if is_tied(&versions) {
+    let mut duplicate = versions.iter().any(|piece| piece.duplicate);
+    // Of equal rows in several parts, the first stands for all.
+    let mut chosen = Some(0);
+    if is_tied(&versions) {
         let span = |piece: &Piece| whole.get(&(piece.part.clone(), piece.digest.clone())).cloned();
         let traces = assemble(versions.iter().filter_map(span)).traces;
         let kept = traces.first().and_then(|trace| trace.spans.first());
         duplicate |= traces.first().is_some_and(|trace| {
             trace.faults.iter().any(|fault| matches!(fault, crate::model::TraceFault::Duplicate { .. }))
         });
-        versions.iter().position(|piece| {
+        chosen = versions.iter().position(|piece| {
             span(piece).zip(kept).is_some_and(|(span, kept)| Span { source: kept.source.clone(), ..span } == *kept)
-        })
-    } else {
-        // Of equal rows in several parts, the first stands for all.
-        let best = versions.iter().map(|piece| piece.span.end_ns).max()?;
-        versions.iter().position(|piece| piece.span.end_ns == best)
-    };
+        });
+    }
     let chosen = versions.into_iter().nth(chosen.unwrap_or(0))?;
     Some(Piece { duplicate, ..chosen })
 }
@@ -200,10 +214,11 @@ fn marks(id: TraceId, mut pieces: Vec<Piece>) -> Vec<Kept> {
     let spans = pieces.iter().map(|piece| piece.span.clone()).collect();
     let trace = Trace { id, session_id: None, spans, faults: Vec::new() };
     let root = trace.root().map(|root| root.span_id.clone());
-    let evaluators = trace.evaluator_spans();
+    let (evaluators, repeating, paid) = (trace.evaluator_spans(), trace.repeating_spans(), trace.paid_spans());
     let kept = |piece: Piece| Kept {
         root: Some(&piece.span.span_id) == root.as_ref(),
-        counted: !evaluators.contains(&piece.span.span_id),
+        counted: !evaluators.contains(&piece.span.span_id) && !repeating.contains(&piece.span.span_id),
+        paid: paid.contains(&piece.span.span_id),
         part: piece.part,
         digest: piece.digest,
         duplicate: piece.duplicate,

@@ -84,7 +84,7 @@ pub(super) fn open(parts: &[PathBuf], settled: &Settled) -> PolarsResult<Option<
     if settled.keys.is_empty() {
         return Ok(None);
     }
-    let marks = ["root", "counted", "duplicate"];
+    let marks = ["root", "counted", "paid", "duplicate"];
     let plain = names("spans").filter(|name| !marks.contains(name)).chain(["part"]).map(col).collect::<Vec<_>>();
     let on = [col("part"), col("digest")];
     let spans = scan(parts)?
@@ -169,8 +169,8 @@ pub(super) fn traces(spans: LazyFrame) -> LazyFrame {
         count(tool()).alias("tool_calls"),
         count(col("status").eq(lit("error"))).alias("errors"),
         count(model().and(known())).alias("known"),
-        count(model().and(known()).and(col("cost_usd").is_null())).alias("unpriced"),
-        total(col("cost_usd").filter(model().or(tool()))).alias("paid"),
+        count(col("paid").and(col("cost_usd").is_null())).alias("unpriced"),
+        total(col("cost_usd").filter(col("paid"))).alias("sum_cost"),
         col("cost_usd").filter(col("root")).first().alias("root_cost"),
         col("span").implode(true).alias("whole"),
     ];
@@ -181,7 +181,7 @@ pub(super) fn traces(spans: LazyFrame) -> LazyFrame {
     let mut made = vec![
         duration(),
         when(col("errors").gt(lit(0))).then(lit("error")).otherwise(lit("ok")).alias("status"),
-        only(col("unpriced").eq(lit(0)), coalesce(&[col("paid"), col("root_cost")])).alias("cost_usd"),
+        only(col("unpriced").eq(lit(0)), coalesce(&[col("sum_cost"), col("root_cost")])).alias("cost_usd"),
         told("whole", Told::Input).alias("input"),
         told("whole", Told::Output).alias("output"),
     ];

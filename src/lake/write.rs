@@ -103,7 +103,7 @@ impl Lake {
         });
         let mut digester = Digester::new();
         for row in &rows {
-            add_row(&mut digester, &row.digest, [row.root, row.counted, row.duplicate]);
+            add_row(&mut digester, &row.digest, [row.root, row.counted, row.paid, row.duplicate]);
         }
         let bytes: usize = rows.iter().map(|row| row.text.len()).sum();
         let per_group = per_group(bytes, rows.len());
@@ -114,7 +114,7 @@ impl Lake {
 }
 
 /// Adds a row to the digest that names its part: what the span says, and what the lake says of it.
-pub(crate) fn add_row(digester: &mut Digester, digest: &str, flags: [bool; 3]) {
+pub(crate) fn add_row(digester: &mut Digester, digest: &str, flags: [bool; 4]) {
     digester.add("span", digest.as_bytes());
     digester.add("flags", &flags.map(u8::from));
 }
@@ -192,7 +192,7 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
     let root: Option<&SpanId> =
         trace.root().filter(|root| !known || root.parent_id.is_none()).map(|root| &root.span_id);
     let evaluators = trace.evaluator_spans();
-    let repeating = trace.repeating_spans();
+    let (repeating, paid) = (trace.repeating_spans(), trace.paid_spans());
     let duplicates: HashSet<&SpanId> = trace
         .faults
         .iter()
@@ -205,6 +205,7 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
         let mut row = Row::new(span);
         row.root = Some(&row.span.span_id) == root;
         row.counted = !evaluators.contains(&row.span.span_id) && !repeating.contains(&row.span.span_id);
+        row.paid = paid.contains(&row.span.span_id);
         row.duplicate = duplicates.contains(&row.span.span_id);
         row
     };

@@ -21,20 +21,39 @@ impl Trace {
     /// innermost that states any. `None` when no span states any, or when a model span with tokens states none: a
     /// part is not the whole.
     pub fn cost_usd(&self) -> Option<f64> {
-        let sum = self.fold_up(
-            |below: Money, span| match (span.kind, span.cost_usd) {
-                (SpanKind::Model, Some(cost)) if !matches!(below, Money::Stated(_)) => Money::Stated(cost),
-                (SpanKind::Model, None) if below == Money::Nothing && !span.usage.is_unknown() => Money::Missing,
-                (SpanKind::Tool, Some(cost)) => below.plus(Money::Stated(cost)),
-                _ => below,
-            },
-            Money::plus,
-        );
-        match sum {
+        match self.money().0 {
             Money::Stated(sum) => Some(sum),
             Money::Missing => None,
             Money::Nothing => self.root().and_then(|root| root.cost_usd),
         }
+    }
+
+    /// Ids of the spans that [`Trace::cost_usd`] is made of: those whose cost is added, and the calls whose cost is
+    /// missing.
+    pub fn paid_spans(&self) -> BTreeSet<SpanId> {
+        self.money().1.into_iter().cloned().collect()
+    }
+
+    fn money(&self) -> (Money, Vec<&SpanId>) {
+        self.fold_up(
+            |(below, mut ids): (Money, Vec<&SpanId>), span| match (span.kind, span.cost_usd) {
+                (SpanKind::Model, Some(cost)) if !matches!(below, Money::Stated(_)) => {
+                    (Money::Stated(cost), vec![&span.span_id])
+                }
+                (SpanKind::Model, None) if below == Money::Nothing && !span.usage.is_unknown() => {
+                    (Money::Missing, vec![&span.span_id])
+                }
+                (SpanKind::Tool, Some(cost)) => {
+                    ids.push(&span.span_id);
+                    (below.plus(Money::Stated(cost)), ids)
+                }
+                _ => (below, ids),
+            },
+            |(left, mut ids), (right, more)| {
+                ids.extend(more);
+                (left.plus(right), ids)
+            },
+        )
     }
 
     /// Ids of the model spans that have one below them which knows its tokens: they repeat what it says.
@@ -58,7 +77,7 @@ impl Trace {
 
     /// Folds the tree from its leaves: what is below a span and the span itself give the value of its branch, and
     /// branches are added. Evaluators and all below them are left out.
-    fn fold_up<T: Default>(&self, branch: impl Fn(T, &Span) -> T, add: impl Fn(T, T) -> T) -> T {
+    fn fold_up<'a, T: Default>(&'a self, branch: impl Fn(T, &'a Span) -> T, add: impl Fn(T, T) -> T) -> T {
         let evaluators = self.evaluator_spans();
         let mut waiting: Vec<(usize, T)> = Vec::new();
         // Backwards, all branches below a span have been seen before it and stand at the end.
@@ -129,6 +148,7 @@ mod tests {
         assert_eq!(sums(nested.clone()), (Some(30), Some(3.5)));
         let trace = Trace { id: "t".into(), session_id: None, spans: nested, faults: Vec::new() };
         assert_eq!(trace.repeating_spans().into_iter().collect::<Vec<_>>(), ["outer".into()]);
+        assert_eq!(trace.paid_spans().into_iter().collect::<Vec<_>>(), ["one", "tool", "two"].map(SpanId::from));
         // The inner one says nothing: the outer one is what is known.
         let silent =
             vec![span("outer", None, Model, Some(30), Some(3.0)), span("inner", Some("outer"), Model, None, None)];

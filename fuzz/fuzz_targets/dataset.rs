@@ -1,0 +1,46 @@
+//! Dataset formats and tables of rows: any bytes through the whole importer. The name of the program says which format;
+//! `rows` takes the form of the file from the first byte.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use assize::dataset::{ImportOptions, Importer, formats, line_of_example};
+use libfuzzer_sys::fuzz_target;
+use tempfile::TempDir;
+
+/// The format of this program and a folder in memory for its file.
+fn setting() -> &'static (String, TempDir) {
+    static SETTING: OnceLock<(String, TempDir)> = OnceLock::new();
+    SETTING.get_or_init(|| {
+        let program = std::env::args().next().unwrap_or_default();
+        let name = program.rsplit('/').next().and_then(|name| name.strip_prefix("dataset_")).unwrap_or("rows");
+        let shared = PathBuf::from("/dev/shm");
+        let folder = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
+        (name.to_owned(), folder.expect("a folder for the file"))
+    })
+}
+
+fuzz_target!(|data: &[u8]| {
+    let (format, folder) = setting();
+    let Some((form, body)) = data.split_first() else { return };
+    let ending = ["jsonl", "json", "csv", "parquet", "yaml", "eval"][usize::from(*form) % 6];
+    let path = folder.path().join(format!("file.{ending}"));
+    std::fs::write(&path, body).expect("the file can be written");
+    let mut importer = Importer::new();
+    let options = ImportOptions::default();
+    // A file that cannot be used is an error; anything worse is a find.
+    let added = match format.as_str() {
+        "rows" => importer.add_rows(&path, None, options).map(drop),
+        "any" => importer.add_file(&path, None, options).map(drop),
+        name => {
+            let format = formats::find(name).expect("the name of a format").expect("a format of a tool");
+            importer.add_format(&path, format, String::new(), options.limits).map(drop)
+        }
+    };
+    if added.is_ok()
+        && let Ok(import) = importer.finish()
+    {
+        import.examples.iter().for_each(|example| drop(line_of_example(example)));
+    }
+});

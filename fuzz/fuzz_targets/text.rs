@@ -1,0 +1,54 @@
+//! Small languages and texts: filters, configurations, mappings, label sheets, replies of judges, and what is redacted.
+//! The name of the program says which.
+#![no_main]
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use assize::dataset::{FieldMapping, Filter};
+use assize::redact::Redactor;
+use assize::rubric::{RubricScale, parse_reply};
+use libfuzzer_sys::fuzz_target;
+
+fn which() -> &'static str {
+    static WHICH: OnceLock<String> = OnceLock::new();
+    WHICH.get_or_init(|| {
+        let program = std::env::args().next().unwrap_or_default();
+        program.rsplit('/').next().and_then(|name| name.strip_prefix("text_")).unwrap_or("filter").to_owned()
+    })
+}
+
+fn redactor() -> &'static Redactor {
+    static REDACTOR: OnceLock<Redactor> = OnceLock::new();
+    REDACTOR.get_or_init(|| {
+        let policy = toml::from_str("personal = \"mask\"").expect("a policy");
+        Redactor::new(&policy, None).map_err(|_| ()).expect("a redactor")
+    })
+}
+
+fn scale() -> &'static RubricScale {
+    static SCALE: OnceLock<RubricScale> = OnceLock::new();
+    SCALE.get_or_init(|| toml::from_str("kind = \"binary\"").expect("a scale"))
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match which() {
+        "filter" => {
+            if let Ok(filter) = Filter::parse(text) {
+                filter.matches(|name| Some(name.to_owned()));
+                filter.matches(|_| None);
+            }
+        }
+        "config" => drop(assize::config::parse(text, Path::new("assize.toml"))),
+        "mapping" => drop(toml::from_str::<FieldMapping>(text)),
+        "reply" => drop(parse_reply(scale(), text)),
+        "redact" => {
+            let mut redacted = text.to_owned();
+            let mut account = assize::model::Redactions::default();
+            redactor().text("field", &mut redacted, &mut account);
+            assert!(account.total() > 0 || redacted == text, "changed without being counted");
+        }
+        other => panic!("no target `{other}`"),
+    }
+});
