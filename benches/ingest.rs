@@ -130,7 +130,7 @@ fn measure(folder: &Path, arguments: &[&str]) -> Figures {
     while child.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
-        peak = line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(0.0).max(peak);
+        peak = line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).map_or(peak, |kb: f64| kb.max(peak));
         std::thread::sleep(Duration::from_millis(5));
     }
     let wall = begun.elapsed().as_secs_f64();

@@ -144,7 +144,7 @@ pub struct InitArgs {
 pub struct IngestArgs {
     /// Files, folders (read recursively), `s3://BUCKET/PREFIX`, `-` for stdin, or names under `[sources]`, which are
     /// pulled.
-    #[arg(required = true, value_name = "SRC")]
+    #[arg(required_unless_present = "rejected", value_name = "SRC")]
     pub sources: Vec<String>,
     /// Pull what begins at or after this: a time, a date, or how far back (`7d`). Default: where the last pull ended.
     #[arg(long, value_name = "WHEN")]
@@ -158,15 +158,18 @@ pub struct IngestArgs {
     /// Forget where the last pull ended.
     #[arg(long)]
     pub restart: bool,
-    /// Form of the input; found out by content when left out.
-    #[arg(long)]
-    pub format: Option<String>,
+    /// Form of the input; `auto` finds it out by content and says why.
+    #[arg(long, default_value = "auto")]
+    pub format: String,
     /// TOML file that says which field of a row of spans or interactions is what.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub map: Option<PathBuf>,
-    /// Where rejected records are kept. Default: beside the lake.
+    /// Read nothing; list the rows that were turned away so far, the last 20 or with `--json` all.
+    #[arg(long, conflicts_with_all = ["sources", "since", "until", "limit", "restart", "map"])]
+    pub rejected: bool,
+    /// Where rejected rows are kept. Default: beside the lake.
     #[arg(long, value_name = "FILE")]
-    pub rejected: Option<PathBuf>,
+    pub rejected_file: Option<PathBuf>,
     /// Write secrets and personal data as they came, whatever `[redact]` says.
     #[arg(long)]
     pub no_redact: bool,

@@ -5,6 +5,7 @@
 pub mod args;
 pub mod cost;
 mod dataset_edit;
+mod ingested;
 mod labels;
 pub mod lake;
 mod print;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use super::ingested;
 use super::print::{Printer, to_stderr};
-use super::show;
 use crate::ops::serve::{Ask, Listening, TOKEN, serve};
 use crate::ops::{Done, Exit, Project, World};
 use crate::receive::Told;
@@ -46,7 +46,7 @@ pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Pr
         Told::Kept(_) | Told::Recovered(_) => {}
     };
     let report = serve(project, world, &ask, |listening| printer.note(&listening_text(listening)), tell, stop).await?;
-    printer.result(&report, || show::ingested(&report))?;
+    printer.result(&report, || ingested::ingested(&report))?;
     Ok(Exit::Pass)
 }
 

@@ -1,21 +1,18 @@
 //! Results as text for people. Decides nothing; every foreign text passes through `sys::text`.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::dataset::{DatasetDiff, Recognised};
-use crate::ingest::api::PullSummary;
 use crate::lake::TraceRow;
-use crate::model::{CancelReason, DatasetHeader, Redactions, RunId, RunStatus, Span, SpanKind, Trace};
+use crate::model::{CancelReason, DatasetHeader, RunId, RunStatus, Span, SpanKind, Trace};
 use crate::ops::datasets::{Imported, Shown};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
-use crate::ops::ingest::IngestReport;
 use crate::ops::init::Started;
 use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
 use crate::ops::run::Planned;
 use crate::store::{Baseline, RunSummary};
-use crate::sys::text::{for_terminal, one_line};
+use crate::sys::text::one_line;
 
 /// A table of left-aligned columns, two spaces apart.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -77,113 +74,6 @@ pub fn started(done: &Started) -> String {
     }
     text.push_str("\nNext:\n  assize run\n  assize bless latest -m \"first\"\n  assize ci\n");
     text
-}
-
-pub fn ingested(report: &IngestReport) -> String {
-    let mut text = format!(
-        "{} with {} from {}; {} new to the lake, {} there already.\n",
-        count(report.traces, "trace", "traces"),
-        count(report.spans, "span", "spans"),
-        count(report.files.len() as u64, "file", "files"),
-        thousands(report.added),
-        thousands(report.already_there),
-    );
-    for pull in &report.pulls {
-        let _ = writeln!(text, "{}", pulled(pull));
-    }
-    if report.scores > 0 {
-        let _ = writeln!(
-            text,
-            "{} that others gave; {} new to the lake, {} there already.",
-            count(report.scores, "score", "scores"),
-            thousands(report.scores_added),
-            thousands(report.scores_already_there),
-        );
-    }
-    let mut ignored: BTreeMap<&str, u64> = BTreeMap::new();
-    for (kind, count) in report.files.iter().flat_map(|file| &file.ignored) {
-        *ignored.entry(kind).or_default() += count;
-    }
-    if !ignored.is_empty() {
-        let kinds: Vec<String> = ignored.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-        let _ = writeln!(text, "Of no use here: {}.", kinds.join(", "));
-    }
-    if !report.faults.is_empty() {
-        let faults: Vec<String> = report.faults.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-        let _ = writeln!(text, "Faults of structure, kept as they are: {}.", faults.join(", "));
-    }
-    if report.duplicates > 0 {
-        let _ = writeln!(text, "{} met twice and kept once.", count(report.duplicates, "span was", "spans were"));
-    }
-    if report.unpriced_calls > 0 {
-        let _ = writeln!(
-            text,
-            "{} of a model without a known price ({}): their cost is unknown; add it under `[prices]`.",
-            count(report.unpriced_calls, "call", "calls"),
-            report.unpriced_models.keys().take(8).cloned().collect::<Vec<_>>().join(", ")
-        );
-    }
-    text.push_str(&redacted(&report.redacted));
-    for unusable in &report.unusable {
-        let _ = writeln!(text, "Not read: {unusable}");
-    }
-    if report.rejected > 0 {
-        let _ = writeln!(text, "{} rejected:", count(report.rejected, "record was", "records were"));
-        for rejection in &report.rejections {
-            let _ = writeln!(text, "  {rejection}");
-        }
-        if let Some(path) = &report.rejected_file {
-            let _ = writeln!(text, "All of them are kept in {}", path.display());
-        }
-    }
-    text
-}
-
-/// What a pull did, in one or two lines.
-fn pulled(pull: &PullSummary) -> String {
-    let mut text = format!(
-        "{} ({}): {} in {}, {}",
-        pull.source,
-        pull.platform,
-        count(pull.rows, "row", "rows"),
-        count(pull.requests, "request", "requests"),
-        pull.how
-    );
-    if pull.retries > 0 {
-        let _ = write!(text, "; {} sent again", count(pull.retries, "request was", "requests were"));
-    }
-    if pull.partial_answers > 0 {
-        let _ = write!(text, "; {} only a part (207)", count(pull.partial_answers, "answer was", "answers were"));
-    }
-    match &pull.stopped {
-        Some(why) => {
-            let _ = write!(text, ".\nStopped, with everything kept that came: {}.", for_terminal(why));
-        }
-        None if pull.complete => text.push('.'),
-        None => text.push_str("; there is more, the next pull goes on from here."),
-    }
-    text
-}
-
-/// What was taken out, by rule and by field; nothing when nothing was.
-pub fn redacted(account: &Redactions) -> String {
-    if account.is_empty() {
-        return String::new();
-    }
-    let listed = |counts: &BTreeMap<String, u64>| {
-        let mut counts: Vec<_> = counts.iter().collect();
-        counts.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
-        let more = counts.len().saturating_sub(8);
-        let told: Vec<String> = counts.iter().take(8).map(|(name, count)| format!("{count} {name}")).collect();
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        format!("{}{more}", told.join(", "))
-    };
-    format!(
-        "Redacted before writing: {} ({}); in {}.\n",
-        count(account.total(), "value", "values"),
-        listed(&account.rules),
-        listed(&account.fields)
-    )
 }
 
 pub fn design(header: &DatasetHeader) -> String {
@@ -345,7 +235,7 @@ pub fn imported(done: &Imported) -> String {
             let _ = writeln!(text, "  {rejection}");
         }
     }
-    text.push_str(&redacted(&done.redacted));
+    text.push_str(&super::ingested::redacted(&done.redacted));
     text.push_str(&design(&done.header));
     text
 }

@@ -7,7 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{dataset_edit, labels, lake, progress, query, sample, show};
+use super::{dataset_edit, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
@@ -70,12 +70,17 @@ fn verb_schema(args: &SchemaArgs, printer: &Printer) -> Done<Exit> {
 }
 
 async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer: &Printer) -> Done<Exit> {
+    if args.rejected {
+        let rejects = ingest::rejects(project, world, args.rejected_file.as_deref())?;
+        printer.result(&rejects, || ingested::rejected(&rejects))?;
+        return Ok(Exit::Pass);
+    }
     let pull = ingest::PullHow { since: args.since, until: args.until, limit: args.limit, restart: args.restart };
     let ask = ingest::Ask {
         sources: args.sources,
-        format: args.format,
+        format: Some(args.format).filter(|format| format != "auto"),
         map: args.map,
-        rejected: args.rejected,
+        rejected: args.rejected_file,
         pull,
         no_redact: args.no_redact,
     };
@@ -85,7 +90,7 @@ async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer
     progress.finish();
     let report = done?;
     report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
-    printer.result(&report, || show::ingested(&report))?;
+    printer.result(&report, || ingested::ingested(&report))?;
     if report.pulls.iter().any(|pull| pull.stopped.is_some()) {
         return Ok(Exit::Instrument);
     }

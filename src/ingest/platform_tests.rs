@@ -927,6 +927,8 @@ proptest! {
     fn any_json_is_no_row_or_one(value in hostile(), platform in 0..GOLDEN.len()) {
         let taken = read_as(&lines(std::slice::from_ref(&value)), Some(GOLDEN[platform].0));
         let (read, turned_away) = (taken.summary.spans, taken.rejected.len() as u64);
-        prop_assert!(read == 0 && (turned_away > 0 || value.is_array() || value.is_object()));
+        // A text with separators may be the head of a table without rows.
+        let head = value.as_str().is_some_and(|text| text.contains([',', '\t', ';']));
+        prop_assert!(read == 0 && (turned_away > 0 || head || value.is_array() || value.is_object()));
     }
 }

@@ -1,9 +1,11 @@
 //! `assize ingest`: traces from files, folders, stdin or platforms into the lake. One bad row never costs the good ones.
 
+use std::collections::HashSet;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use serde::Serialize;
 
 use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
@@ -16,7 +18,7 @@ use super::redaction;
 use super::stored::Stored;
 use crate::config;
 use crate::ingest::api::PullProgress;
-use crate::ingest::{FileSummary, IngestError, ReadOptions, TraceMapping, read_file, read_stream};
+use crate::ingest::{FileSummary, IngestError, ReadOptions, Rejected, TraceMapping, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace};
 use crate::sys::files;
@@ -75,6 +77,30 @@ pub async fn ingest(
         }
     }
     finish(taker, first_error).map(|(report, _)| report)
+}
+
+/// Rows that were turned away.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rejects {
+    /// The file they are kept in.
+    pub file: PathBuf,
+    /// Each once, in the order met.
+    pub rows: Vec<Rejected>,
+}
+
+/// Lists the rows that were turned away so far; one that was met again in a later ingest is one row.
+pub fn rejects(project: &Project, world: &World, file: Option<&Path>) -> Done<Rejects> {
+    let file = file.map_or_else(|| rejected_file(project), |file| world.here.join(file));
+    let mut rows: Vec<Rejected> = Vec::new();
+    let mut seen = HashSet::new();
+    if file.is_file() {
+        for line in files::read_text(&file).map_err(Failed::usage)?.lines().filter(|line| seen.insert(line.to_owned()))
+        {
+            // A line that a crash tore says nothing any more.
+            rows.extend(serde_json::from_str::<Rejected>(line).ok());
+        }
+    }
+    Ok(Rejects { file, rows })
 }
 
 /// Reads files into memory, for sampling from them.

@@ -1,3 +1,5 @@
+//! The inbox against a keeper that fails, and over a crash.
+
 use std::sync::{Arc, Mutex};
 
 use super::*;
