@@ -1,11 +1,11 @@
 //! Dataset formats and tables of rows: any bytes through the whole importer. The name of the program says which format;
-//! `rows` takes the form of the file from the first byte.
+//! `rows` takes the form of the file from the first byte, `labels` reads sheets of labels.
 #![no_main]
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use assize::dataset::{ImportOptions, Importer, formats, line_of_example};
+use assize::dataset::{ImportOptions, Importer, formats, labels, line_of_example};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
@@ -27,6 +27,10 @@ fuzz_target!(|data: &[u8]| {
     let ending = ["jsonl", "json", "csv", "parquet", "yaml", "eval"][usize::from(*form) % 6];
     let path = folder.path().join(format!("file.{ending}"));
     std::fs::write(&path, body).expect("the file can be written");
+    if format == "labels" {
+        let _ = labels::read_sheet(&path, |row| drop(row));
+        return;
+    }
     let mut importer = Importer::new();
     let options = ImportOptions::default();
     // A file that cannot be used is an error; anything worse is a find.

@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::sync::OnceLock;
 
-use assize::ingest::{Assembler, ReadOptions, SOURCES, read_stream};
+use assize::ingest::{Assembler, ReadOptions, SOURCES, TraceMapping, read_stream};
 use libfuzzer_sys::fuzz_target;
 
 fn source() -> Option<&'static str> {
@@ -19,9 +19,32 @@ fn source() -> Option<&'static str> {
     })
 }
 
+/// What `mapped` needs: most of its fields, by names that a mutator finds.
+fn mapping() -> Option<&'static TraceMapping> {
+    static MAPPING: OnceLock<TraceMapping> = OnceLock::new();
+    let text = r#"trace_id = "t"
+span_id = "s"
+parent_id = "p"
+name = "n"
+start = "b"
+end = "e"
+input = "i"
+output = "o"
+model = "m"
+input_tokens = "x"
+output_tokens = "y"
+cost = "c"
+session = "v"
+user = "u"
+"#;
+    let wanted = source() == Some("mapped");
+    wanted.then(|| MAPPING.get_or_init(|| toml::from_str(text).expect("a mapping")))
+}
+
 fuzz_target!(|data: &[u8]| {
     let mut assembler = Assembler::new();
-    let options = ReadOptions { max_record_bytes: 1 << 20, max_field_bytes: 1 << 12, ..ReadOptions::default() };
+    let options =
+        ReadOptions { max_record_bytes: 1 << 20, max_field_bytes: 1 << 12, map: mapping(), ..ReadOptions::default() };
     // A file that cannot be used is an error; anything worse is a find.
     let _ = read_stream("-", Box::new(Cursor::new(data.to_vec())), source(), &options, &mut assembler);
     let gathered = assembler.drain();

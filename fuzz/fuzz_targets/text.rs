@@ -1,4 +1,4 @@
-//! Small languages and texts: filters, configurations, mappings, label sheets, replies of judges, and what is redacted.
+//! Small languages and texts: filters, configurations, mappings, replies of judges, and what is redacted.
 //! The name of the program says which.
 #![no_main]
 

@@ -7,7 +7,7 @@ use clap::Args;
 use super::print::Printer;
 use super::show::{dollars, table};
 use crate::ops::cost::{Ask, CostReport, CostRow, NONE, cost};
-use crate::ops::{Done, Exit, Failed, Project};
+use crate::ops::{Done, Exit, Failed, Project, World};
 use crate::sys::text::one_line;
 
 /// `traces cost`
@@ -34,9 +34,9 @@ pub struct CostArgs {
 }
 
 /// Carries it out.
-pub fn run(project: &Project, args: CostArgs, printer: &Printer) -> Done<Exit> {
+pub fn run(project: &Project, world: &World, args: CostArgs, printer: &Printer) -> Done<Exit> {
     let ask = Ask { by: args.by, filter: args.filter, since: args.since, until: args.until };
-    let report = cost(project, &ask)?;
+    let report = cost(project, world, &ask)?;
     if args.csv && !printer.json {
         printer.bytes(&csv(&report)?)?;
     } else {

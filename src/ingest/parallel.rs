@@ -20,6 +20,9 @@ use super::{FileSummary, ReadOptions};
 /// Bytes of records that are passed between threads at once.
 const PIECE: usize = 1 << 20;
 
+/// Pieces under way for each thread at most.
+const AHEAD: usize = 4;
+
 /// Some records in a row.
 #[derive(Default)]
 struct Piece {
@@ -57,22 +60,29 @@ where
     let (options, file) = (gate.options, gate.summary.file.clone());
     thread::scope(|scope| {
         let (to_readers, pieces) = sync_channel(threads);
+        // A piece may begin only when an earlier one has been handed on: what waits for a slow piece is bounded.
+        let (allow, allowed) = sync_channel(AHEAD * threads);
+        for _ in 0..AHEAD * threads {
+            let _ = allow.try_send(());
+        }
         let (to_caller, done) = sync_channel(threads);
         let pieces = Arc::new(Mutex::new(pieces));
-        scope.spawn(move || cut(records, &to_readers));
+        scope.spawn(move || cut(records, &allowed, &to_readers));
         for _ in 0..threads {
             let (to_caller, pieces, record, file) = (to_caller.clone(), Arc::clone(&pieces), &record, &file);
             scope.spawn(move || work(&pieces, &to_caller, options, file, record));
         }
         // Channels live as long as those who use them: whoever ends, the others find nobody to speak to and end too.
         drop((to_caller, pieces));
-        hand_on(done, gate)
+        hand_on(done, &allow, gate)
     })
 }
 
-fn cut(mut records: Records<Opened>, to_readers: &SyncSender<(u64, Piece)>) {
+fn cut(mut records: Records<Opened>, allowed: &Receiver<()>, to_readers: &SyncSender<(u64, Piece)>) {
     let mut number = 0;
-    while let Some(piece) = next_piece(&mut records) {
+    while allowed.recv().is_ok()
+        && let Some(piece) = next_piece(&mut records)
+    {
         if to_readers.send((number, piece)).is_err() {
             return;
         }
@@ -143,8 +153,8 @@ fn work<F>(
     }
 }
 
-/// Hands pieces on in order; those that come early wait, at most one per thread.
-fn hand_on(done: Receiver<(u64, Read)>, gate: &mut Gate<'_>) -> Result<(), IngestError> {
+/// Hands pieces on in order; those that come early wait.
+fn hand_on(done: Receiver<(u64, Read)>, allow: &SyncSender<()>, gate: &mut Gate<'_>) -> Result<(), IngestError> {
     let mut early: BTreeMap<u64, Read> = BTreeMap::new();
     let mut next = 0;
     for (number, read) in done {
@@ -152,6 +162,8 @@ fn hand_on(done: Receiver<(u64, Read)>, gate: &mut Gate<'_>) -> Result<(), Inges
         while let Some(read) = early.remove(&next) {
             next += 1;
             gate.pass_on(read.items, read.summary)?;
+            // The cutter may have reached the end and gone.
+            let _ = allow.try_send(());
             if let Some(error) = read.failed {
                 return Err(error);
             }

@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::exit::{Done, Failed};
 use super::pricing;
-use super::project::Project;
+use super::project::{Project, World};
 use super::sample::window;
 use crate::config::PriceTable;
 use crate::dataset::{Filter, trace_dimension};
-use crate::lake::{Lake, TraceFilter};
+use crate::lake::TraceFilter;
 use crate::model::{PRICED_KEY, Span, SpanId, SpanKind, Trace, Usage};
 use crate::sys::text::one_line;
 
@@ -80,11 +80,11 @@ pub struct CostReport {
 }
 
 /// Adds up what the traces that fit cost.
-pub fn cost(project: &Project, ask: &Ask) -> Done<CostReport> {
+pub fn cost(project: &Project, world: &World, ask: &Ask) -> Done<CostReport> {
     let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
     let (since, until) = window(ask.since.as_deref(), ask.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
-    let lake = Lake::new(project.path(&project.config.lake));
+    let lake = project.lake(&world.env)?;
     let mut tally = Tally::new(&ask.by, &project.config.prices);
     for trace in lake.traces(&within).map_err(Failed::instrument)? {
         let trace = trace.map_err(Failed::instrument)?;

@@ -210,5 +210,5 @@ fn count_trace(report: &mut IngestReport, trace: &Trace) {
 
 /// Where rejected rows are kept when nothing else is said.
 pub(super) fn rejected_file(project: &Project) -> PathBuf {
-    project.lake_folder().join("rejected.jsonl")
+    project.state_folder().join("rejected.jsonl")
 }

@@ -133,7 +133,7 @@ fn sampled(project: &Project) -> Done<HashSet<TraceId>> {
 /// A name for the audit trail that tells nobody whose data it was, but lets who knows the id find the record again:
 /// a digest with a key that stays beside the lake.
 fn subject(project: &Project, world: &World, whose: &Whose) -> Done<String> {
-    let path = project.lake_folder().join("deletions.key");
+    let path = project.state_folder().join("deletions.key");
     if !path.is_file() {
         // Each id holds 74 random bits.
         let chance: String = (0..4).map(|_| new_run_id(world.clock.as_ref()).to_string()).collect();

@@ -80,14 +80,27 @@ impl Project {
         Ok(Lake::in_bucket(self.lake_folder(), objects, &place.prefix))
     }
 
+    /// The folder of what belongs to the lake and is nowhere else: spool, rejected rows, places of pulls, the key of
+    /// deletions. Beside the parts for a folder; for a bucket apart from its mirror, which may be deleted at any time.
+    pub fn state_folder(&self) -> PathBuf {
+        if S3Place::parse(&self.config.lake).is_none() {
+            return self.path(&self.config.lake);
+        }
+        self.path(".assize/state").join(self.bucket_name())
+    }
+
+    /// A folder's name for a lake in a bucket.
+    fn bucket_name(&self) -> String {
+        let endpoint = self.config.s3.endpoint.as_deref().unwrap_or_default();
+        Digest::of(format!("{endpoint} {}", self.config.lake).as_bytes()).short().to_owned()
+    }
+
     /// The folder of the lake; for one in a bucket, that of its mirror.
     pub fn lake_folder(&self) -> PathBuf {
         if S3Place::parse(&self.config.lake).is_none() {
             return self.path(&self.config.lake);
         }
-        let endpoint = self.config.s3.endpoint.as_deref().unwrap_or_default();
-        let name = Digest::of(format!("{endpoint} {}", self.config.lake).as_bytes());
-        self.path(".assize/mirror").join(name.short())
+        self.path(".assize/mirror").join(self.bucket_name())
     }
 
     /// The suite of a name, or the only one.

@@ -91,5 +91,5 @@ fn settings(project: &Project, name: &str) -> Result<(&'static PlatformInfo, Api
 
 /// Beside what was pulled: whoever copies or deletes the lake copies or deletes the places with it.
 fn checkpoints(project: &Project) -> PathBuf {
-    project.path(&project.config.lake).join("checkpoints")
+    project.state_folder().join("checkpoints")
 }

@@ -83,6 +83,12 @@ async fn the_same_holds_on_postgres() {
     killed_again_and_again(bench, 13, &[], 2 * AT_A_TIME).await;
 }
 
+/// Slow enough for two more processes to start while the first one runs, on a busy machine too.
+fn slower(seed: u64) -> Plan {
+    let plan = slow_and_shaky(seed);
+    Plan { latency: 5 * plan.latency, ..plan }
+}
+
 async fn taken_over(bench: Bench) {
     let first = bench.world.start(&["run"]);
     wait_until("calls", || bench.mock.count() > CALLS / 4);
@@ -102,11 +108,11 @@ async fn taken_over(bench: Bench) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_at_one_run_never_score_a_cell_twice() {
-    taken_over(Bench::new(Suite::prompt(EXAMPLES), slow_and_shaky(14)).await).await;
+    taken_over(Bench::new(Suite::prompt(EXAMPLES), slower(14)).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_processes_at_one_run_on_postgres() {
     let Some(place) = Place::postgres() else { return };
-    taken_over(Bench::at(Some(place), Suite::prompt(EXAMPLES), slow_and_shaky(15)).await).await;
+    taken_over(Bench::at(Some(place), Suite::prompt(EXAMPLES), slower(15)).await).await;
 }
