@@ -406,7 +406,7 @@ pub enum TracesVerb {
     },
     /// Answer SQL over the tables `spans`, `traces`, `sessions`, `scores` and `attributes`.
     #[command(
-        after_help = "Example:\n  assize traces query \"SELECT model, SUM(cost_usd) AS cost FROM traces GROUP BY model\"\n  \
+        after_help = "Example:\n  assize traces query \"SELECT model_response, SUM(cost_usd) AS cost FROM spans WHERE paid GROUP BY model_response\"\n  \
                             assize traces query \"SELECT * FROM traces WHERE errors > 0\" --out failed.csv"
     )]
     Query(super::query::QueryArgs),

@@ -57,6 +57,13 @@ pub fn ingested(report: &IngestReport) -> String {
         );
     }
     text.push_str(&redacted(&report.redacted));
+    if !report.left_alone.is_empty() {
+        let names: Vec<String> = report.left_alone.iter().take(5).map(|name| one_line(name, 80)).collect();
+        let more = report.left_alone.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let files = count(report.left_alone.len() as u64, "file", "files");
+        let _ = writeln!(text, "Left alone, in no known format: {files} ({}{more}).", names.join(", "));
+    }
     for unusable in &report.unusable {
         let _ = writeln!(text, "Not read: {unusable}");
     }
@@ -66,8 +73,18 @@ pub fn ingested(report: &IngestReport) -> String {
             let _ = writeln!(text, "  {rejection}");
         }
         if let Some(path) = &report.rejected_file {
-            let _ = writeln!(text, "All of them are kept in {}", path.display());
+            let _ =
+                writeln!(text, "All of them are kept in {}; `assize ingest --rejected` lists them.", path.display());
         }
+    }
+    if report.cut_off > 0 {
+        let files = count(report.cut_off, "file breaks", "files break");
+        let _ = writeln!(text, "{files} off: what stands before is in the lake; ingest the whole file again.");
+    }
+    if report.interrupted {
+        text.push_str(
+            "Interrupted: what was read is in the lake. The same command again goes on; nothing is kept twice.\n",
+        );
     }
     text
 }

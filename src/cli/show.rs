@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::dataset::{DatasetDiff, Recognised};
+use crate::dataset::{ChangedExample, DatasetDiff, Recognised};
 use crate::lake::TraceRow;
-use crate::model::{CancelReason, DatasetHeader, RunId, RunStatus, Span, SpanKind, Trace};
+use crate::model::{CancelReason, DatasetHeader, ExampleId, RunId, RunStatus, Span, SpanKind, Trace};
 use crate::ops::datasets::{Imported, Shown};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
@@ -92,7 +92,11 @@ pub fn design(header: &DatasetHeader) -> String {
                 vec![one_line(&s.name, 50), s.population.to_string(), s.chosen.to_string(), format!("{:.4}", s.rate)]
             })
             .collect();
-        text.push_str(&table(&["stratum", "held", "chosen", "probability"], &rows));
+        if design.probability_sample {
+            text.push_str(&table(&["stratum", "held", "chosen", "probability"], &rows));
+        } else {
+            text.push_str("No probability sample: estimates from it say nothing about all traces.\n");
+        }
     }
     text
 }
@@ -185,20 +189,28 @@ pub fn dataset(shown: &Shown) -> String {
     text
 }
 
+/// How many examples of each kind of difference are listed.
+const DIFFERENCES: usize = 20;
+
 pub fn dataset_diff(diff: &DatasetDiff) -> String {
     let mut text = format!("{}\n", diff.summary());
     if !diff.head.is_empty() {
         let _ = writeln!(text, "Beside the examples: {} changed.", diff.head.join(", "));
     }
-    for id in diff.added.iter().take(20) {
-        let _ = writeln!(text, "  + {}", one_line(id.as_str(), 100));
-    }
-    for id in diff.removed.iter().take(20) {
-        let _ = writeln!(text, "  - {}", one_line(id.as_str(), 100));
-    }
-    for changed in diff.changed.iter().take(20) {
-        let _ = writeln!(text, "  ~ {}: {}", one_line(changed.id.as_str(), 100), changed.fields.join(", "));
-    }
+    let mut part = |mark: char, lines: Vec<String>| {
+        for line in lines.iter().take(DIFFERENCES) {
+            let _ = writeln!(text, "  {mark} {line}");
+        }
+        if let Some(more) = lines.len().checked_sub(DIFFERENCES).filter(|more| *more > 0) {
+            let _ = writeln!(text, "  {mark} and {more} more; `--json` lists all");
+        }
+    };
+    let ids = |ids: &[ExampleId]| ids.iter().map(|id| one_line(id.as_str(), 100)).collect();
+    part('+', ids(&diff.added));
+    part('-', ids(&diff.removed));
+    let changed =
+        |change: &ChangedExample| format!("{}: {}", one_line(change.id.as_str(), 100), change.fields.join(", "));
+    part('~', diff.changed.iter().map(changed).collect());
     text
 }
 

@@ -94,8 +94,12 @@ async fn verb_ingest(project: &Project, world: &World, args: IngestArgs, printer
     if report.pulls.iter().any(|pull| pull.stopped.is_some()) {
         return Ok(Exit::Instrument);
     }
-    // A file that could not be used at all is the user's to mend, though the others went in.
-    Ok(if report.unusable.is_empty() { Exit::Pass } else { Exit::Usage })
+    if report.interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    // What could not be used, in whole or from some place on, is the user's to mend, though the others went in.
+    let nothing = report.spans == 0 && report.scores == 0 && report.rejected > 0;
+    Ok(if report.unusable.is_empty() && report.cut_off == 0 && !nothing { Exit::Pass } else { Exit::Usage })
 }
 
 fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &Printer) -> Done<Exit> {

@@ -82,6 +82,13 @@ pub struct Rejected {
     pub excerpt: String,
 }
 
+impl Rejected {
+    /// Whether it is no row but the place where a file breaks off.
+    pub fn is_cut(&self) -> bool {
+        self.field != "record" && self.found.starts_with("cut off")
+    }
+}
+
 impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.file)?;

@@ -31,6 +31,7 @@ impl Lake {
     }
 
     fn query_once(&self, sql: &str, within: &TraceFilter) -> Result<Answer, LakeError> {
+        only_select(sql)?;
         let named: Vec<&TableInfo> = TABLES.iter().filter(|table| names(sql, table.name)).collect();
         let mut context = SQLContext::new();
         let mut parts = Vec::new();
@@ -70,6 +71,27 @@ impl Lake {
             PolarsError::IO { .. } => gone().unwrap_or_else(|| blame(parts, error)),
             _ => gone().unwrap_or_else(|| LakeError::Sql(format!("the query cannot be answered: {first}"))),
         }
+    }
+}
+
+/// Refuses what would change a table or read a file: the engine knows both, a lake is asked.
+fn only_select(sql: &str) -> Result<(), LakeError> {
+    let begins = sql.trim_start_matches(|character: char| character.is_whitespace() || character == '(');
+    let word: String = begins.chars().take_while(|character| character.is_alphabetic()).collect();
+    if !["select", "with"].contains(&word.to_lowercase().as_str()) {
+        let said = if word.is_empty() { "nothing".to_owned() } else { format!("`{word}`") };
+        let cause = format!(
+            "a query begins with SELECT or WITH, found {said}; `assize ingest` and `assize lake` change the lake"
+        );
+        return Err(LakeError::Sql(cause));
+    }
+    const FILES: &[&str] =
+        &["read_csv", "read_parquet", "read_ipc", "read_json", "read_ndjson", "scan_csv", "scan_parquet"];
+    match FILES.iter().find(|function| names(sql, function)) {
+        Some(function) => {
+            Err(LakeError::Sql(format!("`{function}` reads files; only the tables of the lake are asked")))
+        }
+        None => Ok(()),
     }
 }
 

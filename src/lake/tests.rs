@@ -628,3 +628,17 @@ proptest! {
         prop_assert_eq!(&(read(&once), totals(&once), counts(&once)), &expected);
     }
 }
+
+#[test]
+fn only_questions_about_the_tables_are_answered() {
+    let (_folder, lake) = lake();
+    lake.write(&traces([span("a", "1", None, NOON)])).unwrap();
+    let ask = |sql: &str| lake.query(sql, &TraceFilter::default()).map(|answer| answer.len());
+    for bad in ["drop table spans", "delete from traces", "create table x as select * from spans", "", "-- x"] {
+        assert!(ask(bad).unwrap_err().to_string().contains("SELECT"), "{bad}");
+    }
+    let error = ask("SELECT * FROM read_csv('/etc/passwd')").unwrap_err().to_string();
+    assert!(error.contains("read_csv") && error.contains("only the tables"), "{error}");
+    assert_eq!(ask(" (select name from spans)").unwrap(), 1);
+    assert_eq!(ask("WITH s AS (SELECT * FROM spans) SELECT name FROM s").unwrap(), 1);
+}

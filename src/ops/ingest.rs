@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::exit::{Done, Failed};
 pub use super::intake::IngestReport;
-use super::intake::{Taker, rejected_file};
+use super::intake::{Stop, Taker, rejected_file};
 use super::pricing;
 use super::project::{Project, World};
 use super::pull;
@@ -58,8 +58,13 @@ pub async fn ingest(
         ReadOptions { price: Some(&price), map: map.as_ref(), redact: redactor.as_ref(), ..ReadOptions::default() };
     let mut taker = taker(project, world, &ask, Some(&lake));
     taker.report.warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
+    let stop = taker.stop();
+    let listening = tokio::spawn(stop_on_interrupt(stop.clone()));
     let mut first_error = None;
     for source in &sources {
+        if stop.asked() {
+            break;
+        }
         match source {
             Source::Platform(name) => {
                 match pull::pull(project, world, name, &ask.pull, &options, &mut taker, on_progress).await? {
@@ -70,13 +75,29 @@ pub async fn ingest(
                     Err(error) => unusable(&mut taker, &mut first_error, error),
                 }
             }
-            local => match read_local(local, &ask, &options, &mut taker)? {
-                Ok(summary) => taker.report.add_file(summary),
-                Err(error) => unusable(&mut taker, &mut first_error, anyhow!(error)),
+            local => match read_local(local, &ask, &options, &mut taker) {
+                Ok(Ok(summary)) => taker.report.add_file(summary),
+                Ok(Err(IngestError::Unrecognised { file, .. })) if matches!(local, Source::Found(_)) => {
+                    taker.report.left_alone.push(file);
+                }
+                Ok(Err(error)) => unusable(&mut taker, &mut first_error, anyhow!(error)),
+                Err(_) if stop.asked() => break,
+                Err(failed) => return Err(failed),
             },
         }
     }
+    listening.abort();
+    taker.report.interrupted = stop.asked();
+    if taker.report.files.is_empty() && first_error.is_none() && !taker.report.left_alone.is_empty() {
+        first_error = Some(anyhow!("no file is in a known format; `--format` and `--map` say what they are"));
+    }
     finish(taker, first_error).map(|(report, _)| report)
+}
+
+async fn stop_on_interrupt(stop: Stop) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        stop.ask();
+    }
 }
 
 /// Rows that were turned away.
@@ -138,7 +159,7 @@ fn read_local(
 ) -> Done<Result<FileSummary, IngestError>> {
     let format = ask.format.as_deref();
     let summary = match source {
-        Source::File(path) => read_file(path, format, options, taker),
+        Source::File(path) | Source::Found(path) => read_file(path, format, options, taker),
         Source::Stored(stored) => stored.read(format, options, taker)?,
         _ => read_stream("-", Box::new(BufReader::new(std::io::stdin())), format, options, taker),
     };
@@ -154,10 +175,10 @@ fn unusable(taker: &mut Taker<'_>, first: &mut Option<anyhow::Error>, error: any
 }
 
 fn finish(mut taker: Taker<'_>, first_error: Option<anyhow::Error>) -> Done<(IngestReport, Vec<Trace>)> {
-    taker.flush().map_err(|error| Failed::instrument(anyhow!("{error}")))?;
+    taker.end().map_err(|error| Failed::instrument(anyhow!("{error}")))?;
     let Taker { report, kept, .. } = taker;
     match first_error {
-        Some(error) if report.files.is_empty() => Err(Failed::usage(error)),
+        Some(error) if report.files.is_empty() && !report.interrupted => Err(Failed::usage(error)),
         _ => Ok((report, kept)),
     }
 }
@@ -172,6 +193,8 @@ fn mapping(world: &World, path: &Path) -> Done<TraceMapping> {
 enum Source {
     Stdin,
     File(PathBuf),
+    /// A file that stood in a folder.
+    Found(PathBuf),
     Platform(String),
     Stored(Stored),
 }
@@ -218,7 +241,7 @@ fn expand_files(project: &Project, world: &World, sources: &[String]) -> Done<Ve
             if found.is_empty() {
                 return Err(Failed::usage(anyhow!("folder `{}` holds no file", path.display())));
             }
-            expanded.extend(found.into_iter().map(Source::File));
+            expanded.extend(found.into_iter().map(Source::Found));
         } else {
             expanded.push(Source::File(path));
         }

@@ -1,8 +1,12 @@
 //! Taking in what sources read: assembling, writing to the lake in bounded pieces, counting, keeping what was turned
 //! away. Shared by everything that brings traces in: files, platforms, the receiver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -11,11 +15,17 @@ use super::project::Project;
 use crate::ingest::api::PullSummary;
 use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
 use crate::lake::Lake;
-use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceScore};
+use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceId, TraceScore};
 use crate::sys::{files, text};
 
 /// Bytes of spans held before they are written; the bound of memory.
 const WRITE_AT: usize = 128 << 20;
+/// Longest time before they are written: what an interruption costs.
+const WRITE_AFTER: Duration = Duration::from_secs(10);
+/// Spans between two looks at the clock.
+const CLOCK_AT: u64 = 512;
+/// Traces that are read again at a time.
+const CUT_AT_A_TIME: usize = 500;
 /// Scores held before they are written.
 const SCORES_AT: usize = 200_000;
 /// How many rejected rows are told on the terminal; all are kept in the file.
@@ -48,6 +58,13 @@ pub struct IngestReport {
     pub scores_added: u64,
     /// Scores the lake had already.
     pub scores_already_there: u64,
+    /// Files of no known format that stood in a folder; they were left alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<String>,
+    /// Files that break off: what came before is in the lake.
+    pub cut_off: u64,
+    /// Whether it was interrupted: what was read so far is in the lake.
+    pub interrupted: bool,
     /// Rows turned away.
     pub rejected: u64,
     /// The first of them, in words.
@@ -91,6 +108,9 @@ impl IngestReport {
         self.scores += other.scores;
         self.scores_added += other.scores_added;
         self.scores_already_there += other.scores_already_there;
+        self.left_alone.extend(other.left_alone);
+        self.cut_off += other.cut_off;
+        self.interrupted |= other.interrupted;
         self.rejected += other.rejected;
         let room = TOLD.saturating_sub(self.rejections.len());
         self.rejections.extend(other.rejections.into_iter().take(room));
@@ -106,9 +126,38 @@ impl IngestReport {
     }
 }
 
+/// Tells a reading that it is to stop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks it to stop.
+    pub(super) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked.
+    pub(super) fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Traces by what is told of them. A large export is written in pieces, and a trace may be cut by their bounds: it is
+/// one trace, and its faults are those of the whole.
+#[derive(Default)]
+struct Met {
+    /// Hashes of the ids.
+    traces: HashSet<u64>,
+    faults: HashMap<u64, Vec<&'static str>>,
+    cut: BTreeSet<TraceId>,
+}
+
 /// Takes what the sources give.
 pub(super) struct Taker<'a> {
     assembler: Assembler,
+    met: Met,
+    written: Instant,
+    stop: Stop,
     pub(super) report: IngestReport,
     rejected_to: PathBuf,
     lake: Option<&'a Lake>,
@@ -121,19 +170,25 @@ impl<'a> Taker<'a> {
     /// An empty one. Rejected rows go to the file, traces to the lake where there is one, else they are kept.
     pub(super) fn new(rejected_to: PathBuf, lake: Option<&'a Lake>) -> Self {
         let report = IngestReport::default();
-        Self { assembler: Assembler::new(), report, rejected_to, lake, kept: Vec::new(), scores: Vec::new() }
+        let (assembler, met, stop, written) = (Assembler::new(), Met::default(), Stop::default(), Instant::now());
+        Self { assembler, met, written, stop, report, rejected_to, lake, kept: Vec::new(), scores: Vec::new() }
+    }
+
+    /// What stops the reading: the next span is refused then.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Writes what is held.
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
         let gathered = self.assembler.drain();
-        self.report.traces += gathered.traces.len() as u64;
+        self.written = Instant::now();
         self.report.duplicates += gathered.duplicates;
         for rejected in gathered.rejected {
             self.rejected(rejected)?;
         }
         for trace in &gathered.traces {
-            count_trace(&mut self.report, trace);
+            self.count(trace);
         }
         match self.lake {
             Some(lake) => {
@@ -148,13 +203,55 @@ impl<'a> Taker<'a> {
         }
         Ok(())
     }
+
+    /// Writes what is held, and counts the faults of traces that were written in pieces.
+    pub(super) fn end(&mut self) -> Result<(), SinkError> {
+        self.flush()?;
+        let cut: Vec<TraceId> = std::mem::take(&mut self.met.cut).into_iter().collect();
+        for ids in cut.chunks(CUT_AT_A_TIME) {
+            let whole = self.lake.map(|lake| lake.traces_by_id(ids)).transpose()?.unwrap_or_default();
+            for fault in whole.iter().flat_map(|trace| &trace.faults) {
+                *self.report.faults.entry(fault_name(fault).to_owned()).or_default() += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, trace: &Trace) {
+        let mut hasher = DefaultHasher::new();
+        trace.id.hash(&mut hasher);
+        let key = hasher.finish();
+        count_prices(&mut self.report, trace);
+        if !self.met.traces.insert(key) {
+            for fault in self.met.faults.remove(&key).into_iter().flatten() {
+                if let Some(count) = self.report.faults.get_mut(fault) {
+                    *count = count.saturating_sub(1);
+                }
+            }
+            self.report.faults.retain(|_, count| *count > 0);
+            self.met.cut.insert(trace.id.clone());
+            return;
+        }
+        self.report.traces += 1;
+        let faults: Vec<&'static str> = trace.faults.iter().map(fault_name).collect();
+        for fault in &faults {
+            *self.report.faults.entry((*fault).to_owned()).or_default() += 1;
+        }
+        if !faults.is_empty() {
+            self.met.faults.insert(key, faults);
+        }
+    }
 }
 
 impl Sink for Taker<'_> {
     fn span(&mut self, span: Span) -> Result<(), SinkError> {
+        if self.stop.asked() {
+            return Err("interrupted".into());
+        }
         self.report.spans += 1;
         self.assembler.add(span);
-        if self.lake.is_some() && self.assembler.weight() > WRITE_AT { self.flush() } else { Ok(()) }
+        let late = self.report.spans.is_multiple_of(CLOCK_AT) && self.written.elapsed() > WRITE_AFTER;
+        if self.lake.is_some() && (late || self.assembler.weight() > WRITE_AT) { self.flush() } else { Ok(()) }
     }
 
     fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
@@ -175,6 +272,7 @@ impl Sink for Taker<'_> {
 
     fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
         self.report.rejected += 1;
+        self.report.cut_off += u64::from(rejected.is_cut());
         if self.report.rejections.len() < TOLD {
             self.report.rejections.push(rejected.to_string());
         }
@@ -184,17 +282,17 @@ impl Sink for Taker<'_> {
     }
 }
 
-fn count_trace(report: &mut IngestReport, trace: &Trace) {
-    for fault in &trace.faults {
-        let kind = match fault {
-            TraceFault::MissingParent { .. } => "missing parent",
-            TraceFault::SeveralRoots { .. } => "several roots",
-            TraceFault::Cycle { .. } => "cycle of parents",
-            TraceFault::EndBeforeStart { .. } => "end before start",
-            TraceFault::Duplicate { .. } => "span id used twice",
-        };
-        *report.faults.entry(kind.to_owned()).or_default() += 1;
+fn fault_name(fault: &TraceFault) -> &'static str {
+    match fault {
+        TraceFault::MissingParent { .. } => "missing parent",
+        TraceFault::SeveralRoots { .. } => "several roots",
+        TraceFault::Cycle { .. } => "cycle of parents",
+        TraceFault::EndBeforeStart { .. } => "end before start",
+        TraceFault::Duplicate { .. } => "span id used twice",
     }
+}
+
+fn count_prices(report: &mut IngestReport, trace: &Trace) {
     let unpriced = trace
         .spans
         .iter()
@@ -211,4 +309,43 @@ fn count_trace(report: &mut IngestReport, trace: &Trace) {
 /// Where rejected rows are kept when nothing else is said.
 pub(super) fn rejected_file(project: &Project) -> PathBuf {
     project.state_folder().join("rejected.jsonl")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{SpanId, TraceId};
+
+    fn span(trace: &str, id: &str, parent: Option<&str>) -> Span {
+        let mut span = Span::new(TraceId::from(trace), SpanId::from(id), SpanKind::Step, id, 1_795_248_000_000_000_000);
+        span.parent_id = parent.map(SpanId::from);
+        span
+    }
+
+    #[test]
+    fn a_trace_cut_by_pieces_is_one_and_has_the_faults_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::new(folder.path());
+        let mut taker = Taker::new(folder.path().join("rejected.jsonl"), Some(&lake));
+        taker.span(span("a", "child", Some("root"))).unwrap();
+        taker.span(span("b", "child", Some("gone"))).unwrap();
+        taker.flush().unwrap();
+        assert_eq!((taker.report.traces, taker.report.faults["missing parent"]), (2, 2));
+        taker.span(span("a", "root", None)).unwrap();
+        taker.span(span("b", "other", Some("child"))).unwrap();
+        taker.end().unwrap();
+        let report = taker.report;
+        assert_eq!((report.traces, report.spans, report.added), (2, 4, 4));
+        assert_eq!(report.faults.into_iter().collect::<Vec<_>>(), [("missing parent".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_reading_that_is_asked_to_stop_refuses_the_next_span() {
+        let mut taker = Taker::new(PathBuf::from("unused"), None);
+        taker.span(span("a", "1", None)).unwrap();
+        taker.stop().ask();
+        assert!(taker.span(span("a", "2", None)).is_err());
+        taker.end().unwrap();
+        assert_eq!(taker.kept.len(), 1);
+    }
 }
