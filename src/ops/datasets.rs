@@ -13,8 +13,8 @@ use super::redaction;
 use crate::config::{self, Problem, Problems};
 use crate::dataset::exports::{self, ExportInfo};
 use crate::dataset::{
-    self, DatasetDiff, DatasetError, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer, Provenance,
-    Recognised, RowError, Written, attachments, example_dimension, formats, splits, write_version,
+    self, DatasetDiff, DatasetError, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer,
+    Provenance, Recognised, RowError, Written, attachments, example_dimension, formats, splits, write_version,
 };
 use crate::model::{DatasetHeader, Example, Redactions};
 use crate::redact::Redactor;
@@ -215,7 +215,9 @@ fn refused(mut error: DatasetError, redactor: Option<&Redactor>) -> Failed {
     if let Some(redactor) = redactor {
         let account = &mut Redactions::default();
         match &mut error {
-            DatasetError::Row(row) | DatasetError::AllRejected { first: row, .. } => row_without(row, redactor, account),
+            DatasetError::Row(row) | DatasetError::AllRejected { first: row, .. } => {
+                row_without(row, redactor, account)
+            }
             DatasetError::Format { cause, .. } => redactor.text("rejected", cause, account),
             _ => {}
         }

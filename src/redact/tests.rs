@@ -220,7 +220,8 @@ fn agents_reasons_roles_and_names_of_tools_are_looked_at_and_ids_of_calls_stay()
     span.agent = Some(AgentRef { id: Some(mail()), name: Some(mail()), version: Some(mail()) });
     span.finish_reasons = vec!["stop".to_owned(), mail()];
     let call = |id: &str| Part::ToolCall { id: Some(id.to_owned()), name: mail(), arguments: json!({}) };
-    span.messages_in = vec![Message::text(mail(), "hi"), Message { role: "assistant".to_owned(), parts: vec![call("c 1")] }];
+    span.messages_in =
+        vec![Message::text(mail(), "hi"), Message { role: "assistant".to_owned(), parts: vec![call("c 1")] }];
     let mut account = Redactions::default();
     everything().span(&mut span, &mut account);
     let text = serde_json::to_string(&span).unwrap();

@@ -326,7 +326,8 @@ impl Serving {
 
     fn post(&self, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.1).unwrap();
-        let head = format!("host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        let head =
+            format!("host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
         stream.write_all(format!("POST /v1/traces HTTP/1.1\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -412,7 +413,11 @@ fn logged() -> String {
         log("gen_ai.tool.message", none(), json!({"content": "MARK-IN"})),
         log("gen_ai.content.prompt", json!({"gen_ai.prompt": "MARK-IN"}), none()),
         log("gen_ai.client.inference.operation.details", json!({"gen_ai.input.messages": messages}), none()),
-        log("gen_ai.choice", none(), json!({"message": json!({"content": "MARK-OUT"}).to_string(), "finish_reason": "stop"})),
+        log(
+            "gen_ai.choice",
+            none(),
+            json!({"message": json!({"content": "MARK-OUT"}).to_string(), "finish_reason": "stop"}),
+        ),
     ];
     let mut told = span(2, &json!({"gen_ai.operation.name": "chat", "gen_ai.input.messages": messages}));
     told["events"] = json!([{"name": "gen_ai.user.message", "timeUnixNano": "1795248000200000000",
@@ -464,7 +469,10 @@ fn bucket() -> String {
     thread::spawn(move || {
         let good = format!("{}\n", line(&[span(1, &json!({"note": "good"}))]));
         let entry = |key: &str| {
-            format!("<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>", good.len())
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>",
+                good.len()
+            )
         };
         let list = format!(
             "<?xml version=\"1.0\"?><ListBucketResult><Name>b</Name><Prefix>in</Prefix><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{}{}</ListBucketResult>",
