@@ -475,7 +475,7 @@ fn bucket() -> String {
             )
         };
         let list = format!(
-            "<?xml version=\"1.0\"?><ListBucketResult><Name>b</Name><Prefix>in</Prefix><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{}{}</ListBucketResult>",
+            "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>in</Prefix><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{}{}</ListBucketResult>",
             entry("in/a.jsonl"),
             entry("in/b.jsonl")
         );
