@@ -504,7 +504,7 @@ fn an_object_that_cannot_be_fetched_costs_that_one_only() {
     world.set("AWS_ACCESS_KEY_ID", "id");
     world.set("AWS_SECRET_ACCESS_KEY", "hush");
     world.write("assize.toml", format!("[s3]\nendpoint = \"{}\"\n", bucket()));
-    let ran = world.run(&["ingest", "s3://b/in", "--json"]).expect(0);
+    let ran = world.run(&["ingest", "s3://b/in", "--json"]).expect(2);
     assert_eq!(ran.json()["added"], 1, "{}", ran.stdout);
     let unusable = ran.json()["unusable"].to_string();
     assert!(unusable.contains("cannot fetch `s3://b/in/a.jsonl`") && unusable.contains("gone"), "{unusable}");
