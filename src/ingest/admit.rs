@@ -6,13 +6,14 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Message, PRICED_KEY, Part, Source, Span, SpanKind, TraceScore, Usage};
+use crate::model::{Message, PRICED_KEY, Part, Redactions, Source, Span, SpanKind, TraceScore, Usage};
+use crate::redact::Redactor;
 
 use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
 use super::hold::{Held, Hold};
 use super::item::Item;
-use super::raw::{LogEvent, RawSpan};
+use super::raw::{EVENTS_KEY, Event, LogEvent, RawSpan};
 use super::{FileSummary, ReadOptions, Rejected};
 
 /// The attribute that lists shortened fields: `[{"field": …, "bytes": …}]` with their original length.
@@ -68,6 +69,7 @@ impl<'a> Gate<'a> {
         }
         if let Some(redact) = self.options.redact {
             let before = self.summary.redacted.total();
+            redact_kept_events(redact, &mut span, &mut self.summary.redacted);
             redact.span(&mut span, &mut self.summary.redacted);
             if self.summary.redacted.total() > before {
                 dialect::digest_prompt_again(&mut span);
@@ -92,6 +94,21 @@ impl<'a> Gate<'a> {
         let looked_at = self.hold.look(redact, &mut self.summary);
         let looked_at = looked_at.map_err(|cause| IngestError::Detector { file: self.summary.file.clone(), cause })?;
         looked_at.into_iter().try_for_each(|held| self.hand_on(held))
+    }
+
+    /// Ends a reading that may have failed. What was let in before it did is handed on like the rest, once the
+    /// detector has seen it; where the detector or the sink itself failed nothing more is.
+    ///
+    /// # Errors
+    /// That of the reading; else, and before it, that of handing on.
+    pub(crate) fn end(self, read: Result<(), IngestError>) -> Result<FileSummary, IngestError> {
+        match read {
+            Err(error @ (IngestError::Sink { .. } | IngestError::Detector { .. })) => Err(error),
+            read => {
+                let summary = self.finish()?;
+                read.map(|()| summary)
+            }
+        }
     }
 
     /// Hands on what is still held and gives the account. Nothing may be read after it.
@@ -138,11 +155,7 @@ impl<'a> Gate<'a> {
     pub(crate) fn admit_event(&mut self, mut event: LogEvent, line: Option<u64>) -> Result<(), IngestError> {
         event.source = Source { file: Some(self.summary.file.clone()), line, ..Source::default() };
         if let Some(redact) = self.options.redact {
-            redact.attributes(&mut event.event.attributes, &mut self.summary.redacted);
-            if let Some(body) = &mut event.event.body {
-                redact.value("body", body, &mut self.summary.redacted);
-            }
-            redact.text("event.name", &mut event.event.name, &mut self.summary.redacted);
+            redact_event(redact, &mut event.event, &mut self.summary.redacted);
         }
         self.pass(Held::Event(Box::new(event)))
     }
@@ -218,6 +231,34 @@ impl<'a> Gate<'a> {
 
     fn stop_on(&self, taken: Result<(), SinkError>) -> Result<(), IngestError> {
         taken.map_err(|cause| IngestError::Sink { file: self.summary.file.clone(), cause })
+    }
+}
+
+/// Takes out of an event what the rules say. Messages are made of it later, so what holds for those holds for it as a
+/// whole.
+fn redact_event(redact: &Redactor, event: &mut Event, account: &mut Redactions) {
+    let fields = dialect::message_fields(&event.name);
+    if redact.takes_out(fields, account) {
+        event.attributes.clear();
+        event.body = None;
+    } else if fields.is_empty() || !redact.protects(fields) {
+        redact.attributes(&mut event.attributes, account);
+        if let Some(body) = &mut event.body {
+            redact.value("body", body, account);
+        }
+        redact.text("event.name", &mut event.name, account);
+    }
+}
+
+/// The same for events that stayed with their span because it says its messages itself.
+fn redact_kept_events(redact: &Redactor, span: &mut Span, account: &mut Redactions) {
+    let Some(Value::Array(events)) = span.attributes.get_mut(EVENTS_KEY) else { return };
+    for event in events.iter_mut().filter_map(Value::as_object_mut) {
+        let fields = event.get("name").and_then(Value::as_str).map(dialect::message_fields).unwrap_or_default();
+        if redact.takes_out(fields, account) {
+            event.remove("attributes");
+            event.remove("body");
+        }
     }
 }
 

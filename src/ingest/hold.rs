@@ -1,6 +1,7 @@
 //! What was read and waits for a detector: nothing passes on before its texts were looked at.
 
 use super::FileSummary;
+use super::dialect;
 use super::error::Rejected;
 use super::raw::LogEvent;
 use crate::model::{OnDetectorError, Redactions, Span, TraceScore};
@@ -113,6 +114,99 @@ impl Hold {
 }
 
 fn taken_out(mut held: Held, redact: &Redactor, seen: &Seen, account: &mut Redactions) -> Held {
+    let before = account.total();
     held.texts(redact, &mut |field, text| redact.apply(seen, field, text, account));
+    if let Held::Span(span) = &mut held
+        && account.total() > before
+    {
+        dialect::digest_prompt_again(span);
+    }
     held
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::admit::Gate;
+    use super::super::error::IngestError;
+    use super::super::item::Item;
+    use super::super::raw::RawSpan;
+    use super::super::{FileSummary, ReadOptions};
+    use super::*;
+    use crate::model::{Digest, RedactAction, RedactPolicy};
+    use crate::redact::{Detector, Finding};
+    use crate::sys::files::FileError;
+
+    /// Finds `Ann`; fails where it reads `fail`.
+    struct Names;
+
+    impl Detector for Names {
+        fn detect(&self, texts: &[&str]) -> Result<Vec<Vec<Finding>>, DetectorError> {
+            if texts.contains(&"fail") {
+                return Err(DetectorError("told to".to_owned()));
+            }
+            let find = |text: &&str| {
+                let start = text.find("Ann")?;
+                Some(Finding { start, end: start + 3, kind: "person".to_owned() })
+            };
+            Ok(texts.iter().map(|text| find(text).into_iter().collect()).collect())
+        }
+        fn batch(&self) -> usize {
+            64
+        }
+        fn on_error(&self) -> OnDetectorError {
+            OnDetectorError::Stop
+        }
+        fn action(&self) -> RedactAction {
+            RedactAction::Mask
+        }
+    }
+
+    /// One span through a gate whose reading ended so.
+    fn ended(name: &str, read: Result<(), IngestError>) -> (Result<FileSummary, IngestError>, Vec<Item>) {
+        let redactor = Redactor::new(&RedactPolicy::default(), None).unwrap().with_detector(Box::new(Names));
+        let options = ReadOptions { redact: Some(&redactor), ..ReadOptions::default() };
+        let mut items: Vec<Item> = Vec::new();
+        let mut gate = Gate::new(&options, FileSummary::default(), &mut items);
+        let messages = json!([{"role": "system", "content": "You help Ann."}, {"role": "user", "content": "hi"}]);
+        let attributes = [("gen_ai.operation.name", json!("chat")), ("gen_ai.input.messages", messages)];
+        let raw = RawSpan {
+            trace_id: "1".repeat(32),
+            span_id: "1".repeat(16),
+            name: name.to_owned(),
+            start_ns: 1,
+            attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            ..RawSpan::default()
+        };
+        gate.admit(raw, Some(1)).unwrap();
+        let ended = gate.end(read);
+        (ended, items)
+    }
+
+    fn broken() -> IngestError {
+        FileError::new("read", std::path::Path::new("f"), std::io::Error::other("cable pulled")).into()
+    }
+
+    #[test]
+    fn the_digest_of_a_prompt_is_that_of_what_the_detector_left() {
+        let (summary, items) = ended("chat", Ok(()));
+        assert_eq!(summary.unwrap().spans, 1);
+        let [Item::Span(span)] = items.as_slice() else { panic!("{items:?}") };
+        assert_eq!(span.messages_in[0].plain_text(), "You help [person].");
+        let digest = span.prompt.as_ref().unwrap().digest.as_deref();
+        assert_eq!(digest, Some(Digest::of(b"You help [person].").as_str()));
+    }
+
+    #[test]
+    fn what_was_read_before_a_file_broke_is_handed_on_unless_it_cannot_be_looked_at() {
+        let (failed, items) = ended("chat", Err(broken()));
+        assert!(matches!(failed, Err(IngestError::File(_))), "{failed:?}");
+        assert!(matches!(items.as_slice(), [Item::Span(span)] if !format!("{span:?}").contains("Ann")), "{items:?}");
+        let (failed, items) = ended("fail", Err(broken()));
+        assert!(matches!(failed, Err(IngestError::Detector { .. })) && items.is_empty(), "{failed:?} {items:?}");
+        let cause = DetectorError("gone".to_owned());
+        let (failed, items) = ended("chat", Err(IngestError::Detector { file: "f".to_owned(), cause }));
+        assert!(matches!(failed, Err(IngestError::Detector { .. })) && items.is_empty(), "{failed:?} {items:?}");
+    }
 }

@@ -226,8 +226,8 @@ fn read(
     let (source, why) = choose(&opened, format.or(mapped), options.redact)?;
     let summary = FileSummary { file, format: source.name.to_owned(), why_recognised: why, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
-    (source.read)(opened, &mut gate)?;
-    gate.finish()
+    let read = (source.read)(opened, &mut gate);
+    gate.end(read)
 }
 
 fn choose(

@@ -13,14 +13,17 @@ use super::redaction;
 use crate::config::{self, Problem, Problems};
 use crate::dataset::exports::{self, ExportInfo};
 use crate::dataset::{
-    self, DatasetDiff, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer, Provenance,
-    Recognised, Written, attachments, example_dimension, formats, splits, write_version,
+    self, DatasetDiff, DatasetError, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer,
+    Provenance, Recognised, RowError, Written, attachments, example_dimension, formats, splits, write_version,
 };
 use crate::model::{DatasetHeader, Example, Redactions};
+use crate::redact::Redactor;
 use crate::sys::files;
 
 /// How many rejected rows are told.
 const TOLD: usize = 20;
+/// What stands in a text that `sys::text` made shorter.
+const SHORTENED: &str = " characters left out…]";
 /// Endings of files of examples that are no rows.
 const ENDINGS: &[&str] = &["eval", "yaml", "yml"];
 
@@ -163,6 +166,12 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         return Err(Failed::usage(anyhow!("`--format {format}` and a mapping exclude each other; keep one")));
     }
     let format = ask.format.as_deref().map(|name| formats::find(name).map_err(Failed::usage)).transpose()?;
+    let redactor = redaction::redactor(project, world, ask.redact)?;
+    if redactor.as_ref().is_some_and(|redactor| redactor.detector().is_some()) {
+        let cause = anyhow!("`[redact.detector]` is asked when traces are read, not for datasets; import without it");
+        return Err(Failed::usage(cause));
+    }
+    let mut redacted = Redactions::default();
     let mut importer = Importer::new();
     let options = ImportOptions::default();
     let files = expand(world, &ask.files, mapping.as_ref())?;
@@ -172,21 +181,15 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
             Some(None) => importer.add_rows(file, None, options),
             None => importer.add_file(file, mapping.as_ref(), options),
         };
-        added.map_err(Failed::usage)?;
+        added.map_err(|error| refused(error, redactor.as_ref()))?;
     }
-    let mut import = importer.finish().map_err(Failed::usage)?;
-    let redactor = redaction::redactor(project, world, ask.redact)?;
-    let mut redacted = Redactions::default();
-    let mut rejections: Vec<String> = import.rejected.kept.iter().take(TOLD).map(ToString::to_string).collect();
+    let mut import = importer.finish().map_err(|error| refused(error, redactor.as_ref()))?;
+    import.rejected.kept.truncate(TOLD);
     if let Some(redactor) = &redactor {
-        if redactor.detector().is_some() {
-            let cause =
-                anyhow!("`[redact.detector]` is asked when traces are read, not for datasets; import without it");
-            return Err(Failed::usage(cause));
-        }
         import.examples.iter_mut().for_each(|example| redactor.example(example, &mut redacted));
-        rejections.iter_mut().for_each(|rejection| redactor.text("rejected", rejection, &mut redacted));
+        import.rejected.kept.iter_mut().for_each(|row| row_without(row, redactor, &mut redacted));
     }
+    let rejections = import.rejected.kept.iter().map(ToString::to_string).collect();
     for file in &files {
         attachments::take_in(&root(project), &ask.name, &import.examples, file).map_err(Failed::usage)?;
     }
@@ -205,6 +208,35 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         redacted,
         warnings: redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()).collect(),
     })
+}
+
+/// A refusal that tells nothing which is to be taken out.
+fn refused(mut error: DatasetError, redactor: Option<&Redactor>) -> Failed {
+    if let Some(redactor) = redactor {
+        let account = &mut Redactions::default();
+        match &mut error {
+            DatasetError::Row(row) | DatasetError::AllRejected { first: row, .. } => {
+                row_without(row, redactor, account)
+            }
+            DatasetError::Format { cause, .. } => redactor.text("rejected", cause, account),
+            _ => {}
+        }
+    }
+    Failed::usage(error)
+}
+
+/// Takes what the policy says out of what a rejected row tells. Half a value is not known any more, so what was
+/// shortened is not shown.
+fn row_without(row: &mut RowError, redactor: &Redactor, account: &mut Redactions) {
+    let field = row.field.clone();
+    for told in [&mut row.field, &mut row.found, &mut row.expected] {
+        if told.contains(SHORTENED) {
+            "[not shown: too long to be looked at]".clone_into(told);
+        }
+    }
+    redactor.text(&field, &mut row.found, account);
+    redactor.text("rejected", &mut row.field, account);
+    redactor.text("rejected", &mut row.expected, account);
 }
 
 /// The files to read: of a folder all that end as datasets do, by name, but for those that a mapping joins to others.

@@ -2,9 +2,11 @@
 //!
 //! A detector is a service or a program. Both are asked from ordinary code that waits; the waiting is done here.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -13,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
@@ -31,16 +34,29 @@ pub(super) fn redactor(project: &Project, world: &World, wanted: bool) -> Done<O
     if !wanted {
         return Ok(None);
     }
-    let policy = &project.config.redact;
+    made(&project.config.redact, project, world).map(Some)
+}
+
+/// The redactor of the receiver. A row turned away because the detector did not answer would be lost to its sender, so
+/// the request as a whole is refused and comes again.
+pub(super) fn of_receiver(project: &Project, world: &World) -> Done<Option<Redactor>> {
+    let mut policy = project.config.redact.clone();
+    if let Some(detector) = policy.detector.as_mut().filter(|found| found.on_error == OnDetectorError::Reject) {
+        detector.on_error = OnDetectorError::Stop;
+    }
+    made(&policy, project, world).map(Some)
+}
+
+fn made(policy: &RedactPolicy, project: &Project, world: &World) -> Done<Redactor> {
     let key = world.env.secret(policy.key_env.as_deref().unwrap_or(KEY_ENV));
     let redactor = Redactor::new(policy, key.as_ref()).map_err(|faults| {
         let said: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
         Failed::usage(anyhow!("`[redact]`: {}", said.join("; ")))
     })?;
-    Ok(Some(match &policy.detector {
+    Ok(match &policy.detector {
         Some(detector) => redactor.with_detector(outside(policy, detector, project, world)?),
         None => redactor,
-    }))
+    })
 }
 
 fn outside(
@@ -68,12 +84,17 @@ fn outside(
             let program = if program.contains('/') { project.path(&program).display().to_string() } else { program };
             let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), world.env.get(name)?.to_owned())));
             let (folder, env) = (project.root.clone(), passed.collect());
-            Way::Program(Box::new(Program { program, args, folder, env, session: Mutex::new(None) }))
+            let most = thread::available_parallelism().map_or(1, NonZero::get);
+            let (idle, places) = (Mutex::new(Vec::new()), Semaphore::new(most));
+            Way::Program(Box::new(Program { program, args, folder, env, idle, places }))
         }
         (None, None) => return Err(Failed::usage(anyhow!("`[redact.detector]` lacks `url` or `command`"))),
     };
+    // Taken here and not when it is asked: files are read by threads that know of no runtime.
+    let runtime = Handle::try_current().map_err(Failed::instrument)?;
     Ok(Box::new(Outside {
         way,
+        runtime,
         form: config.form,
         language: config.language.clone().unwrap_or_else(|| "en".to_owned()),
         min_score: config.min_score.unwrap_or(0.5),
@@ -86,6 +107,7 @@ fn outside(
 
 struct Outside {
     way: Way,
+    runtime: Handle,
     form: DetectorForm,
     language: String,
     min_score: f64,
@@ -105,7 +127,10 @@ struct Program {
     args: Vec<String>,
     folder: PathBuf,
     env: Vec<(String, String)>,
-    session: Mutex<Option<Session>>,
+    /// Running, and asked nothing at the moment.
+    idle: Mutex<Vec<Session>>,
+    /// As many may run as there are processors; who comes later waits.
+    places: Semaphore,
 }
 
 /// A program that is running and waits for the next line.
@@ -121,8 +146,9 @@ impl Detector for Outside {
             DetectorForm::Plain => json!({"texts": texts, "language": self.language}),
             DetectorForm::Presidio => json!({"text": texts, "language": self.language}),
         };
-        // Reading is ordinary code on a thread of the runtime; others go on while this one waits.
-        let answer = tokio::task::block_in_place(|| Handle::current().block_on(self.ask(&question)))?;
+        // Reading is ordinary code, on a thread of the runtime or on one of its own. On the former other work goes on
+        // while this one waits; on the latter there is none to make way for.
+        let answer = tokio::task::block_in_place(|| self.runtime.block_on(self.ask(&question)))?;
         findings(&answer, self.min_score)
     }
 
@@ -152,15 +178,16 @@ impl Outside {
                 answered.map_err(DetectorError)
             }
             Way::Program(program) => {
+                let _place = program.places.acquire().await.map_err(|error| DetectorError(error.to_string()))?;
                 // Taken out while it is asked: one that failed is not asked again.
-                let running = program.session.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let running = program.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
                 let mut running = match running {
                     Some(running) => running,
                     None => program.start()?,
                 };
                 let line = tokio::time::timeout(self.timeout, running.ask(question)).await.map_err(|_| late())?;
                 let answer = line.map_err(DetectorError)?;
-                *program.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+                program.idle.lock().unwrap_or_else(PoisonError::into_inner).push(running);
                 Ok(answer)
             }
         }

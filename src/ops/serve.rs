@@ -95,7 +95,7 @@ pub async fn serve(
     if open && token.is_none() {
         warnings.push(format!("anyone who reaches this address can send; set {TOKEN} to ask for a token"));
     }
-    let redactor = redaction::redactor(project, world, true)?;
+    let redactor = redaction::of_receiver(project, world)?;
     warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
     let total = Arc::new(std::sync::Mutex::new(IngestReport::default()));

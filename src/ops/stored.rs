@@ -1,5 +1,6 @@
 //! Exports that lie in a bucket: found under a prefix, fetched one at a time into a temporary file and read from there.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -7,7 +8,7 @@ use anyhow::anyhow;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::ingest::{FileSummary, IngestError, ReadOptions, Sink, read_stream};
-use crate::sys::files;
+use crate::sys::files::{self, FileError};
 use crate::sys::objects::{Object, Objects, S3Place, wait};
 
 /// A file in a bucket.
@@ -47,7 +48,7 @@ impl Stored {
         Ok(found)
     }
 
-    /// Fetches the file and reads it.
+    /// Fetches the file and reads it. One that cannot be fetched costs that one only.
     pub(super) fn read(
         &self,
         format: Option<&str>,
@@ -56,7 +57,10 @@ impl Stored {
     ) -> Done<Result<FileSummary, IngestError>> {
         let folder = tempfile::tempdir().map_err(Failed::instrument)?;
         let path = folder.path().join("object");
-        wait(self.objects.fetch(&self.object, &path)).map_err(Failed::instrument)?.map_err(Failed::instrument)?;
+        if let Err(error) = wait(self.objects.fetch(&self.object, &path)).map_err(Failed::instrument)? {
+            let cause = std::io::Error::other(error.to_string());
+            return Ok(Err(FileError::new("fetch", Path::new(&self.name), cause).into()));
+        }
         let reader = files::open(&path).map_err(Failed::instrument)?;
         Ok(read_stream(&self.name, reader, format, options, sink))
     }

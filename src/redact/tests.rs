@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{Message, Part, Redactions, SpanId, SpanKind, ToolUse, TraceId};
+use crate::model::{AgentRef, Message, Part, Redactions, SpanId, SpanKind, ToolUse, TraceId};
 use crate::model::{OnDetectorError, Span};
 
 fn policy(value: Value) -> RedactPolicy {
@@ -211,6 +211,24 @@ fn a_span_is_looked_at_everywhere_and_counted_by_field() {
         ]
     );
     assert_eq!((account.rules["email"], account.total()), (8, 8));
+}
+
+#[test]
+fn agents_reasons_roles_and_names_of_tools_are_looked_at_and_ids_of_calls_stay() {
+    let mail = || "ann@example.com".to_owned();
+    let mut span = Span::new(TraceId::from("t"), SpanId::from("s"), SpanKind::Model, "chat", 1);
+    span.agent = Some(AgentRef { id: Some(mail()), name: Some(mail()), version: Some(mail()) });
+    span.finish_reasons = vec!["stop".to_owned(), mail()];
+    let call = |id: &str| Part::ToolCall { id: Some(id.to_owned()), name: mail(), arguments: json!({}) };
+    span.messages_in =
+        vec![Message::text(mail(), "hi"), Message { role: "assistant".to_owned(), parts: vec![call("c 1")] }];
+    let mut account = Redactions::default();
+    everything().span(&mut span, &mut account);
+    let text = serde_json::to_string(&span).unwrap();
+    assert!(!text.contains("ann@") && text.contains("c 1"), "{text}");
+    assert_eq!(span.finish_reasons, ["stop", "[email]"]);
+    assert_eq!((span.messages_in[0].role.as_str(), span.messages_in[1].role.as_str()), ("[email]", "assistant"));
+    assert_eq!((account.fields["messages_in"], account.total()), (2, 6));
 }
 
 #[test]

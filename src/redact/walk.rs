@@ -1,6 +1,7 @@
 //! The way through everything that is written: each text, each key, each named field, JSON inside texts too.
 //!
-//! Ids of traces and spans are not looked at: they are digests or counters, and spans are joined by them.
+//! Ids of traces, spans and calls of tools are not looked at: they are digests or counters, and things are joined by
+//! them.
 
 use std::collections::BTreeMap;
 
@@ -40,13 +41,34 @@ impl Redactor {
         }
         if let Some(agent) = &mut span.agent {
             self.optional_text(&["agent.name"], &mut agent.name, account);
+            self.optional_text(&["agent.id"], &mut agent.id, account);
+            self.optional_text(&["agent.version"], &mut agent.version, account);
         }
         self.optional_text(&["user_id", "user.id", "enduser.id"], &mut span.user_id, account);
         let mut session = span.session_id.take().map(|id| id.to_string());
         self.optional_text(&["session_id", "session.id"], &mut session, account);
         span.session_id = session.map(SessionId::new);
+        for reason in &mut span.finish_reasons {
+            self.text("finish_reasons", reason, account);
+        }
         self.attributes(&mut span.attributes, account);
         self.attributes(&mut span.resource, account);
+    }
+
+    /// Whether the policy takes out one of these fields as a whole; counted where it does.
+    pub fn takes_out(&self, fields: &[&str], account: &mut Redactions) -> bool {
+        for field in fields {
+            if let Some(rule) = self.fields.find(field).filter(|rule| rule.action != RedactAction::Keep) {
+                account.note(&format!("field:{}", rule.name), field);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the policy says that each of these fields stays as it is.
+    pub fn protects(&self, fields: &[&str]) -> bool {
+        fields.iter().all(|field| self.fields.find(field).is_some_and(|rule| rule.action == RedactAction::Keep))
     }
 
     /// Takes out of a score what its rules say.
@@ -140,18 +162,21 @@ impl Redactor {
     }
 
     fn messages(&self, field: &str, messages: &mut Vec<Message>, account: &mut Redactions) {
-        match self.fields.find(field).map(|rule| rule.action) {
-            Some(RedactAction::Keep) => return,
-            Some(_) if !messages.is_empty() => {
-                let rule = self.fields.find(field).map(|rule| rule.name).unwrap_or_default();
-                account.note(&format!("field:{rule}"), field);
-                messages.clear();
-                return;
-            }
-            _ => {}
+        if self.protects(&[field]) || messages.is_empty() {
+            return;
+        }
+        if self.takes_out(&[field], account) {
+            messages.clear();
+            return;
+        }
+        let below = |name: &str| format!("{field}.{name}");
+        for message in messages.iter_mut() {
+            self.text_in(field, &below("role"), &mut message.role, account);
         }
         for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
-            let below = |name: &str| format!("{field}.{name}");
+            if let Part::ToolCall { name, .. } = part {
+                self.text_in(field, &below("tool"), name, account);
+            }
             match part {
                 Part::Text { content } => self.text_in(field, &below("text"), content, account),
                 Part::Reasoning { content } => self.text_in(field, &below("reasoning"), content, account),

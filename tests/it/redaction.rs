@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -266,4 +267,245 @@ fn a_service_is_asked_in_batches_and_its_failure_names_no_text() {
     broken.write("assize.toml", config(&service(asked, "500 Internal Server Error")));
     let ran = broken.run(&["ingest", "in.jsonl"]).expect(3);
     assert!(ran.stderr.contains("it answered 500") && !ran.stderr.contains("Frau"), "{}", ran.stderr);
+}
+
+/// More than one piece of work: a few hundred lines, 200 KiB at least, each with a name to find.
+fn long_file() -> String {
+    let note = |number| json!({"note": format!("für Frau Grüning, Fall {number}: {}", "lang und breit ".repeat(40))});
+    let text: String = (1..=300).map(|number| format!("{}\n", line(&[span(number, &note(number))]))).collect();
+    assert!(text.len() > 200 << 10, "{}", text.len());
+    text
+}
+
+#[test]
+fn a_service_is_asked_about_large_files_too() {
+    let world = World::new();
+    world.write("in.jsonl", long_file());
+    let url = service(Arc::default(), "200 OK");
+    world.write("assize.toml", format!("[redact.detector]\nurl = \"{url}\"\naction = \"mask\"\n"));
+    let ran = world.run(&["ingest", "in.jsonl", "--json"]).expect(0);
+    assert_eq!((ran.json()["added"].as_u64(), ran.json()["rejected"].as_u64()), (Some(300), Some(0)));
+    assert_eq!(ran.json()["redacted"]["rules"]["detector:person"], 300, "{}", ran.stdout);
+    assert_eq!(leaks(&world, &ran, "Grüning"), Vec::<String>::new());
+}
+
+#[test]
+fn no_more_programs_run_than_there_are_processors() {
+    let program = r#"
+import json, os, sys
+open("started.%d" % os.getpid(), "w").close()
+for line in sys.stdin:
+    texts = json.loads(line)["texts"]
+    found = [[{"start": t.find("Grüning"), "end": t.find("Grüning") + 7, "kind": "person"}] if "Grüning" in t else [] for t in texts]
+    print(json.dumps({"results": found}), flush=True)
+"#;
+    let world = World::new();
+    world.write("detector.py", program);
+    world.write("in.jsonl", long_file());
+    world.write("assize.toml", "[redact.detector]\ncommand = [\"python3\", \"detector.py\"]\nbatch = 4\n");
+    let ran = world.run(&["ingest", "in.jsonl", "--json"]).expect(0);
+    assert_eq!(ran.json()["redacted"]["rules"]["detector:person"], 300, "{}", ran.stdout);
+    let names = fs::read_dir(world.folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let started = names.filter(|name| name.to_string_lossy().starts_with("started.")).count();
+    let processors = thread::available_parallelism().unwrap().get();
+    assert!((1..=processors).contains(&started), "{started} programs for {processors} processors");
+}
+
+/// A receiver of its own, ended with the test.
+struct Serving(Child, String);
+
+impl Serving {
+    fn start(world: &World) -> Self {
+        let mut child = world.start(&["serve", "--otlp", "127.0.0.1:0", "--json"]);
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let at = lines.find_map(|line| Some(line.unwrap().split_once("over HTTP on http://")?.1.to_owned()));
+        let at = at.expect("the receiver says where it listens").trim_end_matches("/v1/traces").to_owned();
+        thread::spawn(move || lines.for_each(drop));
+        Self(child, at)
+    }
+
+    fn post(&self, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.1).unwrap();
+        let head =
+            format!("host: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}", body.len());
+        stream.write_all(format!("POST /v1/traces HTTP/1.1\r\n{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        (answer[9..12].parse().unwrap(), answer)
+    }
+
+    fn stop(mut self) -> i32 {
+        assert!(Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().unwrap().success());
+        self.0.wait().unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A good span and one that is turned away, with a name and an address.
+fn sent() -> String {
+    let note = json!({"note": format!("für Frau Grüning, {MAIL}")});
+    let mut bad = span(2, &note);
+    bad["traceId"] = json!(format!("no id, Frau Grüning {MAIL}"));
+    line(&[span(1, &note), bad])
+}
+
+#[test]
+fn what_is_received_is_looked_at_before_it_is_on_disk() {
+    let world = World::new();
+    let url = service(Arc::default(), "200 OK");
+    world.write("assize.toml", format!("[redact]\npersonal = \"mask\"\n\n[redact.detector]\nurl = \"{url}\"\n"));
+    let serving = Serving::start(&world);
+    let (status, answer) = serving.post(&sent());
+    assert_eq!(status, 200, "{answer}");
+    let check = |when: &str| {
+        for value in ["Grüning", MAIL] {
+            let mut found = Vec::new();
+            files_with(world.folder(), value, &mut found);
+            assert!(found.is_empty() && !answer.contains(value), "{when}: {value} in {found:?} or {answer}");
+        }
+    };
+    let mut spooled = Vec::new();
+    files_with(world.folder(), "Frau [person]", &mut spooled);
+    assert!(spooled.iter().any(|file| file.contains("spool")), "{spooled:?}");
+    check("in the spool");
+    assert_eq!(serving.stop(), 0);
+    check("in the lake");
+    assert!(world.read(".assize/lake/rejected.jsonl").contains("[person]"));
+    let shown = world.run(&["traces", "show", &format!("{:032x}", 1), "--json"]).expect(0).json();
+    assert_eq!(shown["spans"][0]["attributes"]["note"], "für Frau [person], [email]");
+}
+
+#[test]
+fn a_receiver_whose_detector_fails_has_it_sent_again() {
+    let world = World::new();
+    let url = service(Arc::default(), "500 Internal Server Error");
+    world.write("assize.toml", format!("[redact.detector]\nurl = \"{url}\"\non_error = \"reject\"\n"));
+    let serving = Serving::start(&world);
+    let (status, answer) = serving.post(&sent());
+    assert!(status == 503 && answer.contains("it answered 500") && !answer.contains("Grüning"), "{answer}");
+    let mut found = Vec::new();
+    files_with(world.folder(), "Grüning", &mut found);
+    assert_eq!((serving.stop(), found), (0, Vec::new()));
+}
+
+/// Messages that came as log records and as events beside the attributes that say them.
+fn logged() -> String {
+    let ids = |number: u32| (format!("{number:032x}"), format!("{number:016x}"));
+    let log = |name: &str, attributes: Value, body: Value| {
+        let (trace, span) = ids(1);
+        let pair = |(key, value): (&String, &Value)| json!({"key": key, "value": {"stringValue": value}});
+        let list = |value: &Value| value.as_object().unwrap().iter().map(pair).collect::<Vec<_>>();
+        json!({"timeUnixNano": "1795248000200000000", "traceId": trace, "spanId": span, "eventName": name,
+            "attributes": list(&attributes), "body": {"kvlistValue": {"values": list(&body)}}})
+    };
+    let none = || json!({});
+    let messages = json!([{"role": "user", "content": "MARK-IN"}]).to_string();
+    let records = [
+        log("gen_ai.system.message", none(), json!({"content": "MARK-IN"})),
+        log("gen_ai.user.message", none(), json!({"content": "MARK-IN"})),
+        log("gen_ai.assistant.message", none(), json!({"content": "MARK-IN"})),
+        log("gen_ai.tool.message", none(), json!({"content": "MARK-IN"})),
+        log("gen_ai.content.prompt", json!({"gen_ai.prompt": "MARK-IN"}), none()),
+        log("gen_ai.client.inference.operation.details", json!({"gen_ai.input.messages": messages}), none()),
+        log(
+            "gen_ai.choice",
+            none(),
+            json!({"message": json!({"content": "MARK-OUT"}).to_string(), "finish_reason": "stop"}),
+        ),
+    ];
+    let mut told = span(2, &json!({"gen_ai.operation.name": "chat", "gen_ai.input.messages": messages}));
+    told["events"] = json!([{"name": "gen_ai.user.message", "timeUnixNano": "1795248000200000000",
+        "attributes": [{"key": "content", "value": {"stringValue": "MARK-IN"}}]}]);
+    let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]});
+    format!("{logs}\n{}\n", line(&[span(1, &json!({"gen_ai.operation.name": "chat"})), told]))
+}
+
+#[test]
+fn a_rule_for_messages_holds_for_those_that_came_as_events() {
+    for (rule, gone, stays) in [("messages_in", "MARK-IN", "MARK-OUT"), ("messages_out", "MARK-OUT", "MARK-IN")] {
+        let world = World::new();
+        world.write("in.jsonl", logged());
+        world.write("assize.toml", format!("[redact.fields]\n{rule} = \"drop\"\n"));
+        let ran = world.run(&["ingest", "in.jsonl", "--json"]).expect(0);
+        assert_eq!(leaks(&world, &ran, gone), Vec::<String>::new(), "{rule}");
+        assert!(!leaks(&world, &ran, stays).is_empty(), "{rule}");
+        assert!(ran.json()["redacted"]["fields"][rule].as_u64() >= Some(2), "{}", ran.stdout);
+    }
+    let plain = World::new();
+    plain.write("in.jsonl", logged());
+    let ran = plain.run(&["ingest", "in.jsonl"]).expect(0);
+    assert!(!leaks(&plain, &ran, "MARK-IN").is_empty() && !leaks(&plain, &ran, "MARK-OUT").is_empty());
+}
+
+#[test]
+fn rejected_rows_of_an_import_are_looked_at_whole() {
+    let world = world("[redact]\npersonal = \"mask\"\n");
+    // The address stands where a long value is cut in two.
+    let cut = format!("{}{MAIL} {}", "x ".repeat(23), "y".repeat(200));
+    let bad = |value: &str| format!("{}\n", json!({"id": "2", "input": "b", "inclusion_probability": value}));
+    let good = format!("{}\n", json!({"id": "1", "input": "a"}));
+    world.write("qa.jsonl", format!("{good}{}{}", bad(MAIL), bad(&cut)));
+    let plain = world.run(&["dataset", "import", "plain", "qa.jsonl", "--json"]).expect(0);
+    assert!(plain.stdout.contains("ann.mill") && plain.stdout.contains("characters left out"), "{}", plain.stdout);
+    let ran = world.run(&["dataset", "import", "qa", "qa.jsonl", "--redact", "--json"]).expect(0);
+    assert!(!ran.stdout.contains("ann.m") && ran.stdout.contains("[email]"), "{}", ran.stdout);
+    assert_eq!(ran.json()["rejected"], 2);
+    // Where every row is turned away, the error tells the first.
+    world.write("bad.jsonl", bad(MAIL));
+    let ran = world.run(&["dataset", "import", "bad", "bad.jsonl", "--redact"]).expect(2);
+    assert!(!ran.stderr.contains(MAIL) && ran.stderr.contains("[email]"), "{}", ran.stderr);
+}
+
+/// A bucket with two exports, one of which is gone once it is asked for.
+fn bucket() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let good = format!("{}\n", line(&[span(1, &json!({"note": "good"}))]));
+        let entry = |key: &str| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>",
+                good.len()
+            )
+        };
+        let list = format!(
+            "<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name><Prefix>in</Prefix><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{}{}</ListBucketResult>",
+            entry("in/a.jsonl"),
+            entry("in/b.jsonl")
+        );
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let (mut first, mut head) = (String::new(), String::new());
+            stream.read_line(&mut first).unwrap();
+            while stream.read_line(&mut head).unwrap() > 2 {
+                head.clear();
+            }
+            let (status, body) = match () {
+                () if first.contains("a.jsonl") => ("404 Not Found", "<Error><Message>gone</Message></Error>"),
+                () if first.contains("b.jsonl") => ("200 OK", good.as_str()),
+                () => ("200 OK", list.as_str()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn an_object_that_cannot_be_fetched_costs_that_one_only() {
+    let mut world = World::new();
+    world.set("AWS_ACCESS_KEY_ID", "id");
+    world.set("AWS_SECRET_ACCESS_KEY", "hush");
+    world.write("assize.toml", format!("[s3]\nendpoint = \"{}\"\n", bucket()));
+    let ran = world.run(&["ingest", "s3://b/in", "--json"]).expect(2);
+    assert_eq!(ran.json()["added"], 1, "{}", ran.stdout);
+    let unusable = ran.json()["unusable"].to_string();
+    assert!(unusable.contains("cannot fetch `s3://b/in/a.jsonl`") && unusable.contains("gone"), "{unusable}");
 }

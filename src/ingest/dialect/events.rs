@@ -18,9 +18,18 @@ const DETAILS: &str = "gen_ai.client.inference.operation.details";
 
 /// Whether a log record of this name may say something about a span.
 pub(crate) fn is_message_event(name: &str) -> bool {
-    name == DETAILS
-        || matches!(name, "gen_ai.choice" | "gen_ai.content.prompt" | "gen_ai.content.completion")
-        || role_of(name).is_some()
+    !message_fields(name).is_empty()
+}
+
+/// The fields of a span that messages of an event of this name belong to; none when it holds no messages.
+pub(crate) fn message_fields(name: &str) -> &'static [&'static str] {
+    match name {
+        DETAILS => &["messages_in", "messages_out"],
+        "gen_ai.choice" | "gen_ai.content.completion" => &["messages_out"],
+        "gen_ai.content.prompt" => &["messages_in"],
+        _ if role_of(name).is_some() => &["messages_in"],
+        _ => &[],
+    }
 }
 
 fn role_of(name: &str) -> Option<&'static str> {

@@ -23,7 +23,7 @@ use crate::model::{
 };
 
 pub(crate) use bag::flatten;
-pub(crate) use events::{apply as apply_events, is_message_event};
+pub(crate) use events::{apply as apply_events, is_message_event, message_fields};
 pub(crate) use scores::{EVALUATION, number, of_event as score_of_event, origin as score_origin, take as take_scores};
 pub(crate) use usage::of_buckets as usage_of_buckets;
 
