@@ -343,7 +343,7 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
             let rows = traces::list(project, world, &traces::ListAsk { filter, errors, since, limit })?;
             printer.result(&rows, || show::traces(&rows))?;
         }
-        TracesVerb::Cost(args) => return super::cost::run(project, args, printer),
+        TracesVerb::Cost(args) => return super::cost::run(project, world, args, printer),
         TracesVerb::Show { trace } => {
             let trace = traces::show(project, world, &trace)?;
             printer.result(&trace, || show::trace(&trace, printer.ascii))?;
