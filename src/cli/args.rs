@@ -390,8 +390,8 @@ pub enum TracesVerb {
         /// Only traces with a failed span.
         #[arg(long)]
         errors: bool,
-        /// Only traces that began at or after this moment or date.
-        #[arg(long)]
+        /// Only traces that began at or after this: a time, a date, or how far back (`7d`).
+        #[arg(long, value_name = "WHEN")]
         since: Option<String>,
         /// At most so many.
         #[arg(long, default_value_t = 20)]

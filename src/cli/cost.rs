@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::print::Printer;
 use super::show::{dollars, table};
+use crate::dataset::labels::guarded;
 use crate::ops::cost::{Ask, CostReport, CostRow, NONE, cost};
 use crate::ops::{Done, Exit, Failed, Project, World};
 use crate::sys::text::one_line;
@@ -19,11 +20,11 @@ pub struct CostArgs {
     /// Only traces that fit, such as `ticket.intent=refund`.
     #[arg(long = "where", value_name = "FILTER")]
     pub filter: Option<String>,
-    /// Only traces that began at or after this moment or date.
-    #[arg(long)]
+    /// Only traces that began at or after this: a time, a date, or how far back (`7d`).
+    #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
-    /// Only traces that began before this moment or date.
-    #[arg(long)]
+    /// Only traces that began before this: a time, a date, or how far back.
+    #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
     /// At most so many rows in the table; the others are one row.
     #[arg(long, default_value_t = 30)]
@@ -135,12 +136,12 @@ fn csv(report: &CostReport) -> Done<Vec<u8>> {
         "share",
         "cost_per_trace_usd",
     ];
-    writer.write_record(head.map(plain)).map_err(Failed::instrument)?;
+    writer.write_record(head.map(guarded)).map_err(Failed::instrument)?;
     for row in &report.rows {
         let whole = |count: Option<u64>| count.map(|count| count.to_string()).unwrap_or_default();
         let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
         let fields = [
-            plain(&row.name),
+            guarded(&row.name),
             row.traces.to_string(),
             row.calls.to_string(),
             row.tool_calls.to_string(),
@@ -158,10 +159,4 @@ fn csv(report: &CostReport) -> Done<Vec<u8>> {
         writer.write_record(fields).map_err(Failed::instrument)?;
     }
     writer.into_inner().map_err(|error| Failed::instrument(anyhow::anyhow!("{error}")))
-}
-
-/// Foreign text that no spreadsheet takes for a formula.
-fn plain(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if formula { format!("'{text}") } else { text.to_owned() }
 }

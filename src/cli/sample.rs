@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::print::Printer;
-use super::show::{count, design, table, thousands};
+use super::show::{count, design, short, table, thousands};
 use crate::dataset;
 use crate::model::{SampleDesign, Stratum};
 use crate::ops::sample::{self, Ask, SampleReport};
@@ -108,11 +108,11 @@ struct WhichArgs {
     /// Only traces that fit, such as `ticket.intent=refund,status!=error`.
     #[arg(long = "where", value_name = "FILTER")]
     filter: Option<String>,
-    /// Only traces that began at or after this moment or date.
-    #[arg(long)]
+    /// Only traces that began at or after this: a time, a date, or how far back (`7d`).
+    #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Only traces that began before this moment or date.
-    #[arg(long)]
+    /// Only traces that began before this: a time, a date, or how far back.
+    #[arg(long, value_name = "WHEN")]
     until: Option<String>,
     /// Only the N traces that began last.
     #[arg(long, value_name = "N")]
@@ -298,16 +298,16 @@ fn explained(design: &SampleDesign) -> String {
         let (chosen, all) = (thousands(clusters.chosen), thousands(clusters.population));
         facts.push(("clusters", format!("{chosen} of {all} by {}{most}", one_line(&clusters.by, 60))));
     }
-    let expected = weights.expected.map(|n| format!(" ({} expected)", short(n))).unwrap_or_default();
+    let expected = weights.expected.map(|n| format!(" ({} expected)", legible(n))).unwrap_or_default();
     facts.push(("chosen", format!("{}{expected}", thousands(weights.chosen))));
     if let Some(sum) = weights.weight {
-        facts.push(("sum of weights", format!("{} for {}", short(sum), thousands(weights.population))));
+        facts.push(("sum of weights", format!("{} for {}", legible(sum), thousands(weights.population))));
     }
     if let (Some(least), Some(greatest)) = (weights.least, weights.greatest) {
-        facts.push(("weights", format!("{} to {}", short(least), short(greatest))));
+        facts.push(("weights", format!("{} to {}", legible(least), legible(greatest))));
     }
     if let (Some(effective), Some(effect)) = (weights.effective, weights.design_effect) {
-        facts.push(("effective size", format!("{} (design effect {effect:.2})", short(effective))));
+        facts.push(("effective size", format!("{} (design effect {effect:.2})", legible(effective))));
     }
     for (name, fact) in facts {
         let _ = writeln!(text, "  {name:<16}{fact}");
@@ -321,7 +321,7 @@ fn explained(design: &SampleDesign) -> String {
 
 fn strata(design: &SampleDesign) -> String {
     let row = |stratum: &Stratum| {
-        let of = |value: Option<f64>| value.map(short).unwrap_or_else(|| "-".to_owned());
+        let of = |value: Option<f64>| value.map(legible).unwrap_or_else(|| "-".to_owned());
         vec![
             one_line(&stratum.name, 44),
             thousands(stratum.population),
@@ -345,7 +345,7 @@ fn rules(design: &SampleDesign) -> String {
         return String::new();
     }
     let row = |rule: &crate::model::RuleCounts| {
-        let from = rule.threshold.map(|from| format!(" (from {})", short(from))).unwrap_or_default();
+        let from = rule.threshold.map(|from| format!(" (from {})", legible(from))).unwrap_or_default();
         vec![
             format!("{}{from}", one_line(&rule.rule, 60)),
             format!("{}", rule.rate),
@@ -363,13 +363,7 @@ fn decisions(design: &SampleDesign) -> String {
     format!("\nDecisions: {}.\n", words.join(", "))
 }
 
-/// A number in as many digits as one reads.
-fn short(value: f64) -> String {
-    let whole = (value - value.round()).abs() < 1e-9;
-    match value.abs() {
-        huge if huge >= 1000.0 => thousands(value.round() as u64),
-        large if large >= 100.0 || whole => format!("{value:.0}"),
-        middle if middle >= 1.0 => format!("{value:.2}"),
-        _ => format!("{value:.4}"),
-    }
+/// A number that is not negative, in as many digits as one reads.
+fn legible(value: f64) -> String {
+    if value >= 1000.0 { thousands(value.round() as u64) } else { short(value, 4) }
 }

@@ -55,6 +55,17 @@ pub fn thousands(n: u64) -> String {
     text
 }
 
+/// A number in so many significant digits, never fewer than its whole part has; whole numbers whole.
+pub fn short(number: f64, digits: u8) -> String {
+    if number == number.trunc() && number.abs() < 1e15 {
+        return format!("{number:.0}");
+    }
+    let last = i32::from(digits) - 1;
+    let decimals = last - number.abs().log10().floor().clamp(-9.0, f64::from(last)) as i32;
+    let text = format!("{number:.*}", usize::try_from(decimals).unwrap_or(0));
+    if decimals == 0 { text } else { text.trim_end_matches('0').trim_end_matches('.').to_owned() }
+}
+
 pub fn dollars(amount: f64) -> String {
     if amount > 0.0 && amount < 0.000_05 {
         return "<$0.0001".to_owned();
@@ -514,4 +525,18 @@ pub fn demo(done: &Demo, comparison: &str) -> String {
         done.report.display(),
         done.folder.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_not_rounded_away() {
+        let six: Vec<String> =
+            [0.0, 3.0, 0.000_123_456_789, 1234.5678, 1e-12, -2.5].map(|number| short(number, 6)).into();
+        assert_eq!(six, ["0", "3", "0.000123457", "1234.57", "0.000000000001", "-2.5"]);
+        let four: Vec<String> = [0.25, 19.666_67, 99.996, 123_449.6].map(|number| short(number, 4)).into();
+        assert_eq!(four, ["0.25", "19.67", "100", "123450"]);
+    }
 }

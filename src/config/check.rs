@@ -8,6 +8,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::place::below;
+use crate::sys::text;
 
 /// A fault of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,12 +108,8 @@ pub(super) fn suggestion(wanted: &str, known: &[String]) -> String {
 }
 
 pub(super) fn nearest_hint(wanted: &str, known: &[String]) -> String {
-    let nearest = known
-        .iter()
-        .map(|key| (strsim::damerau_levenshtein(&wanted.to_lowercase(), &key.to_lowercase()), key))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, key)| *distance <= 1 + key.chars().count() / 3);
-    nearest.map(|(_, key)| format!("; did you mean `{key}`?")).unwrap_or_default()
+    let nearest = text::nearest(wanted, known.iter().map(String::as_str));
+    nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
 }
 
 fn listed(words: &[String]) -> String {

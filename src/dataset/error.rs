@@ -298,13 +298,8 @@ impl From<RowError> for DatasetError {
 
 /// `; did you mean ...?` for the nearest known name, or nothing when none is near.
 pub(super) fn did_you_mean<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let wanted_lower = wanted.to_lowercase();
-    let nearest = known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(&wanted_lower, &name.to_lowercase()), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|left, right| left.0.total_cmp(&right.0).then_with(|| right.1.cmp(left.1)));
-    nearest.map_or_else(String::new, |(_, name)| format!("; did you mean `{}`?", text::one_line(name, SHOWN)))
+    let nearest = text::nearest(wanted, known);
+    nearest.map_or_else(String::new, |name| format!("; did you mean `{}`?", text::one_line(name, SHOWN)))
 }
 
 #[cfg(test)]

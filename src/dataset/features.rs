@@ -18,9 +18,9 @@ pub(super) fn repeated_calls(trace: &Trace) -> u64 {
 
 /// Whether a user or annotator was displeased, by attributes of the spans and by scores that others gave; `None` when
 /// nobody said anything that can be read.
-pub(super) fn negative_feedback(trace: &Trace, scores: &[TraceScore]) -> Option<bool> {
+pub(super) fn negative_feedback<'a>(trace: &Trace, scores: impl IntoIterator<Item = &'a TraceScore>) -> Option<bool> {
     let attributes = trace.spans.iter().flat_map(feedback).filter_map(|(name, value)| displeased(name, value));
-    let people = scores.iter().filter(|score| matches!(score.origin, ScoreOrigin::User | ScoreOrigin::Annotator));
+    let people = scores.into_iter().filter(|score| matches!(score.origin, ScoreOrigin::User | ScoreOrigin::Annotator));
     let scored = people.filter_map(|score| match (score.value, &score.label) {
         (Some(value), _) => displeased_number(&score.name, value),
         (None, Some(label)) => displeased_word(label),
@@ -96,7 +96,7 @@ mod tests {
         let said = |name: &str, value: Value| {
             let mut span = span(SpanKind::Agent);
             span.attributes.insert(name.to_owned(), value);
-            negative_feedback(&trace(vec![span]), &[])
+            negative_feedback(&trace(vec![span]), [])
         };
         assert_eq!(said("user.feedback", json!("thumbs_down")), Some(true));
         assert_eq!(said("app.Feedback.score", json!(1)), Some(false));

@@ -414,7 +414,8 @@ fn one_or(mut nodes: Vec<Node>, join: fn(Vec<Node>) -> Node) -> Node {
 }
 
 /// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`,
-/// `repeated_calls` (of a tool with the same arguments) and `negative_feedback` (`true` or `false`, where users spoke).
+/// `repeated_calls` (of a tool with the same arguments) and `negative_feedback` (`true` or `false`, where users spoke;
+/// here by attributes alone, with scores by [`super::Opinions::dimension`]).
 pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
     let measured = match name {
         "cost" | "cost_usd" => trace.cost_usd().map(|cost| cost.to_string()),
@@ -422,7 +423,7 @@ pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
         "tokens" => trace.usage().total().map(|tokens| tokens.to_string()),
         "spans" => Some(trace.spans.len().to_string()),
         "repeated_calls" => Some(features::repeated_calls(trace).to_string()),
-        "negative_feedback" => features::negative_feedback(trace, &[]).map(|said| said.to_string()),
+        super::opinions::NEGATIVE_FEEDBACK => features::negative_feedback(trace, []).map(|said| said.to_string()),
         "day" => {
             let start = trace.spans.iter().map(|span| span.start_ns).min()?;
             let moment = jiff::Timestamp::from_nanosecond(i128::from(start)).ok()?;

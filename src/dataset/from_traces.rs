@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use super::candidate::{Candidate, CandidateReader};
 use super::digest::content_id;
 use super::error::DatasetError;
-use super::features::{feedback, negative_feedback};
-use super::filter::trace_dimension;
+use super::features::feedback;
+use super::opinions::Opinions;
 use super::select::Selection;
-use crate::model::{Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace, TraceScore};
+use crate::model::{Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace};
 
-/// How traces are read as examples. Names are those of [`trace_dimension`].
+/// How traces are read as examples. Names are those of [`Opinions::dimension`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TraceMapping {
@@ -83,19 +83,18 @@ impl TraceMapping {
     ///
     /// # Errors
     /// Why it belongs to none.
-    pub fn key_of(&self, trace: &Trace) -> Result<ExampleId, LeftOut> {
+    pub fn key_of(&self, trace: &Trace, opinions: &Opinions) -> Result<ExampleId, LeftOut> {
         let input = input_of(trace).ok_or(LeftOut::NoInput)?;
         match &self.key {
             None => Ok(content_id(&normalized(&input))),
             Some(name) => {
-                let key = trace_dimension(trace, name).filter(|key| !key.trim().is_empty());
+                let key = opinions.dimension(trace, name).filter(|key| !key.trim().is_empty());
                 key.map(ExampleId::new).ok_or(LeftOut::NoKey)
             }
         }
     }
 
-    /// The candidate a trace stands for in a sampling design: the unit is the example, not the trace. `scores` are what
-    /// others said about it.
+    /// The candidate a trace stands for in a sampling design: the unit is the example, not the trace.
     ///
     /// # Errors
     /// Why it cannot be chosen at all.
@@ -103,14 +102,10 @@ impl TraceMapping {
         &self,
         trace: &Trace,
         reader: &CandidateReader,
-        scores: &[TraceScore],
+        opinions: &Opinions,
     ) -> Result<Candidate, LeftOut> {
-        let id = self.key_of(trace)?.as_str().to_owned();
-        let lookup = |name: &str| match name {
-            "negative_feedback" => negative_feedback(trace, scores).map(|said| said.to_string()),
-            _ => trace_dimension(trace, name),
-        };
-        Ok(reader.read(id, lookup, || input_of(trace)))
+        let id = self.key_of(trace, opinions)?.as_str().to_owned();
+        Ok(reader.read(id, |name| opinions.dimension(trace, name), || input_of(trace)))
     }
 }
 
@@ -122,13 +117,14 @@ pub fn examples_from_traces(
     traces: impl IntoIterator<Item = Arc<Trace>>,
     mapping: &TraceMapping,
     selection: Option<&Selection>,
+    opinions: &Opinions,
 ) -> Result<FromTraces, DatasetError> {
     let mut made = FromTraces::default();
     let mut groups: BTreeMap<ExampleId, Vec<Arc<Trace>>> = BTreeMap::new();
     let mut seen = 0_u64;
     for trace in traces {
         seen += 1;
-        let key = mapping.key_of(&trace);
+        let key = mapping.key_of(&trace, opinions);
         let chosen = |id: &ExampleId| selection.is_none_or(|s| s.chosen.contains_key(id.as_str()));
         match key {
             Ok(id) if chosen(&id) => groups.entry(id).or_default().push(trace),
@@ -148,7 +144,7 @@ pub fn examples_from_traces(
         group.sort_by(|left, right| (start_of(left), &left.id).cmp(&(start_of(right), &right.id)));
         group.dedup_by(|later, first| later.id == first.id);
         let chosen = selection.and_then(|selection| selection.chosen.get(id.as_str()));
-        let mut example = example_of(id, &group, mapping, &mut made);
+        let mut example = example_of(id, &group, (mapping, opinions), &mut made);
         example.stratum = chosen.map(|chosen| chosen.stratum.clone());
         example.inclusion_probability = chosen.and_then(|chosen| chosen.probability);
         if let Some(drawn) = chosen.and_then(|chosen| chosen.cluster.as_ref()) {
@@ -165,16 +161,21 @@ pub fn examples_from_traces(
 }
 
 /// One example of the traces of one key, sorted by start.
-fn example_of(id: ExampleId, group: &[Arc<Trace>], mapping: &TraceMapping, made: &mut FromTraces) -> Example {
+fn example_of(
+    id: ExampleId,
+    group: &[Arc<Trace>],
+    (mapping, opinions): (&TraceMapping, &Opinions),
+    made: &mut FromTraces,
+) -> Example {
     let inputs: Vec<Value> = group.iter().filter_map(|trace| input_of(trace)).collect();
     let first = inputs.first().cloned().unwrap_or_default();
     made.other_inputs += inputs.iter().filter(|input| normalized(input) != normalized(&first)).count() as u64;
     let mut example = Example::new(id, first);
-    let all = |name: &str| group.iter().map(|trace| trace_dimension(trace, name)).collect::<BTreeSet<_>>();
+    let all = |name: &str| group.iter().map(|trace| opinions.dimension(trace, name)).collect::<BTreeSet<_>>();
     let reference = mapping.reference.as_deref().into_iter().flat_map(all).flatten().next();
     example.reference = reference.map(|text| json_or_text(&text));
     let cluster = mapping.cluster.as_deref().unwrap_or("session");
-    example.cluster = group.iter().find_map(|trace| trace_dimension(trace, cluster));
+    example.cluster = group.iter().find_map(|trace| opinions.dimension(trace, cluster));
     for name in &mapping.dimensions {
         let mut values = all(name);
         if values.len() > 1 {
@@ -185,9 +186,9 @@ fn example_of(id: ExampleId, group: &[Arc<Trace>], mapping: &TraceMapping, made:
     }
     let mut trials: BTreeMap<Option<String>, u32> = BTreeMap::new();
     for trace in group {
-        let variant = mapping.variant.as_deref().and_then(|name| trace_dimension(trace, name));
+        let variant = mapping.variant.as_deref().and_then(|name| opinions.dimension(trace, name));
         let trial = trials.entry(variant.clone()).or_default();
-        example.recorded.push(Recorded { variant, trial: *trial, output: output_of(trace, mapping) });
+        example.recorded.push(Recorded { variant, trial: *trial, output: output_of(trace, mapping, opinions) });
         *trial += 1;
     }
     example.recorded.sort_by(|left, right| (&left.variant, left.trial).cmp(&(&right.variant, right.trial)));
@@ -200,7 +201,7 @@ fn example_of(id: ExampleId, group: &[Arc<Trace>], mapping: &TraceMapping, made:
 }
 
 /// What was answered, with the trace itself and what the tracer said about success and feedback.
-fn output_of(trace: &Arc<Trace>, mapping: &TraceMapping) -> Output {
+fn output_of(trace: &Arc<Trace>, mapping: &TraceMapping, opinions: &Opinions) -> Output {
     let mut metadata = BTreeMap::new();
     metadata.insert("trace_id".to_owned(), json!(trace.id));
     if let Some(status) = trace.dimension("status") {
@@ -218,7 +219,7 @@ fn output_of(trace: &Arc<Trace>, mapping: &TraceMapping) -> Output {
         metadata.entry(name.clone()).or_insert_with(|| value.clone());
     }
     for name in &mapping.output_metadata {
-        if let Some(value) = trace_dimension(trace, name) {
+        if let Some(value) = opinions.dimension(trace, name) {
             metadata.insert(name.clone(), json_or_text(&value));
         }
     }

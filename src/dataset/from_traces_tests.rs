@@ -48,7 +48,7 @@ fn variants_of_one_ticket_are_one_example() {
         with(trace("t4", "no ticket", "C", 40), &[]),
         Arc::new(Trace { id: TraceId::new("t5"), session_id: None, spans: Vec::new(), faults: Vec::new() }),
     ];
-    let made = examples_from_traces(traces.clone(), &mapping, None).unwrap();
+    let made = examples_from_traces(traces.clone(), &mapping, None, &Opinions::default()).unwrap();
     assert_eq!(made.left_out, BTreeMap::from([(LeftOut::NoInput, 1), (LeftOut::NoKey, 1)]));
     assert_eq!(made.examples.len(), 1);
     let example = &made.examples[0];
@@ -64,7 +64,7 @@ fn variants_of_one_ticket_are_one_example() {
     assert_eq!(lineage, ["t1", "t2", "t3"]);
     let mut reversed = traces;
     reversed.reverse();
-    let again = examples_from_traces(reversed, &mapping, None).unwrap();
+    let again = examples_from_traces(reversed, &mapping, None, &Opinions::default()).unwrap();
     assert_eq!(digest_of(&again.examples), digest_of(&made.examples));
 }
 
@@ -74,7 +74,7 @@ fn the_same_question_is_the_same_example_and_sessions_cluster() {
     first.session_id = Some(SessionId::new("s1"));
     let traces =
         vec![Arc::new(first), Arc::new(trace("b", "What is it?\n", "y", 2)), Arc::new(trace("c", "Else?", "z", 3))];
-    let made = examples_from_traces(traces, &TraceMapping::default(), None).unwrap();
+    let made = examples_from_traces(traces, &TraceMapping::default(), None, &Opinions::default()).unwrap();
     assert_eq!(made.examples.len(), 2);
     let example = made.examples.iter().find(|example| example.recorded.len() == 2).unwrap();
     assert_eq!(example.cluster.as_deref(), Some("s1"));
@@ -87,7 +87,8 @@ fn what_the_trace_knows_goes_with_the_output() {
     failed.spans[1].status = SpanStatus::Error;
     failed.spans[1].error = Some(crate::model::SpanError { kind: Some("Timeout".into()), message: None });
     let traces = vec![with(failed, &[("user.feedback.score", "1"), ("rating", "4")])];
-    let made = examples_from_traces(traces, &mapping("output_metadata = ['rating']"), None).unwrap();
+    let made =
+        examples_from_traces(traces, &mapping("output_metadata = ['rating']"), None, &Opinions::default()).unwrap();
     let output = &made.examples[0].recorded[0].output;
     assert_eq!((output.cost_usd, output.latency_ms, output.usage.total()), (Some(0.01), Some(500.000001), Some(15)));
     assert_eq!(output.metadata["status"], json!("error"));
@@ -106,11 +107,11 @@ fn only_the_chosen_are_made_and_carry_their_probability() {
     let reader = CandidateReader::new(&plan).unwrap();
     let mut selector = Selector::new(plan).unwrap();
     for trace in &traces {
-        selector.offer(mapping.candidate(trace, &reader, &[]).unwrap());
+        selector.offer(mapping.candidate(trace, &reader, &Opinions::default()).unwrap());
     }
     let selection = selector.finish().unwrap();
     assert_eq!(selection.design.strata[0].population, 20);
-    let made = examples_from_traces(traces, &mapping, Some(&selection)).unwrap();
+    let made = examples_from_traces(traces, &mapping, Some(&selection), &Opinions::default()).unwrap();
     assert_eq!((made.examples.len(), made.left_out[&LeftOut::NotChosen]), (5, 30));
     assert!(made.examples.iter().all(|e| e.inclusion_probability == Some(0.25) && e.recorded.len() == 2));
 }
@@ -118,7 +119,14 @@ fn only_the_chosen_are_made_and_carry_their_probability() {
 #[test]
 fn nothing_left_says_why() {
     let empty = Trace { id: TraceId::new("t"), session_id: None, spans: Vec::new(), faults: Vec::new() };
-    let error = examples_from_traces([Arc::new(empty)], &TraceMapping::default(), None).unwrap_err().to_string();
+    let error = examples_from_traces([Arc::new(empty)], &TraceMapping::default(), None, &Opinions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("nothing selected: none of 1 traces") && error.contains("1: no span says"), "{error}");
-    assert!(examples_from_traces([], &TraceMapping::default(), None).unwrap_err().to_string().contains("no traces"));
+    assert!(
+        examples_from_traces([], &TraceMapping::default(), None, &Opinions::default())
+            .unwrap_err()
+            .to_string()
+            .contains("no traces")
+    );
 }

@@ -31,6 +31,7 @@ mod lines;
 mod mapping;
 mod native;
 mod near;
+mod opinions;
 mod outcome;
 mod parquet;
 mod path;
@@ -60,6 +61,7 @@ pub use mapping::{
     FieldMapping, FieldRef, FieldRule, JoinRule, LabelRef, LabelRule, MessagesRef, MessagesRule, OneOrMany, RowFilter,
 };
 pub use near::NearRule;
+pub use opinions::{NEGATIVE_FEEDBACK, Opinions};
 pub use parquet::{Table, parquet_columns};
 pub use path::FieldPath;
 pub use reader::{DatasetReader, open_file};

@@ -8,6 +8,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::rubric::{JudgeSpec, SpecProblem};
 use crate::sys::files::{self, FileError};
+use crate::sys::text;
 
 static SHIPPED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/judges");
 
@@ -137,8 +138,7 @@ pub fn find(name: &str, user_folder: Option<&Path>) -> Result<JudgeFiles, Catalo
     let entries = list(user_folder)?;
     let Some(entry) = entries.iter().find(|entry| entry.name == name) else {
         let known: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
-        let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name)).cloned();
-        let hint = nearest.filter(|nearest| strsim::damerau_levenshtein(nearest, name) <= 1 + name.len() / 4);
+        let hint = text::nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
         return Err(CatalogueError::NotFound { name: name.to_owned(), hint, known });
     };
     match &entry.origin {

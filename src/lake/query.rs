@@ -6,13 +6,18 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use polars::error::PolarsError;
-use polars::prelude::{AnyValue, CsvWriter, DataFrame, DataType, ParquetWriter, PolarsResult, SerWriter, TimeUnit};
+use polars::prelude::{
+    AnyValue, CsvWriter, DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, PolarsResult, SerWriter, Series,
+    TimeUnit,
+};
 use polars::sql::SQLContext;
 use serde_json::{Map, Number, Value};
 
 use super::parts::blame;
 use super::schema::{TABLES, TableInfo};
 use super::{Lake, LakeError, TraceFilter};
+use crate::dataset::labels;
+use crate::sys::text::nearest;
 
 /// What a query found.
 #[derive(Clone, Debug)]
@@ -113,11 +118,6 @@ fn quoted(text: &str) -> Option<&str> {
     rest.get(..rest.find(['"', '\'', '`'])?)
 }
 
-fn nearest<'a>(word: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = among.map(|name| (strsim::jaro_winkler(word, name), name));
-    scored.filter(|(near, _)| *near > 0.75).max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name)
-}
-
 fn no_column(message: &str, named: &[&TableInfo]) -> String {
     let Some(wanted) = quoted(message) else { return format!("the query names a column that is not there: {message}") };
     let known = || named.iter().flat_map(|table| table.columns).map(|column| column.name);
@@ -185,13 +185,14 @@ impl Answer {
         Some(names.zip(self.row(at)?).collect())
     }
 
-    /// Writes all rows as CSV with a head.
+    /// Writes all rows as CSV with a head. A text that a spreadsheet would run as a formula gets an apostrophe in front.
     ///
     /// # Errors
     /// When the writer fails.
     pub fn write_csv(&mut self, to: &mut dyn Write) -> Result<(), LakeError> {
         let format = Some("%Y-%m-%dT%H:%M:%S%.9fZ".into());
-        CsvWriter::new(to).with_datetime_format(format).finish(&mut self.table).map_err(unwritten)
+        let mut table = guarded(&self.table).map_err(unwritten)?;
+        CsvWriter::new(to).with_datetime_format(format).finish(&mut table).map_err(unwritten)
     }
 
     /// Writes all rows as Parquet.
@@ -201,6 +202,16 @@ impl Answer {
     pub fn write_parquet(&mut self, to: &mut (dyn Write + Send)) -> Result<(), LakeError> {
         ParquetWriter::new(to).finish(&mut self.table).map(|_| ()).map_err(unwritten)
     }
+}
+
+/// The table with its texts as a spreadsheet may see them.
+fn guarded(table: &DataFrame) -> PolarsResult<DataFrame> {
+    let mut safe = table.clone();
+    for column in table.columns().iter().filter(|column| column.dtype() == &DataType::String) {
+        let texts: Vec<Option<String>> = column.str()?.iter().map(|text| text.map(labels::guarded)).collect();
+        safe.with_column(Series::new(column.name().clone(), texts).into_column())?;
+    }
+    Ok(safe)
 }
 
 fn unwritten(error: PolarsError) -> LakeError {

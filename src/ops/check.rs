@@ -15,6 +15,7 @@ use crate::dataset::FieldMapping;
 use crate::ingest::api;
 use crate::judge::{self, CatalogueError};
 use crate::provider::{self, EndpointOptions};
+use crate::sys::text;
 use crate::{redact, scorer, target};
 
 /// Adds everything that is wrong with the components of a configuration whose folder is `root`.
@@ -120,8 +121,7 @@ fn value(options: &Map<String, Value>) -> Value {
 
 /// The message about a name that no table has.
 pub fn unknown(what: &str, wanted: &str, known: &[&str]) -> String {
-    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, wanted));
-    let hint = nearest.filter(|name| strsim::damerau_levenshtein(name, wanted) <= 1 + name.len() / 3);
+    let hint = text::nearest(wanted, known.iter().copied());
     let hint = hint.map(|name| format!(" (did you mean `{name}`?)")).unwrap_or_default();
     format!("no {what} `{wanted}`{hint}; there is {}", known.join(", "))
 }

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::exit::{Done, Failed};
 use super::pricing;
 use super::project::{Project, World};
-use super::sample::window;
+use super::sample::opinions;
+use super::traces::between;
 use crate::config::PriceTable;
-use crate::dataset::{Filter, trace_dimension};
+use crate::dataset::{Filter, NEGATIVE_FEEDBACK, trace_dimension};
 use crate::lake::TraceFilter;
 use crate::model::{PRICED_KEY, Span, SpanId, SpanKind, Trace, Usage};
 use crate::sys::text::one_line;
@@ -82,13 +83,15 @@ pub struct CostReport {
 /// Adds up what the traces that fit cost.
 pub fn cost(project: &Project, world: &World, ask: &Ask) -> Done<CostReport> {
     let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
-    let (since, until) = window(ask.since.as_deref(), ask.until.as_deref())?;
+    let (since, until) = between(world, ask.since.as_deref(), ask.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
     let lake = project.lake(&world.env)?;
     let mut tally = Tally::new(&ask.by, &project.config.prices);
+    let asked = filter.as_ref().is_some_and(|filter| filter.names().contains(&NEGATIVE_FEEDBACK));
+    let opinions = opinions(&lake, asked)?;
     for trace in lake.traces(&within).map_err(Failed::instrument)? {
         let trace = trace.map_err(Failed::instrument)?;
-        if filter.as_ref().is_none_or(|filter| filter.matches(|name| trace_dimension(&trace, name))) {
+        if filter.as_ref().is_none_or(|filter| filter.matches(|name| opinions.dimension(&trace, name))) {
             tally.add(&trace);
         }
     }

@@ -20,7 +20,7 @@ use crate::config;
 use crate::ingest::api::PullProgress;
 use crate::ingest::{FileSummary, IngestError, ReadOptions, Rejected, TraceMapping, read_file, read_stream};
 use crate::lake::Lake;
-use crate::model::{Span, Trace};
+use crate::model::{Span, Trace, TraceScore};
 use crate::sys::files;
 
 /// What is asked.
@@ -91,7 +91,7 @@ pub async fn ingest(
     if taker.report.files.is_empty() && first_error.is_none() && !taker.report.left_alone.is_empty() {
         first_error = Some(anyhow!("no file is in a known format; `--format` and `--map` say what they are"));
     }
-    finish(taker, first_error).map(|(report, _)| report)
+    finish(taker, first_error).map(|read| read.report)
 }
 
 async fn stop_on_interrupt(stop: Stop) {
@@ -124,8 +124,19 @@ pub fn rejects(project: &Project, world: &World, file: Option<&Path>) -> Done<Re
     Ok(Rejects { file, rows })
 }
 
+/// What was read into memory.
+#[derive(Debug)]
+pub struct InMemory {
+    /// What was read and what was turned away.
+    pub report: IngestReport,
+    /// The traces.
+    pub traces: Vec<Trace>,
+    /// What others said about them.
+    pub scores: Vec<TraceScore>,
+}
+
 /// Reads files into memory, for sampling from them.
-pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done<(IngestReport, Vec<Trace>)> {
+pub fn read_traces(project: &Project, world: &World, sources: &[String]) -> Done<InMemory> {
     let ask = Ask { sources: sources.to_vec(), ..Ask::default() };
     let price = |span: &Span| pricing::price(&project.config.prices, span);
     let redactor = redaction::redactor(project, world, !ask.no_redact)?;
@@ -174,12 +185,12 @@ fn unusable(taker: &mut Taker<'_>, first: &mut Option<anyhow::Error>, error: any
     first.get_or_insert(error);
 }
 
-fn finish(mut taker: Taker<'_>, first_error: Option<anyhow::Error>) -> Done<(IngestReport, Vec<Trace>)> {
+fn finish(mut taker: Taker<'_>, first_error: Option<anyhow::Error>) -> Done<InMemory> {
     taker.end().map_err(|error| Failed::instrument(anyhow!("{error}")))?;
-    let Taker { report, kept, .. } = taker;
+    let Taker { report, kept, scores, .. } = taker;
     match first_error {
         Some(error) if report.files.is_empty() && !report.interrupted => Err(Failed::usage(error)),
-        _ => Ok((report, kept)),
+        _ => Ok(InMemory { report, traces: kept, scores }),
     }
 }
 

@@ -163,7 +163,8 @@ pub(super) struct Taker<'a> {
     lake: Option<&'a Lake>,
     /// The traces, where there is no lake to write them to.
     pub(super) kept: Vec<Trace>,
-    scores: Vec<TraceScore>,
+    /// The scores that are not written yet; all of them where there is no lake.
+    pub(super) scores: Vec<TraceScore>,
 }
 
 impl<'a> Taker<'a> {

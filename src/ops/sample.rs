@@ -1,6 +1,6 @@
 //! `assize sample`: traces to a dataset version, by a design that is recorded with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::dataset::{
-    self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Provenance, Seen, Selector, Written,
-    examples_from_traces, write_version,
+    self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Opinions, Provenance, Seen, Selector,
+    Written, examples_from_traces, write_version,
 };
-use crate::model::{DatasetHeader, Example, SampleDesign, Trace, TraceId, TraceScore};
+use crate::lake::Lake;
+use crate::model::{DatasetHeader, Example, SampleDesign};
 use crate::sys::files;
 
 mod embed;
@@ -20,10 +21,7 @@ mod gate;
 mod pool;
 mod spec;
 
-pub use spec::{SampleSpec, Window, window};
-
-/// What others said about a trace, where it is known.
-type Scores<'a> = dyn Fn(&Trace) -> Vec<TraceScore> + 'a;
+pub use spec::SampleSpec;
 
 /// What is asked. What is left out is taken from the plan's file or the configuration.
 #[derive(Clone, Debug, Default)]
@@ -125,24 +123,20 @@ pub struct SampleReport {
     pub decisions: Option<PathBuf>,
 }
 
-/// Samples. What others thought of a trace is known for traces of the lake.
-pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleReport> {
-    let mut scores: HashMap<TraceId, Vec<TraceScore>> = HashMap::new();
-    if ask.from.is_empty() {
-        for score in project.lake(&world.env)?.scores().map_err(Failed::instrument)? {
-            if let Some(trace) = &score.trace_id {
-                scores.entry(trace.clone()).or_default().push(score);
-            }
-        }
+/// What others said about the traces of a lake; nothing where nobody asks, for there may be millions of scores.
+pub(super) fn opinions(lake: &Lake, asked: bool) -> Done<Opinions> {
+    if !asked {
+        return Ok(Opinions::default());
     }
-    sample_with(project, world, ask, &|trace| scores.get(&trace.id).cloned().unwrap_or_default()).await
+    Ok(Opinions::new(lake.scores().map_err(Failed::instrument)?))
 }
 
-async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores<'_>) -> Done<SampleReport> {
+/// Samples.
+pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleReport> {
     let spec = SampleSpec::of(project, world, &ask)?;
     let root = project.path(&project.config.datasets);
     let mut selector = Selector::new(spec.design.clone()).map_err(Failed::usage)?;
-    let pool = pool::gather(project, world, &ask, &spec, &mut selector, scores)?;
+    let pool = pool::gather(project, world, &ask, &spec, &mut selector)?;
     if selector.is_empty() {
         return Err(nothing(&ask, &pool));
     }
@@ -155,7 +149,7 @@ async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores
     drop(frame);
     let opened = pool.open(selection.chosen.keys())?;
     let not_chosen = pool.not_chosen(opened.len());
-    let made = examples_from_traces(opened, &spec.traces, Some(&selection)).map_err(Failed::usage)?;
+    let made = examples_from_traces(opened, &spec.traces, Some(&selection), &pool.opinions).map_err(Failed::usage)?;
     let mut warnings = [selection.warnings.clone(), pool.warnings.clone()].concat();
     warnings.extend(warnings_of(&made));
     let mut design = selection.design;
@@ -195,7 +189,8 @@ async fn sample_with(project: &Project, world: &World, ask: Ask, scores: &Scores
 fn nothing(ask: &Ask, pool: &pool::Pool) -> Failed {
     if pool.looked_at == 0 {
         let from = if ask.from.is_empty() { "the lake; `assize ingest` fills it" } else { "these files" };
-        return Failed::usage(anyhow!("no trace fits in {from}"));
+        let more: String = pool.warnings.iter().map(|warning| format!("; {warning}")).collect();
+        return Failed::usage(anyhow!("no trace fits in {from}{more}"));
     }
     let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
     Failed::usage(anyhow!(

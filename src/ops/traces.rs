@@ -1,11 +1,14 @@
 //! `assize traces`: what is in the lake.
 
+use anyhow::anyhow;
+
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
-use super::sample::window;
-use crate::dataset::{Filter, trace_dimension};
+use super::sample::opinions;
+use crate::dataset::{Filter, NEGATIVE_FEEDBACK};
 use crate::lake::{Answer, LakeError, TraceFilter, TraceRow};
 use crate::model::Trace;
+use crate::sys::{Window, window};
 
 /// What is asked of the list.
 #[derive(Clone, Debug, Default)]
@@ -23,17 +26,18 @@ pub struct ListAsk {
 /// Traces, newest first.
 pub fn list(project: &Project, world: &World, ask: &ListAsk) -> Done<Vec<TraceRow>> {
     let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
-    let (since, until) = window(ask.since.as_deref(), None)?;
+    let (since, until) = between(world, ask.since.as_deref(), None)?;
     let within = TraceFilter { since, until, only_errors: ask.errors, ..TraceFilter::default() };
     let lake = project.lake(&world.env)?;
     let Some(filter) = filter else {
         return lake.list(&within, ask.limit).map_err(Failed::instrument);
     };
     // A filter on any attribute needs whole traces; without one the list reads only the columns it shows.
+    let opinions = opinions(&lake, filter.names().contains(&NEGATIVE_FEEDBACK))?;
     let mut rows = Vec::new();
     for trace in lake.traces(&within).map_err(Failed::instrument)? {
         let trace = trace.map_err(Failed::instrument)?;
-        if filter.matches(|name| trace_dimension(&trace, name)) {
+        if filter.matches(|name| opinions.dimension(&trace, name)) {
             rows.extend(TraceRow::of(&trace));
         }
     }
@@ -58,9 +62,14 @@ pub struct QueryAsk {
     pub until: Option<String>,
 }
 
+/// Reads `--since` and `--until`, how far back from now included.
+pub(super) fn between(world: &World, since: Option<&str>, until: Option<&str>) -> Done<Window> {
+    window(since, until, world.clock.now()).map_err(|fault| Failed::usage(anyhow!(fault)))
+}
+
 /// Answers SQL.
 pub fn query(project: &Project, world: &World, ask: &QueryAsk) -> Done<Answer> {
-    let (since, until) = window(ask.since.as_deref(), ask.until.as_deref())?;
+    let (since, until) = between(world, ask.since.as_deref(), ask.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
     project.lake(&world.env)?.query(&ask.sql, &within).map_err(|error| match error {
         LakeError::Sql(_) => Failed::usage(error),

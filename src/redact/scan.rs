@@ -45,8 +45,8 @@ impl Scanner {
         let mut fault = |pointer: String, message: String| faults.push(PolicyFault { pointer, message });
         for name in policy.kinds.keys().filter(|name| kinds::find(name).is_none()) {
             let known: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-            let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
-            let hint = nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let nearest = crate::sys::text::nearest(name, known.iter().copied());
+            let hint = nearest.map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
             fault(format!("/kinds/{name}"), format!("no kind `{name}`{hint} There is {}", known.join(", ")));
         }
         let mut triggers = Vec::new();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::calibration::CalibrationExample;
 use super::template::MaterialTemplate;
 use crate::model::{Digest, Digester, Direction, Scale};
+use crate::sys::text;
 
 /// One kind of material a judge can ask for.
 #[derive(Clone, Copy, Debug)]
@@ -326,10 +327,5 @@ impl fmt::Display for SpecProblem {
 
 /// The known name nearest to a mistyped one, as a hint.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&typed.to_ascii_lowercase(), name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.len().min(typed.len()) / 4)
-        .map(|(_, name)| format!("did you mean `{name}`?"))
+    text::nearest(typed, known).map(|name| format!("did you mean `{name}`?"))
 }

@@ -36,6 +36,18 @@ pub fn shorten(text: &str, limit: usize) -> String {
     format!("{start} […{} characters left out…] {end}", count - head - tail)
 }
 
+/// The known name a mistyped one was meant to be: the nearest, whatever the case, when no more than one letter and a
+/// third of it differ. The first of several that are equally near.
+pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3)
+        .map(|(_, name)| name)
+}
+
 /// Whether a character changes how other text looks without being seen itself.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
@@ -51,6 +63,18 @@ mod tests {
     #[test]
     fn escapes_are_shown_not_obeyed() {
         assert_eq!(for_terminal("a\u{1b}[31mred\nb\u{202e}c"), "a\\u{1b}[31mred\nb\\u{202e}c");
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_whatever_the_case_and_only_when_near() {
+        let known = ["instance_id", "trials", "Cost"];
+        let near = |wanted: &str| nearest(wanted, known);
+        assert_eq!(
+            (near("instnce_id"), near("TRAILS"), near("cots")),
+            (Some("instance_id"), Some("trials"), Some("Cost"))
+        );
+        assert_eq!((near("zzz"), near("instance_of_this"), nearest("a", [])), (None, None, None));
+        assert_eq!(nearest("tee", ["see", "fee"]), Some("see"));
     }
 
     #[test]

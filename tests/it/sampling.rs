@@ -344,3 +344,137 @@ async fn a_choice_for_diversity_asks_for_embeddings_and_has_no_weights() {
     .await
     .unwrap();
 }
+
+/// Traces of a Langfuse project, a question each in a session of its own; some with what users said.
+fn langfuse(scores: &[(u64, Value)]) -> String {
+    let trace = |number: u64| {
+        let id = format!("{number:032x}");
+        let scores: Vec<Value> =
+            scores.iter().filter(|(of, _)| *of == number).map(|(_, score)| score.clone()).collect();
+        let stamp = format!("2026-11-20T08:{number:02}:00.000Z");
+        let observation = json!({"id": format!("{number:016x}"), "traceId": id, "type": "SPAN", "name": "answer",
+            "startTime": stamp, "endTime": stamp, "input": format!("question {number}"), "output": "an answer"});
+        json!({"id": id, "timestamp": stamp, "name": "support", "sessionId": format!("s{number}"), "bookmarked": false,
+            "input": format!("question {number}"), "output": "an answer", "observations": [observation],
+            "scores": scores})
+    };
+    (1..=40).map(|number| format!("{}\n", trace(number))).collect()
+}
+
+fn thumb(number: u64, value: u64) -> (u64, Value) {
+    let score = json!({"id": format!("score-{number}"), "traceId": format!("{number:032x}"), "name": "user-feedback",
+        "value": value, "dataType": "NUMERIC", "source": "API", "timestamp": "2026-11-20T09:00:00.000Z"});
+    (number, score)
+}
+
+/// Chances by example.
+fn chances(rows: &[Value]) -> std::collections::BTreeMap<String, f64> {
+    let chance = |row: &Value| row["inclusion_probability"].as_f64().unwrap();
+    rows.iter().map(|row| (row["id"].as_str().unwrap().to_owned(), chance(row))).collect()
+}
+
+#[test]
+fn what_users_said_raises_chances_from_the_lake_and_from_files_alike() {
+    let world = World::new();
+    world.write("rows.jsonl", langfuse(&[thumb(7, 0), thumb(8, 1)]));
+    // A score that names a session alone counts for the traces in it.
+    let of_session = json!({"id": "score-s", "observationId": null, "sessionId": "s11", "name": "user-feedback", "value": 0,
+        "dataType": "NUMERIC", "source": "API", "timestamp": "2026-11-20T09:00:00.000Z"});
+    world.write("scores.jsonl", format!("{of_session}\n"));
+    let ingested = world.run(&["ingest", "rows.jsonl", "scores.jsonl", "--json"]).expect(0).json();
+    assert_eq!((&ingested["traces"], &ingested["scores_added"]), (&json!(40), &json!(3)), "{ingested}");
+    let design = ["--boost", "negative_feedback=1", "--rate", "0.1", "--key", "trace_id"];
+    let files = ["--from", "rows.jsonl", "--from", "scores.jsonl"];
+    let disliked = [7, 11].map(|number: u64| format!("{number:032x}"));
+    for (name, from) in [("lake", &[][..]), ("files", &files[..])] {
+        let report = sample(&world, name, &[&design[..], from].concat());
+        assert_eq!(report["design"]["rules"][0]["population"], 2, "{name}: {report}");
+        let chances = chances(&rows(&world, name));
+        for id in &disliked {
+            assert_eq!(chances.get(id), Some(&1.0), "{name}: {chances:?}");
+        }
+        assert!(
+            chances.iter().filter(|(id, _)| !disliked.contains(id)).all(|(_, chance)| *chance < 0.2),
+            "{chances:?}"
+        );
+    }
+    // The filter, the strata and the dimension that is kept read the same.
+    for (name, from) in [("lake-only", &[][..]), ("files-only", &files[..])] {
+        let only = ["--where", "negative_feedback=true", "--key", "trace_id", "--dimensions", "negative_feedback"];
+        sample(&world, name, &[&only[..], from].concat());
+        let rows = rows(&world, name);
+        let ids: Vec<&str> = rows.iter().map(|row| row["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, disliked.each_ref().map(String::as_str), "{name}");
+        assert!(rows.iter().all(|row| row["dimensions"]["negative_feedback"] == "true"), "{rows:?}");
+    }
+    let listed = world.run(&["traces", "ls", "--where", "negative_feedback=true", "--json"]).expect(0).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+}
+
+#[test]
+fn scores_are_read_only_where_the_plan_asks_for_them() {
+    let world = World::new();
+    world.write("rows.jsonl", langfuse(&[thumb(7, 0)]));
+    world.run(&["ingest", "rows.jsonl"]).expect(0);
+    let day = world.path(".assize/lake/scores/day=2026-11-20");
+    let part = std::fs::read_dir(&day).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&part, "no parquet").unwrap();
+    sample(&world, "plain", &["--rate", "0.5", "--key", "trace_id"]);
+    sample(&world, "whole", &["--rate", "0.5", "--boost", "loops=1"]);
+    for asks in [&["--boost", "negative_feedback=1", "--rate", "0.5"][..], &["--where", "negative_feedback=true"][..]] {
+        let failed = world.run(&[&["sample", "asks"], asks].concat()).expect(3);
+        assert!(failed.stderr.contains("cannot read lake part"), "{}", failed.stderr);
+    }
+}
+
+#[test]
+fn what_was_wrong_with_the_files_is_said() {
+    let world = World::new();
+    let mut text = langfuse(&[]);
+    text.push_str("{\"id\": \"x\", \"no\": \"row\"}\n");
+    world.write("rows.jsonl", text);
+    world.write("notes.txt", "not a trace");
+    let report = sample(&world, "said", &["--from", "rows.jsonl", "--from", "notes.txt"]);
+    let said: Vec<&str> = report["warnings"].as_array().unwrap().iter().map(|said| said.as_str().unwrap()).collect();
+    assert!(said.iter().any(|said| said.starts_with("left out whole: ") && said.contains("notes.txt")), "{said:?}");
+    let rejected = said.iter().find(|said| said.contains("1 row was turned away")).unwrap();
+    assert!(rejected.contains("line 41") && rejected.contains("rejected.jsonl"), "{rejected}");
+    let shown = world.run(&["sample", "said", "--from", "rows.jsonl", "--from", "notes.txt"]).expect(0).stdout;
+    assert!(shown.contains("Note: left out whole: ") && shown.contains("Note: 1 row was turned away"), "{shown}");
+}
+
+#[test]
+fn moments_may_be_told_as_how_far_back() {
+    let world = World::new();
+    let minutes = |ago: u64| now_ns() - ago * MINUTE;
+    let at = |number: u64, ago: u64| {
+        span(number, number, None, minutes(ago), Some(minutes(ago) + 1), &format!("question {number}"))
+    };
+    ingest(&world, "spans.jsonl", &[at(1, 60), at(2, 3 * 24 * 60), at(3, 30 * 24 * 60)]);
+    let report = sample(&world, "recent", &["--since", "7d", "--until", "1d", "--key", "trace_id"]);
+    assert_eq!((&report["traces"], &report["header"]["examples"]), (&json!(1), &json!(1)), "{report}");
+    let listed = world.run(&["traces", "ls", "--since", "7d", "--json"]).expect(0).json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(2), "{listed}");
+    let count = "SELECT COUNT(*) AS n FROM traces";
+    let counted = world.run(&["traces", "query", count, "--since", "2h", "--format", "json"]).expect(0).json();
+    assert_eq!(counted, json!([{"n": 1}]));
+    world.run(&["traces", "cost", "--since", "7d"]).expect(0);
+    for verb in [&["sample", "x"][..], &["traces", "ls"][..], &["traces", "cost"][..]] {
+        let wrong = world.run(&[verb, &["--since", "last week"]].concat()).expect(2).stderr;
+        assert!(wrong.contains("how far back (`7d`), found `last week`"), "{wrong}");
+    }
+}
+
+#[test]
+fn no_cell_of_a_query_is_a_formula() {
+    let world = World::new();
+    let named = |number: u64, name: &str| {
+        let mut export = span(number, number, None, now_ns(), Some(now_ns() + 1), "a question");
+        export["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"] = json!(name);
+        export
+    };
+    ingest(&world, "spans.jsonl", &[named(1, "=HYPERLINK(0)"), named(2, "-1.5"), named(3, "plain")]);
+    let sql = "SELECT name, -1 AS less FROM spans ORDER BY name";
+    let csv = world.run(&["traces", "query", sql, "--format", "csv"]).expect(0).stdout;
+    assert_eq!(csv, "name,less\n-1.5,-1\n'=HYPERLINK(0),-1\nplain,-1\n");
+}

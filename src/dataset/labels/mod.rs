@@ -11,5 +11,5 @@ mod value;
 pub use agreement::{Disagreement, LabelReport, PairAgreement, report};
 pub use merge::{Merge, Merged, Target};
 pub use queue::{Queue, QueueAsk, QueueRow, item_key, queue};
-pub use sheet::{is_formula, read_sheet, write_csv, write_jsonl};
+pub use sheet::{guarded, is_formula, read_sheet, write_csv, write_jsonl};
 pub use value::{Answer, parse_value};

@@ -17,7 +17,8 @@ pub fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && text.parse::<f64>().is_err()
 }
 
-fn guarded(text: &str) -> String {
+/// The text as it may stand in a cell: with an apostrophe in front where a spreadsheet would run it.
+pub fn guarded(text: &str) -> String {
     // A text that looks guarded already gets a second mark, so that the first is its own when it comes back.
     let looks_guarded = text.strip_prefix('\'').is_some_and(|rest| is_formula(rest) || rest.starts_with('\''));
     if is_formula(text) || looks_guarded { format!("'{text}") } else { text.to_owned() }

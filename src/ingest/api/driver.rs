@@ -14,13 +14,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::checkpoint::{Asked, Checkpoint, Start};
-use super::options::moment;
 use super::pager::{Page, Pager, Plan};
 use super::wire::Wire;
 use super::{ApiOptions, PlatformInfo};
 use crate::ingest::IngestError;
 use crate::sys::files::FileError;
-use crate::sys::{Clock, Env, text};
+use crate::sys::{Clock, Env, moment, text};
 
 /// Longest time between two writes of the place.
 const KEEP_EVERY: Duration = Duration::from_secs(60);

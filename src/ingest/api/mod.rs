@@ -31,7 +31,7 @@ use serde_json::Value;
 
 pub use checkpoint::Checkpoint;
 pub use driver::{Pull, PullFailed, PullProgress, PullSummary, RowTaker};
-pub use options::{ApiOptions, moment};
+pub use options::ApiOptions;
 pub use pager::{Answer, Body, Page, Pager, Plan, Request, Shape};
 
 use super::admit::Gate;

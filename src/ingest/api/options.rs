@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Digest, Digester, canonical_json};
-use crate::sys::SecretText;
+use crate::sys::{SecretText, moment};
 
 /// Options of one source, beside its kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -167,42 +166,9 @@ fn duration(name: &str, text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(wrong)
 }
 
-/// Reads a moment: a time with its offset, a date (its first moment in UTC), or how far back from now.
-pub fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let text = text.trim();
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    if let Ok(date) = text.parse::<jiff::civil::Date>()
-        && let Ok(start) = date.to_zoned(TimeZone::UTC)
-    {
-        return Ok(start.timestamp());
-    }
-    let back = text.parse::<Span>().ok().filter(|span| span.is_positive());
-    let back = back.and_then(|span| now.to_zoned(TimeZone::UTC).checked_sub(span).ok());
-    back.map(|moment| moment.timestamp()).ok_or_else(|| {
-        format!(
-            "`{name}` must be a time (`2026-11-01T00:00:00Z`), a date (`2026-11-01`) or how far back (`7d`), found `{text}`"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn moments_are_times_dates_or_spans_back() {
-        let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let read = |text: &str| moment("since", text, now).map(|time| time.to_string());
-        assert_eq!(read("2026-11-01T00:00:00+01:00").unwrap(), "2026-10-31T23:00:00Z");
-        assert_eq!(read("2026-11-01").unwrap(), "2026-11-01T00:00:00Z");
-        assert_eq!(read("7d").unwrap(), "2026-11-14T12:00:00Z");
-        assert_eq!(read("90m").unwrap(), "2026-11-21T10:30:00Z");
-        for bad in ["", "yesterday", "-7d", "7"] {
-            assert!(read(bad).unwrap_err().contains("`since` must be"), "{bad}");
-        }
-    }
 
     #[test]
     fn the_digest_knows_what_is_asked_and_not_how_fast() {

@@ -9,14 +9,19 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::gate::{Gate, Looked};
-use super::spec::{SampleSpec, window};
-use super::{Ask, Scores};
-use crate::dataset::{self, Candidate, CandidateReader, Filter, Seen, Selector, trace_dimension};
+use super::spec::SampleSpec;
+use super::{Ask, opinions};
+use crate::dataset::{self, Candidate, CandidateReader, Filter, Opinions, Seen, Selector};
 use crate::lake::{Lake, NarrowTrace, TraceFilter, narrow_dimension};
 use crate::model::{Checkpoint, Digest, Trace, TraceId};
 use crate::ops::exit::{Done, Failed};
-use crate::ops::ingest::read_traces;
+use crate::ops::ingest::{IngestReport, read_traces};
 use crate::ops::project::{Project, World};
+use crate::ops::traces::between;
+use crate::sys::text::one_line;
+
+/// Most characters of a warning that quotes what was read.
+const SAID: usize = 300;
 
 /// A trace that never became a candidate.
 #[derive(Clone, Debug, Serialize)]
@@ -52,18 +57,13 @@ pub struct Pool {
     pub warnings: Vec<String>,
     /// Whether narrow columns were enough.
     pub narrow: bool,
+    /// What others said about the traces, where the plan asks for it.
+    pub opinions: Opinions,
 }
 
 /// Reads everything that could be chosen into the selector.
-pub fn gather(
-    project: &Project,
-    world: &World,
-    ask: &Ask,
-    spec: &SampleSpec,
-    selector: &mut Selector,
-    scores: &Scores<'_>,
-) -> Done<Pool> {
-    let (since, until) = window(spec.since.as_deref(), spec.until.as_deref())?;
+pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, selector: &mut Selector) -> Done<Pool> {
+    let (since, until) = between(world, spec.since.as_deref(), spec.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
     let mut pass = Pass {
         spec,
@@ -71,11 +71,13 @@ pub fn gather(
         reader: CandidateReader::new(&spec.design).map_err(Failed::usage)?,
         gate: Gate::new(project, world, ask, spec)?,
         intake: Intake { each: ask.decisions.is_some().then(Vec::new), ..Intake::default() },
-        scores,
+        opinions: Opinions::default(),
     };
+    let mut warnings = Vec::new();
     let names = pass.narrow_names().filter(|_| ask.from.is_empty());
     let source = if ask.from.is_empty() {
         let lake = project.lake(&world.env)?;
+        pass.opinions = opinions(&lake, spec.reads_opinions(&pass.filter))?;
         match &names {
             Some(names) => pass.narrow(&lake, &within, names)?,
             None => {
@@ -86,19 +88,21 @@ pub fn gather(
         }
         Source::Lake(lake)
     } else {
-        let (_, mut traces) = read_traces(project, world, &ask.from)?;
+        let read = read_traces(project, world, &ask.from)?;
+        warnings.extend(warnings_of(&read.report));
+        pass.opinions = Opinions::new(read.scores);
+        let mut traces = read.traces;
         traces.retain(|trace| within.matches(trace));
         traces.iter().for_each(|trace| pass.whole(trace));
         Source::Memory(traces.into_iter().map(Arc::new).collect())
     };
-    let Pass { gate, mut intake, .. } = pass;
+    let Pass { gate, mut intake, opinions, .. } = pass;
     intake.keep_newest(spec.newest);
     let mut traces: HashMap<String, Vec<TraceId>> = HashMap::new();
     for (_, id, candidate) in intake.found {
         traces.entry(candidate.id.clone()).or_default().push(id);
         selector.offer(candidate);
     }
-    let mut warnings = Vec::new();
     if gate.abandoned > 0 {
         let count = gate.abandoned;
         warnings.push(format!("{count} traces have no ended root and nothing came for long: taken as abandoned"));
@@ -112,7 +116,22 @@ pub fn gather(
         checkpoint: if ask.from.is_empty() { gate.checkpoint() } else { None },
         warnings,
         narrow: names.is_some(),
+        opinions,
     })
+}
+
+/// What a reader of the sample should know of how its files were read.
+fn warnings_of(report: &IngestReport) -> Vec<String> {
+    let mut warnings: Vec<String> =
+        report.unusable.iter().map(|why| format!("left out whole: {}", one_line(why, SAID))).collect();
+    if report.rejected > 0 {
+        let rows = if report.rejected == 1 { "1 row was".to_owned() } else { format!("{} rows were", report.rejected) };
+        let kept = report.rejected_file.as_ref().map(|file| format!("; see {}", file.display())).unwrap_or_default();
+        let first = report.rejections.first().map(|first| format!(", the first for {}", one_line(first, SAID)));
+        warnings.push(format!("{rows} turned away{}{kept}", first.unwrap_or_default()));
+    }
+    warnings.extend(report.warnings.iter().map(|warning| one_line(warning.trim_end_matches('.'), SAID)));
+    warnings
 }
 
 /// One pass over traces, with all that is needed to make candidates of them.
@@ -122,22 +141,20 @@ struct Pass<'a> {
     reader: CandidateReader,
     gate: Gate<'a>,
     intake: Intake,
-    scores: &'a Scores<'a>,
+    opinions: Opinions,
 }
 
 impl Pass<'_> {
     /// Takes a whole trace.
     fn whole(&mut self, trace: &Trace) {
-        let Self { spec, filter, reader, gate, intake, scores } = self;
-        if filter.as_ref().is_some_and(|filter| !filter.matches(|name| trace_dimension(trace, name))) {
+        let Self { spec, filter, reader, gate, intake, opinions } = self;
+        if filter.as_ref().is_some_and(|filter| !filter.matches(|name| opinions.dimension(trace, name))) {
             return;
         }
         let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
         let looked = Looked { id: trace.id.clone(), start_ns, activity: trace.activity() };
         let told = gate.judge(&looked, || Some(trace.content_digest()));
-        intake.take(looked, told, || {
-            spec.traces.candidate(trace, reader, &scores(trace)).map_err(|reason| reason.as_str())
-        });
+        intake.take(looked, told, || spec.traces.candidate(trace, reader, opinions).map_err(|reason| reason.as_str()));
     }
 
     /// Takes all traces of a lake from its narrow columns.

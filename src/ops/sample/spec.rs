@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Ask;
 use crate::config;
-use crate::dataset::{Boost, NearRule, Risk, SamplePlan, TraceMapping};
+use crate::dataset::{Boost, Filter, NEGATIVE_FEEDBACK, NearRule, Risk, SamplePlan, TraceMapping};
 use crate::model::FinalityRule;
 use crate::ops::exit::{Done, Failed};
 use crate::ops::project::{Project, World};
@@ -25,10 +25,10 @@ pub struct SampleSpec {
     /// Only traces that fit, such as `ticket.intent=refund,status!=error`.
     #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
-    /// Only traces that began at or after this moment or date.
+    /// Only traces that began at or after this: a time, a date, or how far back (`7d`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Only traces that began before this moment or date.
+    /// Only traces that began before this: a time, a date, or how far back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
     /// Only so many traces, those that began last.
@@ -186,6 +186,16 @@ impl SampleSpec {
         Ok(())
     }
 
+    /// Whether anything looks at what others said: who is chosen, which traces fit, how they become examples.
+    pub(super) fn reads_opinions(&self, filter: &Option<Filter>) -> bool {
+        let mapping = &self.traces;
+        let mut names = self.design.dimensions();
+        names.extend(filter.iter().flat_map(Filter::names).map(str::to_owned));
+        let single = [&mapping.key, &mapping.variant, &mapping.cluster, &mapping.reference];
+        names.extend(single.into_iter().flatten().chain(&mapping.dimensions).chain(&mapping.output_metadata).cloned());
+        names.iter().any(|name| name == NEGATIVE_FEEDBACK)
+    }
+
     /// How long to wait for a trace.
     pub fn finality(&self) -> Done<FinalityRule> {
         let read = |name: &str, text: Option<&str>, default: i64| match text {
@@ -212,26 +222,4 @@ fn weighted(text: &str) -> Done<(String, f64)> {
         Failed::usage(anyhow!("expected `--risk` as `DIMENSION` or `DIMENSION=WEIGHT`, found `{text}`"))
     })?;
     Ok((name.trim().to_owned(), weight))
-}
-
-/// Begin and end of a stretch of time.
-pub type Window = (Option<Timestamp>, Option<Timestamp>);
-
-/// Reads `--since` and `--until`: a moment, or a date that means its first instant in UTC.
-pub fn window(since: Option<&str>, until: Option<&str>) -> Done<Window> {
-    let read = |name: &str, text: Option<&str>| match text {
-        None => Ok(None),
-        Some(text) => moment(text).map(Some).ok_or_else(|| {
-            Failed::usage(anyhow!("expected `--{name}` as `2026-11-21` or `2026-11-21T10:00:00Z`, found `{text}`"))
-        }),
-    };
-    Ok((read("since", since)?, read("until", until)?))
-}
-
-fn moment(text: &str) -> Option<Timestamp> {
-    if let Ok(moment) = text.parse::<Timestamp>() {
-        return Some(moment);
-    }
-    let date: jiff::civil::Date = text.parse().ok()?;
-    date.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
 }
