@@ -159,9 +159,9 @@ pub async fn serve(
     }
     let Totals { mut report, waiting } = std::mem::take(&mut *locked(&total));
     if waiting > 0 {
-        report
-            .warnings
-            .push(format!("{waiting} log records wait for their spans; they are in the spool for the next start"));
+        let told =
+            format!("log records that still wait for their spans: {waiting}; they are in the spool for the next start");
+        report.warnings.push(told);
     }
     Ok(report)
 }

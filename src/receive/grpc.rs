@@ -125,3 +125,49 @@ pub(super) async fn serve(
         .await
         .map_err(std::io::Error::other)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Budget, Flushed, Inbox, Keeper, Pace, Spool};
+    use super::*;
+    use crate::ingest::{FileSummary, Item, SinkError};
+
+    struct Nothing;
+
+    impl Keeper for Nothing {
+        fn take(&mut self, _: Vec<Item>) -> Result<(), SinkError> {
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<Flushed, SinkError> {
+            Ok(Flushed::default())
+        }
+    }
+
+    #[test]
+    fn a_call_is_let_in_with_a_token_and_while_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::open(folder.path()).unwrap();
+        let (inbox, thread) = Inbox::start(spool, Box::new(Nothing), Pace::default(), Box::new(|_| ())).unwrap();
+        let receiver = Receiver {
+            inbox,
+            read: Arc::new(|_, _, _| Ok(FileSummary::default())),
+            taken: Arc::new(|_| ()),
+            token: Some("open-sesame".to_owned().into()),
+            max_body: BEFORE,
+            budget: Budget::new(2 * BEFORE - 1),
+        };
+        let call = |token: &str| {
+            let mut call = Call::new(());
+            call.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+            let_in(&receiver, call).map_err(|status| status.code())
+        };
+        assert_eq!(call("open").err(), Some(tonic::Code::Unauthenticated));
+        let first = call("open-sesame").unwrap();
+        assert_eq!(call("open-sesame").err(), Some(tonic::Code::Unavailable));
+        drop(first);
+        assert!(call("open-sesame").is_ok());
+        drop(receiver);
+        assert_eq!(thread.join().unwrap(), Ok(()));
+    }
+}

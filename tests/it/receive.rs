@@ -288,7 +288,10 @@ fn log_records_wait_for_their_span_over_flushes_and_over_a_kill() {
     assert_eq!(serving.post("/v1/traces", JSON, &[], span.as_bytes()).0, 200);
     let (code, report) = serving.stop();
     assert_eq!((code, &report["added"], &report["unjoined"]), (0, &json!(1), &json!(0)), "{report}");
-    assert!(report["warnings"][0].as_str().unwrap().starts_with("2 log records wait for their spans"), "{report}");
+    assert!(
+        report["warnings"][0].as_str().unwrap().starts_with("log records that still wait for their spans: 2;"),
+        "{report}"
+    );
     let shown = world.run(&["--json", "traces", "show", TRACE]).expect(0).stdout;
     assert!(shown.contains("where is my parcel") && shown.contains("on its way"), "{shown}");
     assert_eq!(shown.matches("where is my parcel").count(), 1, "{shown}");
