@@ -14,7 +14,7 @@ pub fn ingested(report: &IngestReport) -> String {
         "{} with {} from {}; {} new to the lake, {} there already.\n",
         count(report.traces, "trace", "traces"),
         count(report.spans, "span", "spans"),
-        count(report.files.len() as u64, "file", "files"),
+        from(report),
         thousands(report.added),
         thousands(report.already_there),
     );
@@ -47,6 +47,14 @@ pub fn ingested(report: &IngestReport) -> String {
     }
     if report.duplicates > 0 {
         let _ = writeln!(text, "{} met twice and kept once.", count(report.duplicates, "span was", "spans were"));
+    }
+    if report.unjoined > 0 {
+        let _ = writeln!(
+            text,
+            "warning: {} a span that was not met: what they say is in no trace. Spans and log records \
+             belong into one ingest, or reach the receiver within an hour.",
+            count(report.unjoined, "log record names", "log records name"),
+        );
     }
     if report.unpriced_calls > 0 {
         let _ = writeln!(
@@ -87,6 +95,13 @@ pub fn ingested(report: &IngestReport) -> String {
         );
     }
     text
+}
+
+/// What the spans came from: files, or whoever sent them to the receiver.
+fn from(report: &IngestReport) -> String {
+    let files = report.files.len() as u64;
+    let sent = report.files.iter().all(|file| file.file.starts_with("otlp") && file.file.contains("://"));
+    if sent && files > 0 { count(files, "sender", "senders") } else { count(files, "file", "files") }
 }
 
 /// How many rejected rows are listed.

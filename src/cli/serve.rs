@@ -6,7 +6,7 @@ use super::ingested;
 use super::print::{Printer, to_stderr};
 use crate::ops::serve::{Ask, Listening, TOKEN, serve};
 use crate::ops::{Done, Exit, Project, World};
-use crate::receive::Told;
+use crate::receive::{SetAside, Told};
 
 /// `serve`
 #[derive(Debug, Args)]
@@ -43,9 +43,16 @@ pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Pr
     let tell = move |told: Told| match told {
         Told::Failed(why) => to_stderr(&format!("cannot write: {why}; kept in the spool and tried again")),
         Told::Recovered(count) if !quiet => to_stderr(&format!("{count} rows left by an earlier stop are written")),
+        Told::GivenUp(count) => {
+            to_stderr(&format!("{count} log records waited too long for their spans; what they say is in no trace"))
+        }
+        Told::Unreadable(SetAside { file, lines }) => {
+            to_stderr(&format!("{lines} lines of the spool cannot be read; the file is kept as {}", file.display()))
+        }
         Told::Kept(_) | Told::Recovered(_) => {}
     };
     let report = serve(project, world, &ask, |listening| printer.note(&listening_text(listening)), tell, stop).await?;
+    report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
     printer.result(&report, || ingested::ingested(&report))?;
     Ok(Exit::Pass)
 }

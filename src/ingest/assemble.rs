@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::model::{Part, Span, SpanId, Trace, TraceId, assemble};
+use crate::model::{Part, Source, Span, SpanId, Trace, TraceId, assemble};
 
 use super::admit::Sink;
 use super::dialect::apply_events;
@@ -20,7 +20,7 @@ pub struct Gathered {
     pub traces: Vec<Trace>,
     /// Spans left out because an equal one was met before.
     pub duplicates: u64,
-    /// Log records that name a span which was not there.
+    /// Log records that name a span which was not there yet; they keep waiting.
     pub unjoined: u64,
     /// Rows the sources turned away, in the order met.
     pub rejected: Vec<Rejected>,
@@ -34,7 +34,7 @@ pub struct Gathered {
 #[derive(Debug, Default)]
 pub struct Assembler {
     spans: Vec<Span>,
-    events: HashMap<(TraceId, SpanId), Vec<Event>>,
+    events: HashMap<(TraceId, SpanId), Vec<(Event, Source)>>,
     rejected: Vec<Rejected>,
     weight: usize,
 }
@@ -68,7 +68,7 @@ impl Assembler {
 
     /// Takes an event for a span that may come later.
     pub fn add_event(&mut self, event: LogEvent) {
-        self.events.entry((event.trace_id, event.span_id)).or_default().push(event.event);
+        self.events.entry((event.trace_id, event.span_id)).or_default().push((event.event, event.source));
     }
 
     /// Gives the traces of the spans held and lets go of them; events whose span is not there keep waiting.
@@ -77,7 +77,7 @@ impl Assembler {
         for span in &mut self.spans {
             let key = (span.trace_id.clone(), span.span_id.clone());
             if let Some(events) = self.events.get(&key) {
-                apply_events(span, events.clone());
+                apply_events(span, events.iter().map(|(event, _)| event.clone()).collect());
                 joined.push(key);
             }
         }
@@ -92,6 +92,21 @@ impl Assembler {
             unjoined: self.events.values().map(|events| events.len() as u64).sum(),
             rejected: std::mem::take(&mut self.rejected),
         }
+    }
+
+    /// Takes out the events that still wait, sorted by the span they wait for, those of one span in the order added.
+    pub fn waiting(&mut self) -> Vec<LogEvent> {
+        let mut waiting: Vec<_> = std::mem::take(&mut self.events).into_iter().collect();
+        waiting.sort_by(|a, b| a.0.cmp(&b.0));
+        let of_span = |((trace_id, span_id), events): ((TraceId, SpanId), Vec<(Event, Source)>)| {
+            events.into_iter().map(move |(event, source)| LogEvent {
+                trace_id: trace_id.clone(),
+                span_id: span_id.clone(),
+                event,
+                source,
+            })
+        };
+        waiting.into_iter().flat_map(of_span).collect()
     }
 }
 
@@ -127,6 +142,16 @@ fn weight(span: &Span) -> usize {
 
 /// An entry of a map beside its content.
 const PAIR: usize = 64;
+
+impl LogEvent {
+    /// About how many bytes it takes in memory.
+    pub fn weight(&self) -> usize {
+        const FLAT: usize = 256;
+        let attributes: usize =
+            self.event.attributes.iter().map(|(key, value)| PAIR + key.len() + value_weight(value)).sum();
+        FLAT + self.event.name.len() + attributes + self.event.body.as_ref().map_or(0, value_weight)
+    }
+}
 
 fn part_weight(part: &Part) -> usize {
     let content = match part {
@@ -169,5 +194,29 @@ mod tests {
         assert_eq!((assembler.weight(), assembler.len()), (2 * one, 2));
         assert_eq!(assembler.drain().duplicates, 1);
         assert!(assembler.weight() == 0 && assembler.is_empty());
+    }
+
+    #[test]
+    fn events_without_a_span_are_given_back_once_and_join_later() {
+        let event = |span: &str, name: &str| -> LogEvent {
+            serde_json::from_value(json!({"trace_id": "t", "span_id": span, "source": {"file": "f"},
+                "event": {"name": name, "body": {"content": "x".repeat(1000)}}}))
+            .unwrap()
+        };
+        let mut assembler = Assembler::new();
+        let events = [event("b", "1"), event("a", "gen_ai.user.message"), event("b", "2")];
+        events.iter().for_each(|event| assembler.add_event(event.clone()));
+        assert_eq!(assembler.drain().unjoined, 3);
+        let [one, two, three] = events;
+        assert!((1000..2000).contains(&one.weight()), "{}", one.weight());
+        assert_eq!(assembler.waiting(), [two.clone(), one, three]);
+        assert_eq!((assembler.waiting(), assembler.drain().unjoined), (vec![], 0));
+        assembler.add_event(two);
+        let span: Span = serde_json::from_value(json!({"trace_id": "t", "span_id": "a", "kind": "model", "name": "x",
+            "start_ns": 1}))
+        .unwrap();
+        assembler.add(span);
+        let gathered = assembler.drain();
+        assert_eq!((gathered.unjoined, gathered.traces[0].spans[0].messages_in.len()), (0, 1));
     }
 }

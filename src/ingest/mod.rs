@@ -173,7 +173,7 @@ pub struct FileSummary {
 
 impl FileSummary {
     /// Adds the counts of another part of the same file.
-    fn add(&mut self, part: Self) {
+    pub(crate) fn add(&mut self, part: Self) {
         self.spans += part.spans;
         self.log_events += part.log_events;
         self.scores += part.scores;

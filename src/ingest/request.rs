@@ -47,7 +47,9 @@ pub fn read_request(
     options: &ReadOptions<'_>,
     sink: &mut dyn Sink,
 ) -> Result<FileSummary, RequestError> {
-    let summary = FileSummary { file: from.to_owned(), format: "otlp".to_owned(), ..FileSummary::default() };
+    let why_recognised = "it came to the receiver".to_owned();
+    let summary =
+        FileSummary { file: from.to_owned(), format: "otlp".to_owned(), why_recognised, ..FileSummary::default() };
     let mut gate = Gate::new(options, summary, sink);
     match request {
         Request::Json(body) => {

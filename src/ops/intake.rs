@@ -30,6 +30,8 @@ const CUT_AT_A_TIME: usize = 500;
 const SCORES_AT: usize = 200_000;
 /// How many rejected rows are told on the terminal; all are kept in the file.
 const TOLD: usize = 10;
+/// Senders told apart.
+const SENDERS: usize = 100;
 /// Models told apart; their names are foreign.
 const MODELS_TOLD: usize = 100;
 
@@ -52,6 +54,8 @@ pub struct IngestReport {
     pub already_there: u64,
     /// Spans met twice in these files.
     pub duplicates: u64,
+    /// Log records that name a span which was not met, so what they say is in no trace.
+    pub unjoined: u64,
     /// Scores met that someone else gave.
     pub scores: u64,
     /// Scores new to the lake.
@@ -87,6 +91,18 @@ pub struct IngestReport {
 }
 
 impl IngestReport {
+    /// Adds what one request of a sender gave; all of a sender count as one file.
+    pub(super) fn add_request(&mut self, summary: &FileSummary) {
+        self.redacted.merge(&summary.redacted);
+        let others = self.files.len() >= SENDERS;
+        let name = if others { "otlp://others" } else { summary.file.as_str() };
+        let at = self.files.iter().position(|file| file.file == summary.file || file.file == name);
+        match at.and_then(|at| self.files.get_mut(at)) {
+            Some(known) => known.add(summary.clone()),
+            None => self.files.push(FileSummary { file: name.to_owned(), ..summary.clone() }),
+        }
+    }
+
     /// Adds what one file gave.
     pub(super) fn add_file(&mut self, summary: FileSummary) {
         self.redacted.merge(&summary.redacted);
@@ -104,6 +120,7 @@ impl IngestReport {
         self.added += other.added;
         self.already_there += other.already_there;
         self.duplicates += other.duplicates;
+        self.unjoined += other.unjoined;
         self.pulls.extend(other.pulls);
         self.scores += other.scores;
         self.scores_added += other.scores_added;
@@ -180,11 +197,18 @@ impl<'a> Taker<'a> {
         self.stop.clone()
     }
 
+    /// Takes out the log records whose span was not met.
+    pub(super) fn waiting(&mut self) -> Vec<LogEvent> {
+        self.assembler.waiting()
+    }
+
     /// Writes what is held.
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
         let gathered = self.assembler.drain();
         self.written = Instant::now();
         self.report.duplicates += gathered.duplicates;
+        // They wait over flushes: the last count is the one that holds.
+        self.report.unjoined = gathered.unjoined;
         for rejected in gathered.rejected {
             self.rejected(rejected)?;
         }

@@ -1,8 +1,8 @@
 //! `assize serve`: receives spans over OTLP and writes them to the lake until it is stopped.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde::Serialize;
@@ -15,12 +15,14 @@ use super::{pricing, redaction};
 use crate::ingest::{Item, ReadOptions, SinkError, read_request};
 use crate::lake::Lake;
 use crate::model::Span;
-use crate::receive::{Inbox, Keeper, Pace, Receiver, Spool, Told, serve as serve_otlp};
+use crate::receive::{Budget, Flushed, Inbox, Keeper, Pace, Patience, Receiver, Spool, Told, serve as serve_otlp};
 
 /// The variable with the token that senders must show.
 pub const TOKEN: &str = "ASSIZE_OTLP_TOKEN";
 /// Most bytes of one request.
 const MAX_BODY: usize = 64 << 20;
+/// Most bytes of all requests that are being read; as many again, and what is made of them, wait for the lake.
+const IN_FLIGHT: usize = 256 << 20;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +53,16 @@ struct LakeKeeper {
     lake: Lake,
     rejected_to: std::path::PathBuf,
     held: Vec<Item>,
-    total: Arc<std::sync::Mutex<IngestReport>>,
+    patience: Patience,
+    total: Arc<Mutex<Totals>>,
+}
+
+/// What was done since the start.
+#[derive(Default)]
+struct Totals {
+    report: IngestReport,
+    /// Log records that wait for their spans.
+    waiting: usize,
 }
 
 impl Keeper for LakeKeeper {
@@ -60,16 +71,26 @@ impl Keeper for LakeKeeper {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), SinkError> {
+    fn flush(&mut self) -> Result<Flushed, SinkError> {
         let mut taker = Taker::new(self.rejected_to.clone(), Some(&self.lake));
-        for item in std::mem::take(&mut self.held) {
+        // Spans may be written in parts and do not wait: their log records go before them.
+        let is_event = |item: &Item| matches!(item, Item::Event(_));
+        let (events, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held).into_iter().partition(is_event);
+        for item in events.into_iter().chain(others) {
             item.give(&mut taker)?;
         }
         taker.flush()?;
-        let mut total = self.total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        total.add(taker.report);
-        Ok(())
+        let (waiting, given_up) = self.patience.part(taker.waiting(), Instant::now());
+        let mut total = locked(&self.total);
+        total.waiting = waiting.len();
+        total.report.add(IngestReport { unjoined: given_up as u64, ..taker.report });
+        let waiting = waiting.into_iter().map(|event| Item::Event(Box::new(event))).collect();
+        Ok(Flushed { waiting, given_up })
     }
+}
+
+fn locked(total: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
+    total.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves until `stop` is done; then what was received is written and the totals are told.
@@ -98,11 +119,12 @@ pub async fn serve(
     let redactor = redaction::of_receiver(project, world)?;
     warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
     let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
-    let total = Arc::new(std::sync::Mutex::new(IngestReport::default()));
+    let total = Arc::new(Mutex::new(Totals::default()));
     let keeper = LakeKeeper {
         lake: project.lake(&world.env)?,
         rejected_to: rejected_file(project),
         held: Vec::new(),
+        patience: Patience::default(),
         total: Arc::clone(&total),
     };
     let pace = Pace { flush_after: Duration::from_secs(ask.flush_s), ..Pace::default() };
@@ -115,13 +137,12 @@ pub async fn serve(
         read: Arc::new(move |request, from, sink| {
             let price = |span: &Span| pricing::price(&prices, span);
             let options = ReadOptions { price: Some(&price), redact: redactor.as_ref(), ..ReadOptions::default() };
-            let summary = read_request(request, from, &options, sink)?;
-            let mut account = account.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            account.redacted.merge(&summary.redacted);
-            Ok(summary)
+            read_request(request, from, &options, sink)
         }),
+        taken: Arc::new(move |summary| locked(&account).report.add_request(summary)),
         token: token.clone(),
         max_body: MAX_BODY,
+        budget: Budget::new(IN_FLIGHT),
     };
     listening(&Listening { http: http_at, grpc: grpc_at, token: token.is_some(), warnings });
     let served = serve_otlp(http, grpc, receiver, stop).await;
@@ -136,8 +157,13 @@ pub async fn serve(
         Ok(Ok(Err(cause))) => return Err(Failed::instrument(anyhow!("{cause}"))),
         _ => return Err(Failed::instrument(anyhow!("the writer ended badly; what was received is in the spool"))),
     }
-    let total = std::mem::take(&mut *total.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    Ok(total)
+    let Totals { mut report, waiting } = std::mem::take(&mut *locked(&total));
+    if waiting > 0 {
+        let told =
+            format!("log records that still wait for their spans: {waiting}; they are in the spool for the next start");
+        report.warnings.push(told);
+    }
+    Ok(report)
 }
 
 async fn listen(address: Option<&str>) -> Done<Option<TcpListener>> {

@@ -3,15 +3,15 @@
 //! Protobuf and JSON by content type, gzip, deflate and zstd by content encoding. What was turned away is said in the
 //! answer's `partial_success`; a body that is no OTLP is answered by 400, too much at once by 503 with `Retry-After`.
 
-use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -22,6 +22,8 @@ use prost::{DecodeError, Message};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
+use super::body;
+use super::budget::{Budget, Share};
 use super::inbox::{Inbox, Refused};
 use super::parcel::Parcel;
 use crate::ingest::{FileSummary, Request, RequestError, Sink};
@@ -33,6 +35,9 @@ const LINGER: Duration = Duration::from_secs(3);
 pub type ReadFn =
     Arc<dyn Fn(Request<'_>, &str, &mut dyn Sink) -> Result<FileSummary, RequestError> + Send + Sync + 'static>;
 
+/// Counts what a request gave.
+pub type TakenFn = Arc<dyn Fn(&FileSummary) + Send + Sync + 'static>;
+
 /// What answers requests; cheap to clone.
 #[derive(Clone)]
 pub struct Receiver {
@@ -40,13 +45,18 @@ pub struct Receiver {
     pub inbox: Inbox,
     /// How they are read.
     pub read: ReadFn,
+    /// Told of every request that is on disk.
+    pub taken: TakenFn,
     /// What a sender must show as `Authorization: Bearer …`; nothing when absent.
     pub token: Option<SecretString>,
     /// Most bytes of a body, before and after decompression.
     pub max_body: usize,
+    /// Bytes that requests may take together.
+    pub budget: Budget,
 }
 
 /// Why a request was not taken, before it has a form.
+#[derive(Debug)]
 pub(super) enum Denied {
     Unauthorized,
     Malformed(String),
@@ -61,15 +71,56 @@ pub(super) enum Asked {
     Decoded(Request<'static>),
 }
 
+/// What a path takes, which its answer speaks of.
+#[derive(Clone, Copy)]
+enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// Reads a body in protobuf.
+    fn decode(self, body: &[u8]) -> Result<Request<'static>, DecodeError> {
+        match self {
+            Self::Logs => ExportLogsServiceRequest::decode(body).map(Request::Logs),
+            _ => ExportTraceServiceRequest::decode(body).map(Request::Traces),
+        }
+    }
+
+    /// The name of the count of rows turned away, in JSON.
+    fn rejected(self) -> &'static str {
+        match self {
+            Self::Traces => "rejectedSpans",
+            Self::Logs => "rejectedLogRecords",
+            Self::Metrics => "rejectedDataPoints",
+        }
+    }
+}
+
+/// The name of a sender: its address without the port, which is another with every connection.
+pub(super) fn sender(scheme: &str, address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => format!("{scheme}://{address}"),
+        IpAddr::V6(address) => format!("{scheme}://[{address}]"),
+    }
+}
+
 impl Receiver {
-    /// Reads a request, makes it durable and says how many rows were turned away, with the first reason.
-    pub(super) async fn take(&self, from: &str, asked: Asked) -> Result<(u64, String), Denied> {
-        let (read, from) = (Arc::clone(&self.read), from.to_owned());
+    /// Reads a request, makes it durable and says how many rows were turned away, with the first reason. `open` makes
+    /// the request of what came; it may take a while.
+    pub(super) async fn take(
+        &self,
+        from: String,
+        mut share: Share,
+        open: impl FnOnce(&mut Share) -> Result<Asked, Denied> + Send + 'static,
+    ) -> Result<(u64, String), Denied> {
+        let read = Arc::clone(&self.read);
         // Reading a large request takes a while: it must not stand in the way of others.
         let reading = tokio::task::spawn_blocking(move || {
             let mut parcel = Parcel::default();
             let body;
-            let request = match asked {
+            let request = match open(&mut share)? {
                 Asked::Decoded(request) => request,
                 Asked::Json(json) => {
                     body = json;
@@ -80,17 +131,19 @@ impl Receiver {
                 RequestError::Malformed { .. } => Denied::Malformed(error.to_string()),
                 RequestError::Ingest(error) => Denied::Later(error.to_string()),
             })?;
-            Ok((parcel, summary.rejected))
+            // The share goes along: a sender that goes away in between does not make room yet.
+            Ok::<_, Denied>((parcel, summary, share))
         });
-        let (parcel, rejected) = reading.await.map_err(|_| Denied::Later("reading failed".to_owned()))??;
+        let (parcel, summary, share) = reading.await.map_err(|_| Denied::Later("reading failed".to_owned()))??;
         let Parcel { items, first_rejection } = parcel;
         if !items.is_empty() {
-            self.inbox.submit(items).await.map_err(|refused| match refused {
+            self.inbox.submit(items, share).await.map_err(|refused| match refused {
                 Refused::Full => Denied::Later("too many requests wait".to_owned()),
                 Refused::Broken(cause) => Denied::Later(cause),
             })?;
         }
-        Ok((rejected, first_rejection.unwrap_or_default()))
+        (self.taken)(&summary);
+        Ok((summary.rejected, first_rejection.unwrap_or_default()))
     }
 
     /// Whether an `Authorization` header will do.
@@ -104,14 +157,21 @@ impl Receiver {
 
 /// The routes.
 pub(super) fn router(receiver: Receiver) -> Router {
-    let limit = DefaultBodyLimit::max(receiver.max_body);
     Router::new()
         .route("/v1/traces", post(traces))
         .route("/v1/logs", post(logs))
         .route("/v1/metrics", post(metrics))
+        .route_layer(from_fn_with_state(receiver.clone(), let_in))
         .route("/health", get(|| async { "ok\n" }))
-        .layer(limit)
         .with_state(receiver)
+}
+
+/// Asks for the token before anything of the body is read.
+async fn let_in(State(receiver): State<Receiver>, request: HttpRequest, next: Next) -> Response {
+    if receiver.allows(bearer(request.headers())) {
+        return next.run(request).await;
+    }
+    denied(is_json(request.headers()).unwrap_or(true), Denied::Unauthorized)
 }
 
 /// Serves HTTP, and gRPC where a second listener is given, until `stop` is done and what was begun is answered.
@@ -153,63 +213,57 @@ async fn traces(
     State(receiver): State<Receiver>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
-    answer(&receiver, peer, &headers, body, |body| ExportTraceServiceRequest::decode(body).map(Request::Traces)).await
+    answer(&receiver, peer, &headers, body, Signal::Traces).await
 }
 
 async fn logs(
     State(receiver): State<Receiver>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Response {
-    answer(&receiver, peer, &headers, body, |body| ExportLogsServiceRequest::decode(body).map(Request::Logs)).await
+    answer(&receiver, peer, &headers, body, Signal::Logs).await
 }
 
 /// Metrics are of no use here; refusing them would make senders retry for nothing.
-async fn metrics(State(receiver): State<Receiver>, headers: HeaderMap) -> Response {
-    let json = is_json(&headers).unwrap_or(false);
-    if receiver.allows(bearer(&headers)) {
-        accepted(json, 0, String::new())
-    } else {
-        denied(json, Denied::Unauthorized)
-    }
+async fn metrics(headers: HeaderMap) -> Response {
+    accepted(is_json(&headers).unwrap_or(false), Signal::Metrics, 0, String::new())
 }
 
-async fn answer(
-    receiver: &Receiver,
-    peer: SocketAddr,
-    headers: &HeaderMap,
-    body: Bytes,
-    decode: fn(&[u8]) -> Result<Request<'static>, DecodeError>,
-) -> Response {
+async fn answer(receiver: &Receiver, peer: SocketAddr, headers: &HeaderMap, body: Body, signal: Signal) -> Response {
     let Some(json) = is_json(headers) else {
         let kinds = "content type is not known; expected `application/x-protobuf` or `application/json`";
         return denied(true, Denied::Unsupported(kinds.to_owned()));
     };
-    if !receiver.allows(bearer(headers)) {
-        return denied(json, Denied::Unauthorized);
-    }
-    let from = format!("otlp://{peer}");
-    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_lowercase);
-    let limit = receiver.max_body;
-    let plain = tokio::task::spawn_blocking(move || unpack(&body, encoding.as_deref(), limit)).await;
-    let asked = match plain.unwrap_or_else(|_| Err(Denied::Later("reading failed".to_owned()))) {
-        Ok(body) if json => Ok(Asked::Json(body)),
-        Ok(body) => decode(&body)
-            .map(Asked::Decoded)
-            .map_err(|error| Denied::Malformed(format!("body is not an OTLP export request in protobuf ({error})"))),
-        Err(denied) => Err(denied),
-    };
-    let taken = match asked {
-        Ok(asked) => receiver.take(&from, asked).await,
-        Err(denied) => Err(denied),
-    };
-    match taken {
-        Ok((rejected, why)) => accepted(json, rejected, why),
+    match take(receiver, peer, headers, body, signal, json).await {
+        Ok((rejected, why)) => accepted(json, signal, rejected, why),
         Err(why) => denied(json, why),
     }
+}
+
+async fn take(
+    receiver: &Receiver,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+    signal: Signal,
+    json: bool,
+) -> Result<(u64, String), Denied> {
+    let limit = receiver.max_body;
+    let mut share = receiver.budget.share();
+    let body = body::gather(headers, body, limit, &mut share).await?;
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).map(str::to_lowercase);
+    let open = move |share: &mut Share| {
+        let plain = body::unpack(body, encoding.as_deref(), limit, share)?;
+        if json {
+            return Ok(Asked::Json(plain));
+        }
+        let malformed = |error| Denied::Malformed(format!("body is not an OTLP export request in protobuf ({error})"));
+        signal.decode(&plain).map(Asked::Decoded).map_err(malformed)
+    };
+    receiver.take(sender("otlp", peer.ip()), share, open).await
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -225,34 +279,12 @@ fn is_json(headers: &HeaderMap) -> Option<bool> {
     }
 }
 
-/// Unpacks a body; a small one that unpacks to more than `limit` is refused before it is whole in memory.
-fn unpack(body: &Bytes, encoding: Option<&str>, limit: usize) -> Result<Bytes, Denied> {
-    let mut plain = Vec::new();
-    let most = limit as u64 + 1;
-    let read = match encoding {
-        None | Some("" | "identity") => return Ok(body.clone()),
-        Some("gzip") => flate2::read::MultiGzDecoder::new(body.as_ref()).take(most).read_to_end(&mut plain),
-        Some("deflate") => flate2::read::ZlibDecoder::new(body.as_ref()).take(most).read_to_end(&mut plain),
-        Some("zstd") => zstd::stream::read::Decoder::new(body.as_ref())
-            .and_then(|decoder| decoder.take(most).read_to_end(&mut plain)),
-        Some(other) => {
-            let other = crate::sys::text::one_line(other, 40);
-            return Err(Denied::Unsupported(format!("content encoding `{other}` is not known; expected gzip")));
-        }
-    };
-    match read {
-        Ok(read) if read > limit => Err(Denied::TooLarge(limit)),
-        Ok(_) => Ok(plain.into()),
-        Err(error) => Err(Denied::Malformed(format!("body cannot be unpacked ({error})"))),
-    }
-}
-
-fn accepted(json: bool, rejected: u64, why: String) -> Response {
+fn accepted(json: bool, signal: Signal, rejected: u64, why: String) -> Response {
     let count = i64::try_from(rejected).unwrap_or(i64::MAX);
     if json {
         let body = match rejected {
             0 => json!({}),
-            _ => json!({"partialSuccess": {"rejectedSpans": count.to_string(), "errorMessage": why}}),
+            _ => json!({"partialSuccess": {signal.rejected(): count.to_string(), "errorMessage": why}}),
         };
         return with_type("application/json", body.to_string().into_bytes());
     }
@@ -302,24 +334,12 @@ fn denied(json: bool, why: Denied) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
-    fn bodies_are_unpacked_within_bounds() {
-        let packed = |text: &[u8]| {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(text).unwrap();
-            Bytes::from(encoder.finish().unwrap())
-        };
-        let small = packed(b"hello");
-        assert_eq!(unpack(&small, Some("gzip"), 5).ok().unwrap(), "hello");
-        assert!(matches!(unpack(&packed(&[0; 100_000]), Some("gzip"), 99_999), Err(Denied::TooLarge(99_999))));
-        assert!(matches!(unpack(&small.slice(..8), Some("gzip"), 99), Err(Denied::Malformed(_))));
-        assert!(matches!(unpack(&small, Some("br"), 99), Err(Denied::Unsupported(_))));
-        let zipped = Bytes::from(zstd::encode_all(&b"hello"[..], 1).unwrap());
-        assert_eq!(unpack(&zipped, Some("zstd"), 99).ok().unwrap(), "hello");
-        assert_eq!(unpack(&Bytes::from_static(b"x"), None, 0).ok().unwrap(), "x");
+    fn a_sender_is_its_address_without_the_port() {
+        assert_eq!(sender("otlp", "10.0.0.7".parse().unwrap()), "otlp://10.0.0.7");
+        assert_eq!(sender("otlp", "::ffff:10.0.0.7".parse().unwrap()), "otlp://10.0.0.7");
+        assert_eq!(sender("otlp+grpc", "::1".parse().unwrap()), "otlp+grpc://[::1]");
     }
 }

@@ -10,13 +10,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::spool::Spool;
+use super::budget::Share;
+use super::spool::{SetAside, Spool};
 use crate::ingest::{Item, SinkError};
 
 /// Requests made durable by one write at most.
 const TOGETHER: usize = 256;
-/// Wait where there is nothing to do, seconds.
-const IDLE_S: u64 = 3600;
+/// Wait where there is nothing to do.
+const IDLE: Duration = Duration::from_secs(3600);
+/// Wait where only log records wait for their spans: whether they have waited too long is found out by keeping.
+const RECHECK: Duration = Duration::from_secs(60);
 
 /// Keeps what was received, for good.
 pub trait Keeper: Send {
@@ -26,11 +29,21 @@ pub trait Keeper: Send {
     /// When it cannot be kept; it will be given again.
     fn take(&mut self, items: Vec<Item>) -> Result<(), SinkError>;
 
-    /// Keeps what was taken.
+    /// Keeps what was taken, and lets go of it. What cannot be kept yet is given back: it goes into the spool and is
+    /// given again.
     ///
     /// # Errors
     /// When it cannot be kept; everything since the last flush will be given again.
-    fn flush(&mut self) -> Result<(), SinkError>;
+    fn flush(&mut self) -> Result<Flushed, SinkError>;
+}
+
+/// What a flush did not keep.
+#[derive(Debug, Default)]
+pub struct Flushed {
+    /// What still waits.
+    pub waiting: Vec<Item>,
+    /// How many things waited too long and were let go.
+    pub given_up: usize,
 }
 
 /// When things are kept and how much may wait.
@@ -40,13 +53,15 @@ pub struct Pace {
     pub flush_after: Duration,
     /// Things received that bring the keeping forward.
     pub flush_at: usize,
+    /// Bytes received that bring the keeping forward.
+    pub flush_at_bytes: usize,
     /// Requests that may wait to be made durable.
     pub waiting: usize,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { flush_after: Duration::from_secs(10), flush_at: 50_000, waiting: 1024 }
+        Self { flush_after: Duration::from_secs(10), flush_at: 50_000, flush_at_bytes: 128 << 20, waiting: 1024 }
     }
 }
 
@@ -59,6 +74,10 @@ pub enum Told {
     Recovered(usize),
     /// Could not be kept; it stays in the spool and is tried again.
     Failed(String),
+    /// So many log records waited too long for their spans and were let go.
+    GivenUp(usize),
+    /// A file of the spool with lines that could not be read.
+    Unreadable(SetAside),
 }
 
 enum Message {
@@ -68,6 +87,8 @@ enum Message {
 
 struct Waiting {
     items: Vec<Item>,
+    /// The memory of the request, given back with this.
+    share: Share,
     durable: oneshot::Sender<Result<(), String>>,
 }
 
@@ -98,7 +119,18 @@ impl Inbox {
         tell: Box<dyn Fn(Told) + Send>,
     ) -> std::io::Result<(Self, JoinHandle<Result<(), String>>)> {
         let (sender, receiver) = sync_channel(pace.waiting);
-        let worker = Worker { spool, keeper, pace, tell, held: 0, since: None, lost: true };
+        let worker = Worker {
+            spool,
+            keeper,
+            pace,
+            tell,
+            held: 0,
+            held_bytes: 0,
+            since: None,
+            waiting: 0,
+            flushed: Instant::now(),
+            lost: true,
+        };
         let thread = std::thread::Builder::new().name("inbox".to_owned()).spawn(move || worker.run(&receiver))?;
         Ok((Self { sender }, thread))
     }
@@ -111,9 +143,9 @@ impl Inbox {
     }
 
     /// Waits until the items are on disk.
-    pub(super) async fn submit(&self, items: Vec<Item>) -> Result<(), Refused> {
+    pub(super) async fn submit(&self, items: Vec<Item>, share: Share) -> Result<(), Refused> {
         let (durable, answer) = oneshot::channel();
-        match self.sender.try_send(Message::Waiting(Waiting { items, durable })) {
+        match self.sender.try_send(Message::Waiting(Waiting { items, share, durable })) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => return Err(Refused::Full),
             Err(TrySendError::Disconnected(_)) => return Err(Refused::Broken("receiver is stopping".to_owned())),
@@ -132,7 +164,14 @@ struct Worker {
     tell: Box<dyn Fn(Told) + Send>,
     /// Things in the spool that the keeper has and has not kept.
     held: usize,
+    /// Bytes of the requests that brought them.
+    held_bytes: usize,
+    /// When the first of them came, or keeping failed last.
     since: Option<Instant>,
+    /// Things that the keeper could not keep yet.
+    waiting: usize,
+    /// Last flush.
+    flushed: Instant,
     /// Whether the spool holds things the keeper does not have: after a failure, and at the start.
     lost: bool,
 }
@@ -141,10 +180,7 @@ impl Worker {
     fn run(mut self, receiver: &Receiver<Message>) -> Result<(), String> {
         self.recover();
         loop {
-            let wait = match self.since {
-                Some(since) => self.pace.flush_after.saturating_sub(since.elapsed()),
-                None => Duration::from_secs(IDLE_S),
-            };
+            let wait = self.left();
             match receiver.recv_timeout(wait) {
                 Ok(Message::Waiting(first)) => {
                     if self.take_with(first, receiver) {
@@ -154,16 +190,28 @@ impl Worker {
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let due = self.since.is_some_and(|since| since.elapsed() >= self.pace.flush_after);
-            if due || self.held >= self.pace.flush_at {
+            // After a failure everything is read from the spool again: once in a while, not with every request.
+            let full = self.held >= self.pace.flush_at || self.held_bytes >= self.pace.flush_at_bytes;
+            if self.left().is_zero() || (full && !self.lost) {
                 self.flush();
             }
         }
-        self.flush();
+        if self.since.is_some() {
+            self.flush();
+        }
         if self.since.is_some() {
             return Err("what was received last could not be kept; it is in the spool for the next start".to_owned());
         }
         Ok(())
+    }
+
+    /// How long until the next flush is due.
+    fn left(&self) -> Duration {
+        match self.since {
+            Some(since) => self.pace.flush_after.saturating_sub(since.elapsed()),
+            None if self.waiting > 0 => RECHECK.saturating_sub(self.flushed.elapsed()),
+            None => IDLE,
+        }
     }
 
     /// Takes one and whatever else waits; says whether the inbox was closed meanwhile.
@@ -182,11 +230,16 @@ impl Worker {
     }
 
     fn take(&mut self, together: Vec<Waiting>) {
-        let (items, answers): (Vec<_>, Vec<_>) = together.into_iter().map(|w| (w.items, w.durable)).unzip();
-        let items: Vec<Item> = items.into_iter().flatten().collect();
+        let (mut items, mut answers, mut shares) = (Vec::new(), Vec::new(), Vec::new());
+        for waiting in together {
+            items.extend(waiting.items);
+            answers.push(waiting.durable);
+            shares.push(waiting.share);
+        }
         let durable = self.spool.append(&items).map_err(|error| error.to_string());
         if durable.is_ok() && !items.is_empty() {
             self.held += items.len();
+            self.held_bytes += shares.iter().map(Share::bytes).sum::<usize>();
             self.since.get_or_insert_with(Instant::now);
             if !self.lost
                 && let Err(error) = self.keeper.take(items)
@@ -203,11 +256,12 @@ impl Worker {
 
     fn recover(&mut self) {
         match self.spool.items() {
-            Ok(items) if items.is_empty() => self.lost = false,
+            Ok(items) if items.is_empty() && !self.spool.has_bad() => self.lost = false,
             Ok(items) => {
-                (self.tell)(Told::Recovered(items.len()));
+                if !items.is_empty() {
+                    (self.tell)(Told::Recovered(items.len()));
+                }
                 self.held = items.len();
-                self.since = Some(Instant::now());
                 self.flush();
             }
             Err(error) => (self.tell)(Told::Failed(error.to_string())),
@@ -215,13 +269,11 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        if self.since.is_none() {
-            return;
-        }
+        self.flushed = Instant::now();
         match self.try_flush() {
             Ok(()) => {
-                (self.tell)(Told::Kept(self.held));
-                (self.held, self.since, self.lost) = (0, None, false);
+                (self.tell)(Told::Kept(self.held.saturating_sub(self.waiting)));
+                (self.held, self.held_bytes, self.since, self.lost) = (0, 0, None, false);
             }
             Err(error) => {
                 self.lost = true;
@@ -235,9 +287,16 @@ impl Worker {
         if self.lost {
             self.keeper.take(self.spool.items()?)?;
         }
-        self.keeper.flush()?;
-        // Kept twice does no harm, lost does: the spool goes away only now.
-        Ok(self.spool.clear()?)
+        let Flushed { waiting, given_up } = self.keeper.flush()?;
+        // Kept twice does no harm, lost does: the spool goes away only now, and what waits takes its place first.
+        for aside in self.spool.replace(&waiting)? {
+            (self.tell)(Told::Unreadable(aside));
+        }
+        if given_up > 0 {
+            (self.tell)(Told::GivenUp(given_up));
+        }
+        self.waiting = waiting.len();
+        self.keeper.take(waiting)
     }
 }
 

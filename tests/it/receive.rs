@@ -242,3 +242,114 @@ fn an_address_that_cannot_be_used_is_an_error_with_a_mend() {
         ran.stderr
     );
 }
+
+const TRACE: &str = "5b8efff798038103d269b633813fc60c";
+
+/// Two events of a model call, in the form that SDKs sent before they wrote messages into attributes.
+fn json_logs(span: &str) -> Value {
+    json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+        {"timeUnixNano": "1795248000100000000", "traceId": TRACE, "spanId": span, "eventName": "gen_ai.user.message",
+            "body": {"kvlistValue": {"values": [{"key": "content", "value": {"stringValue": "where is my parcel"}}]}}},
+        {"timeUnixNano": "1795248000900000000", "traceId": TRACE, "spanId": span,
+            "attributes": [{"key": "event.name", "value": {"stringValue": "gen_ai.choice"}}],
+            "body": {"kvlistValue": {"values": [{"key": "index", "value": {"intValue": "0"}},
+                {"key": "message", "value": {"kvlistValue": {"values": [
+                    {"key": "content", "value": {"stringValue": "on its way"}}]}}}]}}}]}]}]})
+}
+
+/// Waits until a flush has put what waits into a file of its own.
+fn wait_for_rest(world: &World) {
+    let begun = Instant::now();
+    let is_rest = |name: &str| name.ends_with(".rest.jsonl");
+    while !std::fs::read_dir(world.path(".assize/lake/spool"))
+        .unwrap()
+        .any(|entry| is_rest(&entry.unwrap().file_name().to_string_lossy()))
+    {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing waits");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn log_records_wait_for_their_span_over_flushes_and_over_a_kill() {
+    let world = World::new();
+    let serving = Serving::start(&world, &["--flush", "1"]);
+    let logs = json_logs("b2b2b2b2b2b2b2b2").to_string();
+    assert_eq!(serving.post("/v1/logs", JSON, &[], logs.as_bytes()), (200, b"{}".to_vec()));
+    wait_for_rest(&world);
+    // Long enough for one more flush.
+    std::thread::sleep(Duration::from_millis(1500));
+    serving.kill();
+    let serving = Serving::start(&world, &["--flush", "1", "--json"]);
+    let stray = json_logs("c3c3c3c3c3c3c3c3").to_string();
+    assert_eq!(serving.post("/v1/logs", JSON, &[], stray.as_bytes()).0, 200);
+    std::thread::sleep(Duration::from_millis(1500));
+    let span = json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string();
+    assert_eq!(serving.post("/v1/traces", JSON, &[], span.as_bytes()).0, 200);
+    let (code, report) = serving.stop();
+    assert_eq!((code, &report["added"], &report["unjoined"]), (0, &json!(1), &json!(0)), "{report}");
+    assert!(
+        report["warnings"][0].as_str().unwrap().starts_with("log records that still wait for their spans: 2;"),
+        "{report}"
+    );
+    let shown = world.run(&["--json", "traces", "show", TRACE]).expect(0).stdout;
+    assert!(shown.contains("where is my parcel") && shown.contains("on its way"), "{shown}");
+    assert_eq!(shown.matches("where is my parcel").count(), 1, "{shown}");
+}
+
+#[test]
+fn log_records_without_a_span_are_told_by_an_ingest_too() {
+    let world = World::new();
+    world.write("logs.json", json_logs("b2b2b2b2b2b2b2b2").to_string());
+    world.write("span.json", json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string());
+    let ran = world.run(&["ingest", "logs.json"]).expect(0);
+    assert!(ran.stdout.contains("warning: 2 log records name a span that was not met"), "{}", ran.stdout);
+    let report = world.run(&["--json", "ingest", "logs.json", "span.json"]).expect(0).json();
+    assert_eq!((&report["added"], &report["unjoined"]), (&json!(1), &json!(0)), "{report}");
+}
+
+#[test]
+fn the_token_is_asked_for_before_the_body_is_read() {
+    let mut world = World::new();
+    world.set("ASSIZE_OTLP_TOKEN", "open-sesame");
+    let serving = Serving::start(&world, &[]);
+    let mut stream = TcpStream::connect(&serving.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // The body is announced and never sent.
+    let head = format!("POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\ncontent-length: 1000\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 401");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = runtime.block_on(async {
+        let channel = tonic::transport::Endpoint::new(format!("http://{}", serving.grpc)).unwrap();
+        let mut client = TraceServiceClient::new(channel.connect().await.unwrap());
+        client.export(request(vec![span(3, 3)])).await.unwrap_err()
+    });
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    serving.kill();
+}
+
+#[test]
+fn answers_speak_of_what_was_sent_and_totals_are_told_by_sender() {
+    let world = World::new();
+    let serving = Serving::start(&world, &["--json"]);
+    let bad = json_logs("b2b2b2b2b2b2b2b2").to_string().replace("b2b2b2b2b2b2b2b2", "nonsense");
+    let (status, body) = serving.post("/v1/logs", JSON, &[], bad.as_bytes());
+    let answer: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &answer["partialSuccess"]["rejectedLogRecords"]), (200, &json!("2")), "{answer}");
+    for id in ["b2b2b2b2b2b2b2b2", "c3c3c3c3c3c3c3c3"] {
+        assert_eq!(serving.post("/v1/traces", JSON, &[], json_request(TRACE, id).to_string().as_bytes()).0, 200);
+    }
+    let other = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "started"}}]}]}]});
+    assert_eq!(serving.post("/v1/logs", JSON, &[], other.to_string().as_bytes()).0, 200);
+    let (code, report) = serving.stop();
+    let sender = &report["files"][0];
+    assert_eq!((code, report["files"].as_array().unwrap().len()), (0, 1), "{report}");
+    assert_eq!((&sender["file"], &sender["spans"]), (&json!("otlp://127.0.0.1"), &json!(2)), "{report}");
+    assert_eq!(sender["dialects"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>(), 2);
+    assert_eq!(sender["ignored"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>(), 1);
+    let shown = world.run(&["--json", "traces", "show", TRACE]).expect(0).stdout;
+    assert!(shown.contains("\"otlp://127.0.0.1\""), "{shown}");
+}
