@@ -5,7 +5,6 @@
 //! one could bring back what the other deleted.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
 use jiff::civil::Date;
@@ -37,9 +36,6 @@ pub struct Compacted {
     /// Rows left out because another version of the span counts, or the same row stood twice.
     pub superseded: u64,
 }
-
-/// Held while a lake is tidied; let go when dropped or when the process ends.
-pub(crate) struct Alone(#[expect(dead_code, reason = "held open for its lock")] File);
 
 impl Lake {
     /// Compacts one day, or all of them, of spans and scores. Days that are as they should be are left alone.
@@ -132,16 +128,9 @@ impl Lake {
     }
 
     /// Claims the lake for a tidying.
-    pub(super) fn alone(&self) -> Result<Alone, LakeError> {
-        files::create_folder(self.root())?;
-        let path = self.root().join(".tidying");
-        let fail = |cause| files::FileError::new("write", &path, cause);
-        let file = File::options().create(true).append(true).open(&path).map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Alone(file)),
-            Err(TryLockError::WouldBlock) => Err(LakeError::Busy { folder: self.root().to_owned() }),
-            Err(TryLockError::Error(cause)) => Err(fail(cause).into()),
-        }
+    pub(super) fn alone(&self) -> Result<files::Lock, LakeError> {
+        let lock = files::lock(&self.root().join(".tidying"))?;
+        lock.ok_or_else(|| LakeError::Busy { folder: self.root().to_owned() })
     }
 }
 

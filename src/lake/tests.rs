@@ -446,7 +446,7 @@ fn what_a_query_lacks_is_said() {
     assert!(text.contains("The columns of `traces` are trace_id, session_id"), "{text}");
     let text = error("SELECT * FROM trace");
     assert!(text.starts_with("no table `trace`; did you mean `traces`? the tables are spans"), "{text}");
-    let text = error("SELEKT name FROM spans");
+    let text = error("SELECT name FRUM spans");
     assert!(text.starts_with("the query cannot be answered: "), "{text}");
 }
 

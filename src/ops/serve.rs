@@ -16,6 +16,7 @@ use crate::ingest::{Item, ReadOptions, SinkError, read_request};
 use crate::lake::Lake;
 use crate::model::Span;
 use crate::receive::{Budget, Flushed, Inbox, Keeper, Pace, Patience, Receiver, Spool, Told, serve as serve_otlp};
+use crate::sys::files;
 
 /// The variable with the token that senders must show.
 pub const TOKEN: &str = "ASSIZE_OTLP_TOKEN";
@@ -105,7 +106,13 @@ pub async fn serve(
     tell: impl Fn(Told) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Done<IngestReport> {
-    let lake_folder = project.lake_folder();
+    let state = project.state_folder();
+    // Two receivers would take each other's spool for what a crash left.
+    let Some(_alone) = files::lock(&state.join("serve.lock")).map_err(Failed::instrument)? else {
+        let cause =
+            "another receiver writes to this lake; send to that one, stop it, or give this one a lake of its own";
+        return Err(Failed::usage(anyhow!("{cause}")));
+    };
     let http = listen(ask.http.as_deref()).await?;
     let grpc = listen(ask.grpc.as_deref()).await?;
     let token = world.env.secret(TOKEN);
@@ -118,7 +125,7 @@ pub async fn serve(
     }
     let redactor = redaction::of_receiver(project, world)?;
     warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
-    let spool = Spool::open(&lake_folder.join("spool")).map_err(Failed::instrument)?;
+    let spool = Spool::open(&state.join("spool")).map_err(Failed::instrument)?;
     let total = Arc::new(Mutex::new(Totals::default()));
     let keeper = LakeKeeper {
         lake: project.lake(&world.env)?,

@@ -108,6 +108,24 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
     probe.write_all(&[0; 4096]).and_then(|()| probe.as_file().sync_all()).map_err(fail)
 }
 
+/// A file that one process at a time holds; let go of when dropped, also by a crash.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held open for its lock")] File);
+
+/// Takes a lock, whose file is made when it is not there; `None` when another process holds it.
+pub fn lock(path: &Path) -> Result<Option<Lock>, FileError> {
+    let fail = |cause| FileError::new("lock", path, cause);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(fail)?;
+    }
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Lock(file))),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
+        Err(fs::TryLockError::Error(cause)) => Err(fail(cause)),
+    }
+}
+
 /// Appends one line and syncs it; makes file and folder.
 pub fn append_line(path: &Path, line: &str) -> Result<(), FileError> {
     let fail = |cause| FileError::new("write", path, cause);

@@ -457,7 +457,7 @@ fn nothing_selected_is_a_usage_error_that_says_why() {
         (&["sample", "s"], "`assize ingest` fills it"),
         (&["sample", "s", "--rate", "2"], "not a probability"),
         (&["dataset", "show", "nosuch"], "no dataset `nosuch`"),
-        (&["traces", "ls", "--since", "yesterday"], "expected `--since`"),
+        (&["traces", "ls", "--since", "yesterday"], "`--since` must be a time"),
         (&["schema", "scorer.contians"], "no schema `scorer.contians`"),
     ] {
         says(&world.run(verb).expect(2), &[words]);

@@ -353,3 +353,17 @@ fn answers_speak_of_what_was_sent_and_totals_are_told_by_sender() {
     let shown = world.run(&["--json", "traces", "show", TRACE]).expect(0).stdout;
     assert!(shown.contains("\"otlp://127.0.0.1\""), "{shown}");
 }
+
+#[test]
+fn two_receivers_never_write_to_one_lake() {
+    let world = World::new();
+    let serving = Serving::start(&world, &["--json"]);
+    let ran = world.run(&["serve", "--otlp", "127.0.0.1:0"]).expect(2);
+    assert!(ran.stderr.contains("another receiver writes to this lake"), "{}", ran.stderr);
+    let body = request(vec![span(1, 1)]).encode_to_vec();
+    assert_eq!(serving.post("/v1/traces", PROTOBUF, &[], &body).0, 200);
+    let (code, report) = serving.stop();
+    assert_eq!((code, &report["added"]), (0, &json!(1)), "{report}");
+    // Its lock went with it.
+    assert_eq!(Serving::start(&world, &["--json"]).stop().0, 0);
+}

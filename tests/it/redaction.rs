@@ -154,7 +154,7 @@ fn a_detector_that_fails_stops_the_reading_or_costs_the_rows() {
     assert_eq!(leaks(&stopped, &ran, MAIL), Vec::<String>::new());
 
     let rejecting = world(&config("reject"));
-    let ran = rejecting.run(&["ingest", "in.jsonl", "--json"]).expect(0);
+    let ran = rejecting.run(&["ingest", "in.jsonl", "--json"]).expect(2);
     assert_eq!((ran.json()["added"].as_u64(), ran.json()["rejected"].as_u64()), (Some(0), Some(4)), "{}", ran.stdout);
     assert_eq!(leaks(&rejecting, &ran, MAIL), Vec::<String>::new());
 
