@@ -5,7 +5,7 @@ use clap::Args;
 use super::ingested;
 use super::print::{Printer, to_stderr};
 use crate::ops::serve::{Ask, Listening, TOKEN, serve};
-use crate::ops::{Done, Exit, Project, World};
+use crate::ops::{Done, Exit, Failed, Project, World};
 use crate::receive::{SetAside, Told};
 
 /// `serve`
@@ -33,11 +33,10 @@ pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Pr
     };
     let ask = Ask { http, grpc: args.grpc, flush_s: args.flush };
     let quiet = printer.quiet;
+    // Listened to before anyone is told that it runs: who is told may stop it at once.
+    let stopped = stop_signal().map_err(Failed::instrument)?;
     let stop = async {
-        // When the signal cannot be listened to, the process is ended by other means.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        stopped.await;
         printer.note("Stopping: writing what was received.");
     };
     let tell = move |told: Told| match told {
@@ -55,6 +54,29 @@ pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Pr
     report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
     printer.result(&report, || ingested::ingested(&report))?;
     Ok(Exit::Pass)
+}
+
+/// Ctrl-C, or what ends a service. Listens from now on, not from the first wait on.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 fn listening_text(listening: &Listening) -> String {
