@@ -153,7 +153,7 @@ pub fn copy_out(root: &Path, dataset: &str, examples: &[Example], folder: &Path)
 }
 
 /// Keeps attachments that stand in the folder beside an imported file. Those that do not stand there are left to
-/// [`check_kept`]: they may be kept already.
+/// the check of what is kept: they may be kept already.
 ///
 /// # Errors
 /// One is not what its digest says, or cannot be written.
