@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use assize::dataset::{FieldMapping, Filter};
 use assize::redact::Redactor;
-use assize::rubric::{RubricScale, parse_reply};
+use assize::rubric::{LabelSpec, RubricScale, parse_reply};
 use libfuzzer_sys::fuzz_target;
 
 fn which() -> &'static str {
@@ -26,9 +26,14 @@ fn redactor() -> &'static Redactor {
     })
 }
 
-fn scale() -> &'static RubricScale {
-    static SCALE: OnceLock<RubricScale> = OnceLock::new();
-    SCALE.get_or_init(|| toml::from_str("kind = \"binary\"").expect("a scale"))
+/// Each kind of scale; the first byte of the text says which.
+fn scale(text: &str) -> RubricScale {
+    let label = |label: &str, value| LabelSpec { label: label.to_owned(), value, description: String::new() };
+    match text.bytes().next().unwrap_or_default() % 3 {
+        0 => RubricScale::Binary { pass: String::new(), fail: String::new() },
+        1 => RubricScale::Labels(vec![label("good", Some(1.0)), label("bad", Some(0.0)), label("unclear", None)]),
+        _ => RubricScale::Number { min: 1.0, max: 5.0, step: Some(1.0), anchors: Vec::new() },
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -42,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         }
         "config" => drop(assize::config::parse(text, Path::new("assize.toml"))),
         "mapping" => drop(toml::from_str::<FieldMapping>(text)),
-        "reply" => drop(parse_reply(scale(), text)),
+        "reply" => drop(parse_reply(&scale(text), text)),
         "redact" => {
             let mut redacted = text.to_owned();
             let mut account = assize::model::Redactions::default();
