@@ -76,7 +76,13 @@ struct Says(String);
 #[async_trait]
 impl ChatModel for Says {
     async fn attempt(&self, _: &ChatRequest, _: Duration) -> Result<ChatReply, Failure> {
-        Ok(ChatReply { text: self.0.clone(), finish: FinishReason::Stop, model: None, usage: Usage::default() })
+        Ok(ChatReply {
+            text: self.0.clone(),
+            finish: FinishReason::Stop,
+            model: None,
+            usage: Usage::default(),
+            tokens: None,
+        })
     }
 }
 

@@ -150,6 +150,7 @@ impl Judge {
             temperature: self.model.temperature.filter(|_| !refused),
             max_tokens: Some(self.model.max_tokens),
             seed: self.model.seed.map(|seed| seed.wrapping_add(u64::from(draw))),
+            top_logprobs: None,
             extra: self.model.extra.clone(),
         }
     }
@@ -421,7 +422,7 @@ mod tests {
 
     fn reply(text: &str, finish: FinishReason) -> Result<ChatReply, Failure> {
         let usage = Usage { input: Some(100), output: Some(10), ..Usage::default() };
-        Ok(ChatReply { text: text.into(), finish, model: Some("m-2026".into()), usage })
+        Ok(ChatReply { text: text.into(), finish, model: Some("m-2026".into()), usage, tokens: None })
     }
 
     fn stop(text: &str) -> Result<ChatReply, Failure> {

@@ -59,6 +59,9 @@ pub struct ChatRequest {
     /// Seed, where the provider takes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+    /// How many likely tokens to tell at each place of the answer, with their log-probabilities; none when unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_logprobs: Option<u8>,
     /// Further fields of the provider's body, verbatim (`reasoning_effort`, ...).
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
@@ -95,4 +98,19 @@ pub struct ChatReply {
     /// Tokens, as billed.
     #[serde(default)]
     pub usage: Usage,
+    /// The tokens of the answer with their chances, where they were asked for and offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Vec<TokenChance>>,
+}
+
+/// One token of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenChance {
+    /// Its text.
+    pub text: String,
+    /// Natural logarithm of its probability, at most 0.
+    pub logprob: f64,
+    /// The likeliest tokens at this place with their log-probabilities, likeliest first; its own may be among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<(String, f64)>,
 }

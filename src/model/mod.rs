@@ -24,7 +24,7 @@ mod trace_score;
 mod trace_sums;
 
 pub use assemble::{Assembled, assemble};
-pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role};
+pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, Role, TokenChance};
 pub use dataset::{Attachment, DatasetHeader, Example, ExpectedCall, Label, Lineage, Recorded};
 pub use design::{Checkpoint, ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary};
 pub use digest::{Digest, Digester, canonical_json};

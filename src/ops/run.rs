@@ -21,6 +21,7 @@ use super::trail;
 use crate::config::Suite;
 use crate::dataset::{example_dimension, line_of_example};
 use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
+use crate::provider::BATCH_CONCURRENCY;
 use crate::runner::{
     self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Plan, Progress, Quantity, RunOutcome,
 };
@@ -162,7 +163,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
         store: store.clone(),
         clock: world.clock.clone(),
         listeners: (watch.listeners)(&header),
-        options: options(suite, &how, &planned),
+        options: options(suite, &how, &planned, services.waits_long()),
         control: watch.control.clone(),
         header,
     };
@@ -307,16 +308,18 @@ async fn keep_examples(store: &dyn Store, mut header: RunHeader, examples: &Chos
     Ok(header)
 }
 
-fn options(suite: &Suite, how: &How, planned: &Planned) -> Options {
+fn options(suite: &Suite, how: &How, planned: &Planned, in_batches: bool) -> Options {
+    // A batch is as large as the number of cells that may wait for it.
+    let judges = if in_batches { BATCH_CONCURRENCY } else { suite.concurrency.judges };
     let calls = planned.plan.total();
     let per_judge_call = calls.filter(|range| range.calls > 0).map(|range| range.cost_usd.high / range.calls as f64);
     Options {
         target_concurrency: suite.concurrency.targets as usize,
-        judge_concurrency: suite.concurrency.judges as usize,
+        judge_concurrency: judges as usize,
         budget: Budget {
             max_cost_usd: how.max_cost.or(suite.max_cost),
             max_time: suite.max_time,
-            max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(suite.concurrency.judges))),
+            max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(judges))),
             judge_call_usd: per_judge_call,
             ..Budget::default()
         },

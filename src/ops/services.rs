@@ -74,12 +74,14 @@ impl Services {
         let config = self.project.config.providers.get(name).ok_or_else(|| format!("no provider `{name}`"))?;
         let options: EndpointOptions = serde_json::from_value(serde_json::Value::Object(config.options.clone()))
             .map_err(|error| format!("provider `{name}`: {error}"))?;
+        let state = self.project.state_folder();
         let context = provider::BuildContext {
             endpoint: name,
             env: &self.world.env,
             http: &self.http,
             clock: self.world.clock.clone(),
             base: &self.project.root,
+            state: &state,
         };
         let model = options.build(&config.kind, &context).map_err(|error| error.to_string())?;
         let retry = RetryPolicy {
@@ -104,6 +106,11 @@ impl Services {
     pub fn clients(&self) -> Vec<(String, Arc<Client>)> {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.iter().map(|(name, client)| (name.clone(), client.clone())).collect()
+    }
+
+    /// Whether some client in use answers in batches.
+    pub fn waits_long(&self) -> bool {
+        self.clients().iter().any(|(_, client)| client.waits_long())
     }
 
     /// What went wrong beside the answers: a cache that could not be used, a recording that could not be written,

@@ -3,27 +3,24 @@
 //! Source: the public API reference of `POST /v1/messages`, version 2023-06-01. Structured answers come as the input
 //! of a tool that the model is made to call. Streaming, caching marks and the application's own tools are not used.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
+use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
-use super::ladder::{Complaint, Ladder, with_instruction};
-use super::wire::{Refused, Wire};
-use super::{AskKey, Attempted, ChatModel};
+use super::Attempted;
+use super::ladder::{Complaint, with_instruction};
+use super::speaker::Format;
+use super::wire::Wire;
 use crate::model::{
-    AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, FailureKind, FinishReason, Role, Usage,
+    AnswerFormat, ChatMessage, ChatReply, ChatRequest, Failure, FailureKind, FinishReason, Role, Usage,
 };
-use crate::sys::shown;
 
 /// The API demands a limit; this one holds where the configuration names none.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 
 /// How a structured answer is asked for, best first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Structured {
+pub(super) enum Structured {
     /// A tool that must be called.
     Forced,
     /// A tool that may be called, and words that say so.
@@ -34,23 +31,35 @@ enum Structured {
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Takes {
+pub(super) struct Takes {
     structured: Structured,
     temperature: bool,
-    /// Whether it was said already that there is no seed.
-    seed_said: bool,
 }
 
-/// One endpoint that speaks messages.
-pub(super) struct Anthropic {
-    wire: Wire,
-    ladder: Ladder<Takes>,
-}
+/// Messages.
+pub(super) struct Messages;
 
-impl Anthropic {
-    pub fn new(wire: Wire) -> Self {
-        let top = Takes { structured: Structured::Forced, temperature: true, seed_said: false };
-        Self { wire, ladder: Ladder::new(top) }
+impl Format for Messages {
+    type Takes = Takes;
+    const NAME: &'static str = "anthropic";
+    // The API has neither.
+    const NEVER: &'static [&'static str] = &["seed", "logprobs"];
+
+    fn top(_wire: &Wire) -> Takes {
+        Takes { structured: Structured::Forced, temperature: true }
+    }
+
+    fn without(takes: Takes, name: &str) -> Option<Takes> {
+        match name {
+            "temperature" => Some(Takes { temperature: false, ..takes }),
+            "structured" => Some(Takes { structured: Structured::Words, ..takes }),
+            "seed" | "logprobs" => Some(takes),
+            _ => None,
+        }
+    }
+
+    fn body(request: &ChatRequest, takes: Takes) -> Value {
+        body_of(request, takes)
     }
 
     fn step_down(takes: Takes, complaint: &Complaint, body: &Value) -> Option<(Takes, &'static str)> {
@@ -71,70 +80,23 @@ impl Anthropic {
             .then_some((Takes { temperature: false, ..takes }, "leaving out `temperature`"))
     }
 
-    /// The API has no seed: said once per model, since a run that relies on one should know.
-    fn note_seed(&self, request: &ChatRequest, takes: Takes) -> Option<Failure> {
-        if request.seed.is_none() || takes.seed_said {
-            return None;
+    fn is_refusal(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 422)
+    }
+
+    fn read(wire: &Wire, reply: Value) -> Attempted {
+        read_reply(wire, reply)
+    }
+
+    fn name_failure(mut failure: Failure, complaint: &Complaint) -> Failure {
+        if complaint.has_code(&["overloaded_error", "rate_limit_error"]) {
+            failure.kind = FailureKind::RateLimited;
+        } else if complaint.has_code(&["billing_error"]) || complaint.says("credit balance is too low") {
+            // Comes as 400; no further call will be answered either.
+            failure.kind = FailureKind::Auth;
         }
-        let text = format!(
-            "{}: model `{}` takes no `seed`, so it is left out; remove it from the model's parameters",
-            self.wire.what(),
-            request.model
-        );
-        self.ladder
-            .learn(&request.model, &takes, Takes { seed_said: true, ..takes })
-            .then(|| Failure::new(FailureKind::BadRequest, text))
+        failure
     }
-}
-
-#[async_trait]
-impl ChatModel for Anthropic {
-    async fn attempt(&self, request: &ChatRequest, timeout: Duration) -> Result<ChatReply, Failure> {
-        let key = AskKey { asker: Digest::of(b""), draw: 0 };
-        self.attempt_for(request, &key, timeout).await.result
-    }
-
-    async fn attempt_for(&self, request: &ChatRequest, _key: &AskKey, timeout: Duration) -> Attempted {
-        let deadline = Instant::now() + timeout;
-        let mut notes = Vec::new();
-        notes.extend(self.note_seed(request, self.ladder.of(&request.model)));
-        loop {
-            let takes = self.ladder.of(&request.model);
-            let body = body_of(request, takes);
-            let refused = match self.wire.post(&body, deadline.saturating_duration_since(Instant::now())).await {
-                Ok(reply) => return Attempted { notes, ..read_reply(&self.wire, reply) },
-                Err(refused) => refused,
-            };
-            let complaint = refused.answer.as_ref().filter(|(status, _)| matches!(status.as_u16(), 400 | 422));
-            let complaint = complaint.map(|(_, answer)| Complaint::read(answer));
-            let next = complaint.as_ref().and_then(|complaint| Self::step_down(takes, complaint, &body));
-            match (complaint, next) {
-                (Some(complaint), Some((next, change))) => {
-                    if self.ladder.learn(&request.model, &takes, next) {
-                        notes.push(complaint.note(&self.wire.what(), &request.model, change));
-                    }
-                }
-                _ => return Attempted { notes, ..Attempted::of(Err(name_failure(refused))) },
-            }
-        }
-    }
-
-    fn identity(&self) -> String {
-        format!("anthropic {}", shown(&self.wire.url))
-    }
-}
-
-fn name_failure(refused: Refused) -> Failure {
-    let mut failure = refused.failure;
-    let Some((_, answer)) = refused.answer else { return failure };
-    let complaint = Complaint::read(&answer);
-    if complaint.has_code(&["overloaded_error", "rate_limit_error"]) {
-        failure.kind = FailureKind::RateLimited;
-    } else if complaint.has_code(&["billing_error"]) || complaint.says("credit balance is too low") {
-        // Comes as 400; no further call will be answered either.
-        failure.kind = FailureKind::Auth;
-    }
-    failure
 }
 
 fn body_of(request: &ChatRequest, takes: Takes) -> Value {
@@ -228,7 +190,7 @@ fn read_reply(wire: &Wire, reply: Value) -> Attempted {
     let usage = usage.as_ref().map(usage_of).unwrap_or_default();
     match read_content(wire, &reply, &usage) {
         Ok(reply) => Attempted::of(Ok(reply)),
-        Err(failure) => Attempted { wasted: (!usage.is_unknown()).then_some(usage), ..Attempted::of(Err(failure)) },
+        Err(failure) => Attempted::billed(failure, usage),
     }
 }
 
@@ -248,7 +210,13 @@ fn read_content(wire: &Wire, reply: &Value, usage: &Usage) -> Result<ChatReply, 
         None if texts.is_empty() && !empty_is_fine => return Err(wire.bad_reply("the reply has no content")),
         None => texts.concat(),
     };
-    Ok(ChatReply { text: wire.secrets.scrub_reply(text), finish, model: reply.model, usage: usage.clone() })
+    Ok(ChatReply {
+        text: wire.secrets.scrub_reply(text),
+        finish,
+        model: reply.model,
+        usage: usage.clone(),
+        tokens: None,
+    })
 }
 
 fn finish_of(reason: Option<&str>) -> FinishReason {
@@ -274,11 +242,12 @@ mod tests {
             temperature: Some(0.5),
             max_tokens: None,
             seed: None,
+            top_logprobs: None,
             extra: Map::new(),
         }
     }
 
-    const TOP: Takes = Takes { structured: Structured::Forced, temperature: true, seed_said: false };
+    const TOP: Takes = Takes { structured: Structured::Forced, temperature: true };
 
     #[test]
     fn the_body_is_what_the_reference_describes() {
@@ -306,13 +275,12 @@ mod tests {
             Complaint::read(&json!({"type": "error", "error": {"type": "invalid_request_error", "message": text}}))
         };
         let body = body_of(&request(), TOP);
-        let (next, _) =
-            Anthropic::step_down(TOP, &error("`temperature` is deprecated for this model."), &body).unwrap();
+        let (next, _) = Messages::step_down(TOP, &error("`temperature` is deprecated for this model."), &body).unwrap();
         assert!(!next.temperature);
         let limit = error("max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens");
-        assert!(Anthropic::step_down(TOP, &limit, &body).is_none());
+        assert!(Messages::step_down(TOP, &limit, &body).is_none());
         let thinking = error("Thinking may not be enabled when tool_choice forces tool use.");
-        assert_eq!(Anthropic::step_down(TOP, &thinking, &body).unwrap().0.structured, Structured::Offered);
+        assert_eq!(Messages::step_down(TOP, &thinking, &body).unwrap().0.structured, Structured::Offered);
     }
 
     #[test]

@@ -271,8 +271,13 @@ mod tests {
     use crate::sys::FixedClock;
 
     fn entry(text: &str) -> CacheEntry {
-        let reply =
-            ChatReply { text: text.to_owned(), finish: FinishReason::Stop, model: None, usage: Usage::default() };
+        let reply = ChatReply {
+            text: text.to_owned(),
+            finish: FinishReason::Stop,
+            model: None,
+            usage: Usage::default(),
+            tokens: None,
+        };
         CacheEntry { reply, took_ms: 12 }
     }
 

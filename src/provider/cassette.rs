@@ -301,6 +301,7 @@ mod tests {
             temperature: None,
             max_tokens: None,
             seed: None,
+            top_logprobs: None,
             extra: Map::new(),
         }
     }
@@ -310,7 +311,13 @@ mod tests {
     }
 
     fn reply(text: &str) -> ChatReply {
-        ChatReply { text: text.to_owned(), finish: FinishReason::Stop, model: None, usage: Usage::default() }
+        ChatReply {
+            text: text.to_owned(),
+            finish: FinishReason::Stop,
+            model: None,
+            usage: Usage::default(),
+            tokens: None,
+        }
     }
 
     #[test]

@@ -37,6 +37,9 @@ use tally::{Counters, count};
 /// Most attempts whatever counts: an end even where every refusal is somebody else's answer.
 const MOST_ATTEMPTS: u32 = 100;
 
+/// Share of the price that an answer of a batch costs, at every service that takes batches.
+const BATCH_PRICE: f64 = 0.5;
+
 /// Asks one endpoint: cache, limits, retries, recording, money.
 pub struct Client {
     model: Arc<dyn ChatModel>,
@@ -82,6 +85,7 @@ impl Client {
             temperature: None,
             max_tokens: Some(16),
             seed: None,
+            top_logprobs: None,
             extra: Map::new(),
         };
         let key = AskKey { asker: Digest::of(b"smoke"), draw: 0 };
@@ -104,6 +108,11 @@ impl Client {
     /// What of the endpoint can change an answer; for digests of those who ask.
     pub fn identity(&self) -> String {
         self.model.identity()
+    }
+
+    /// Whether answers may take far longer than calls do: they come in batches.
+    pub fn waits_long(&self) -> bool {
+        self.model.patience().is_some()
     }
 
     async fn ask_alone(
@@ -212,9 +221,10 @@ impl Client {
         }
         count(&self.counters.attempts);
         let sent = Instant::now();
-        let Attempted { result, wasted, notes, recorded_ms } =
+        let Attempted { result, wasted, notes, allowance, batched, recorded_ms } =
             self.model.attempt_for(request, key, self.retry.attempt_timeout).await;
         let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.gate.heed(&allowance);
         for failure in notes {
             on_notice(Notice { attempt: call.attempt, failure, retry_in: Some(Duration::ZERO) });
         }
@@ -227,7 +237,9 @@ impl Client {
                 count(&self.counters.answered);
                 permit.answered(reply.usage.total());
                 if recorded_ms.is_none() {
-                    call.spend.add(&Spend::of_call(reply.usage.clone(), self.cost_usd(&request.model, &reply)));
+                    let cost = self.cost_usd(&request.model, &reply);
+                    let cost = cost.map(|cost| if batched { cost * BATCH_PRICE } else { cost });
+                    call.spend.add(&Spend::of_call(reply.usage.clone(), cost));
                 }
                 let took_ms = recorded_ms.unwrap_or(took_ms);
                 Ok(Answer { reply, spend: std::mem::take(&mut call.spend), cached: false, took_ms })
@@ -320,6 +332,7 @@ mod tests {
                     finish: FinishReason::Stop,
                     model: Some(format!("{}-2026", request.model)),
                     usage: Usage { input: Some(10), output: Some(5), ..Usage::default() },
+                    tokens: None,
                 }),
             }
         }
@@ -337,6 +350,7 @@ mod tests {
             temperature: None,
             max_tokens: None,
             seed: None,
+            top_logprobs: None,
             extra: Map::new(),
         }
     }

@@ -13,9 +13,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::batch::Pace;
 use super::wire::Wire;
 use super::{CassetteError, ChatModel, Limits, ProviderInfo, find};
 use crate::sys::{Clock, Env, SecretText, Secrets, header};
+
+/// Asks that may wait for batches at a time.
+pub const BATCH_CONCURRENCY: u32 = 20_000;
 
 /// Options of one endpoint, beside the name of its provider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +37,24 @@ pub struct EndpointOptions {
     /// File of recorded answers (`replay` only), relative to the configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cassette: Option<String>,
+    /// Program and arguments that answer, one by one (`command` only); a path (with `/`) is relative to the
+    /// configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Variables of the environment that the program gets (`command` only).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pass_env: Vec<String>,
+    /// Ask in batches, at half the price and within a day (`anthropic`, `openai`, `openai_responses`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub batch: bool,
+    /// When a batch is worth it and how often it is looked after; tests have less time than people.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) pace: Pace,
+    /// What the models here do not take, so that it is not even tried: `temperature`, `seed`, `logprobs`,
+    /// `structured` (answers bound to a schema; it is told in words then).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// Most calls at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -56,8 +78,10 @@ impl EndpointOptions {
     /// How much the endpoint bears.
     pub fn limits(&self) -> Limits {
         let default = Limits::default();
+        // Whoever waits for a batch burdens no server.
+        let max_concurrency = if self.batch { BATCH_CONCURRENCY } else { default.max_concurrency };
         Limits {
-            max_concurrency: self.max_concurrency.unwrap_or(default.max_concurrency),
+            max_concurrency: self.max_concurrency.unwrap_or(max_concurrency),
             requests_per_minute: self.requests_per_minute,
             tokens_per_minute: self.tokens_per_minute,
         }
@@ -85,6 +109,8 @@ pub struct BuildContext<'a> {
     pub clock: Arc<dyn Clock>,
     /// Folder that relative paths start from.
     pub base: &'a Path,
+    /// Folder of what must outlive the process: batches under way.
+    pub state: &'a Path,
 }
 
 /// An endpoint could not be set up.
@@ -132,6 +158,10 @@ pub(super) enum KeyHeader {
     Bearer,
     /// `x-api-key: KEY`.
     XApiKey,
+    /// `api-key: KEY`.
+    ApiKey,
+    /// `x-goog-api-key: KEY`.
+    Google,
 }
 
 /// The way to an endpoint: address, headers, key.
@@ -157,6 +187,8 @@ pub(super) fn wire(
                 header("authorization", &SecretString::from(format!("Bearer {}", key.expose_secret())))
             }
             KeyHeader::XApiKey => header("x-api-key", &key),
+            KeyHeader::ApiKey => header("api-key", &key),
+            KeyHeader::Google => header("x-goog-api-key", &key),
         }
         .map_err(|_| bad(format!("the key in `{variable}` has characters that a header cannot carry")))?;
         headers.insert(name, value);
@@ -191,8 +223,10 @@ fn address(info: &ProviderInfo, options: &EndpointOptions, path: &[&str]) -> Res
         return Err(fail("neither `http` nor `https`"));
     }
     // `https://host` and `https://host/v1` are both what people write for an API whose path starts with `v1`.
-    let versioned = url.path().trim_end_matches('/').ends_with("/v1");
-    let rest = path.iter().skip_while(|step| versioned && **step == "v1");
+    let last =
+        url.path_segments().and_then(|mut steps| steps.rfind(|step| !step.is_empty())).unwrap_or_default().to_owned();
+    let given = path.first().is_some_and(|first| *first == last);
+    let rest = path.iter().skip(usize::from(given));
     url.path_segments_mut().map_err(|()| fail("no path"))?.pop_if_empty().extend(rest);
     Ok(url)
 }

@@ -121,6 +121,11 @@ impl Complaint {
         })
     }
 
+    /// Whether a phrase occurs in the message at all, within longer words too.
+    pub fn mentions(&self, phrase: &str) -> bool {
+        self.words.contains(phrase)
+    }
+
     /// Whether the parameter is refused as such, not for its value.
     pub fn refuses(&self) -> bool {
         let codes = ["unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"];

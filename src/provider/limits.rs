@@ -1,5 +1,7 @@
 //! How much is asked of an endpoint at a time: a concurrency limit that adapts, and buckets per minute.
 //!
+//! What the server says is left of its own limits is kept to as well: calls wait for its reset instead of being refused.
+//!
 //! The limit is halved when the server refuses for rate and grows again with every answer (additive increase,
 //! multiplicative decrease). A wait the server asks for holds for the whole endpoint, not only for the call that was
 //! told. Nothing here retries.
@@ -7,6 +9,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::allowance::Allowance;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
@@ -49,6 +52,15 @@ struct State {
     cuts: u64,
     paused_until: Option<Instant>,
     in_flight: u32,
+    /// What the server said is left, of calls and of tokens.
+    told: [Option<Told>; 2],
+}
+
+/// What is left until a moment, less what has been sent since it was said.
+#[derive(Clone, Copy)]
+struct Told {
+    remaining: f64,
+    until: Instant,
 }
 
 /// The right to make one call.
@@ -64,7 +76,14 @@ impl Gate {
         let max = limits.max_concurrency.max(1);
         Self {
             permits: Semaphore::new(max as usize),
-            state: Mutex::new(State { limit: f64::from(max), debt: 0, cuts: 0, paused_until: None, in_flight: 0 }),
+            state: Mutex::new(State {
+                limit: f64::from(max),
+                debt: 0,
+                cuts: 0,
+                paused_until: None,
+                in_flight: 0,
+                told: [None; 2],
+            }),
             max,
             requests: limits.requests_per_minute.map(Bucket::per_minute),
             tokens: limits.tokens_per_minute.map(Bucket::per_minute),
@@ -99,8 +118,48 @@ impl Gate {
         if let Some(tokens) = &self.tokens {
             tokens.take(estimate as f64).await;
         }
+        while let Some(until) = self.book(estimate) {
+            if until > latest {
+                return Err(until.saturating_duration_since(Instant::now()));
+            }
+            sleep_until(until + spread.mul_f64(jitter.clamp(0.0, 1.0))).await;
+        }
         entered.cuts = self.state().cuts;
         Ok(entered)
+    }
+
+    /// Takes one call and its tokens from what the server said is left; the moment to wait for when that is too
+    /// little. After the reset nothing is known until the server says more, and calls go on.
+    fn book(&self, estimate: u64) -> Option<Instant> {
+        let now = Instant::now();
+        let mut state = self.state();
+        for told in &mut state.told {
+            *told = told.filter(|told| told.until > now);
+        }
+        let amounts = [1.0, estimate as f64];
+        let short =
+            state.told.iter().zip(amounts).filter_map(|(told, amount)| told.filter(|told| told.remaining < amount));
+        if let Some(until) = short.map(|told| told.until).max() {
+            return Some(until);
+        }
+        for (told, amount) in state.told.iter_mut().zip(amounts) {
+            if let Some(told) = told {
+                told.remaining -= amount;
+            }
+        }
+        None
+    }
+
+    /// Notes what a server said is left. Calls under way were sent before it was said and may not be counted in it.
+    pub fn heed(&self, allowance: &Allowance) {
+        let mut state = self.state();
+        let others = f64::from(state.in_flight.saturating_sub(1));
+        let now = Instant::now();
+        for (told, (left, sent)) in state.told.iter_mut().zip([(allowance.requests, others), (allowance.tokens, 0.0)]) {
+            if let Some(left) = left {
+                *told = Some(Told { remaining: left.remaining - sent, until: now + left.reset });
+            }
+        }
     }
 
     /// Calls allowed at a time, now.
@@ -288,6 +347,27 @@ mod tests {
         gate.rest(Duration::from_secs(86_400));
         let latest = Instant::now() + Duration::from_secs(600);
         assert!(gate.enter(0, latest, Duration::ZERO, 0.0).await.is_err());
+        assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_the_server_says_is_left_is_kept_to_until_its_reset() {
+        use super::super::allowance::Left;
+        let gate = gate(8);
+        let left = |remaining| Some(Left { remaining, reset: Duration::from_millis(200) });
+        gate.heed(&Allowance { requests: left(2.0), tokens: None });
+        let start = Instant::now();
+        let first = enter(&gate).await;
+        let second = enter(&gate).await;
+        assert!(start.elapsed() < Duration::from_millis(150), "two are left");
+        let third = enter(&gate).await;
+        assert!(start.elapsed() >= Duration::from_millis(200), "the third waits for the reset");
+        drop((first, second, third));
+        gate.heed(&Allowance { requests: None, tokens: left(100.0) });
+        let latest = Instant::now() + Duration::from_secs(60);
+        let big = tokio::time::timeout(Duration::from_millis(50), gate.enter(101, latest, Duration::ZERO, 0.0)).await;
+        assert!(big.is_err(), "more tokens than are left");
+        assert!(gate.enter(100, latest, Duration::ZERO, 0.0).await.is_ok());
         assert_eq!(gate.in_flight(), 0);
     }
 

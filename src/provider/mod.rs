@@ -11,25 +11,33 @@ use serde_json::{Map, Value};
 
 use crate::model::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, Spend, Usage};
 
+mod allowance;
 mod anthropic;
+mod batch;
+mod bedrock;
 mod cache;
 mod cassette;
 mod client;
+mod command;
 mod embed;
 mod endpoint;
 mod flight;
+mod gemini;
 mod ladder;
 mod limits;
 mod openai;
 mod replay;
+mod responses;
+mod speaker;
 mod table;
 mod wire;
 
+pub use allowance::Allowance;
 pub use cache::{CacheEntry, CacheError, CacheStats, CacheUse, ReplyCache};
 pub use cassette::{Cassette, CassetteError, Recorder, Recording};
 pub use client::{Client, ClientBuilder, ClientStats, PriceFn};
 pub use embed::Embedder;
-pub use endpoint::{BuildContext, EndpointOptions, ProviderError};
+pub use endpoint::{BATCH_CONCURRENCY, BuildContext, EndpointOptions, ProviderError};
 pub use limits::Limits;
 pub use replay::Replay;
 pub use table::{PROVIDERS, ProviderInfo, find};
@@ -50,6 +58,11 @@ pub trait ChatModel: Send + Sync {
         String::new()
     }
 
+    /// How long an answer may take, where that is longer than any time limit of a call (batches).
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether answers need no server and cost nothing. Such a model can say beforehand whether it knows a model
     /// name; a live one gives `None` and is asked a tiny question instead.
     fn knows(&self, _model: &str) -> Option<Result<(), Failure>> {
@@ -66,6 +79,10 @@ pub struct Attempted {
     pub wasted: Option<Usage>,
     /// What was tried and dropped on the way: a parameter that the server refused.
     pub notes: Vec<Failure>,
+    /// What the server said is left of its limits.
+    pub allowance: Allowance,
+    /// Whether it came from a batch, which costs less.
+    pub batched: bool,
     /// Milliseconds of the original call when the reply is a recorded one, which costs nothing.
     pub recorded_ms: Option<u64>,
 }
@@ -73,7 +90,19 @@ pub struct Attempted {
 impl Attempted {
     /// An attempt of which nothing but its result is known.
     pub fn of(result: Result<ChatReply, Failure>) -> Self {
-        Self { result, wasted: None, notes: Vec::new(), recorded_ms: None }
+        Self {
+            result,
+            wasted: None,
+            notes: Vec::new(),
+            allowance: Allowance::default(),
+            batched: false,
+            recorded_ms: None,
+        }
+    }
+
+    /// A reply that cannot be used and was billed all the same, as far as it said so.
+    fn billed(failure: Failure, usage: Usage) -> Self {
+        Self { wasted: (!usage.is_unknown()).then_some(usage), ..Self::of(Err(failure)) }
     }
 }
 
@@ -147,6 +176,7 @@ impl ModelHandle {
             temperature: self.temperature,
             max_tokens: self.max_tokens,
             seed: self.seed,
+            top_logprobs: None,
             extra: self.extra.clone(),
         }
     }

@@ -3,24 +3,22 @@
 //! Source: the public API reference of `POST /v1/chat/completions`; deviations of other servers are noted where
 //! they are handled. Streaming, tools of the application and pictures are not used here.
 
-use std::time::Duration;
-
-use async_trait::async_trait;
 use reqwest::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
-use super::ladder::{Complaint, Ladder, with_instruction};
-use super::wire::{Refused, Wire};
-use super::{AskKey, Attempted, ChatModel};
-use crate::model::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, FailureKind, Role};
-use crate::sys::shown;
+use super::Attempted;
+use super::ladder::{Complaint, with_instruction};
+use super::speaker::Format;
+use super::wire::Wire;
+use crate::model::{AnswerFormat, ChatMessage, ChatRequest, Failure, FailureKind, Role};
 
 mod reply;
 
+pub(super) use reply::chances;
+
 /// How a structured answer is asked for, best first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Structured {
+pub(super) enum Structured {
     /// `response_format: json_schema`, strict.
     Schema,
     /// `response_format: json_object`, the schema in words.
@@ -31,7 +29,7 @@ enum Structured {
 
 /// What a model takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Takes {
+pub(super) struct Takes {
     structured: Structured,
     /// Whether the length limit is called `max_completion_tokens`.
     completion_tokens: bool,
@@ -39,24 +37,43 @@ struct Takes {
     renamed: bool,
     temperature: bool,
     seed: bool,
+    logprobs: bool,
 }
 
-/// One endpoint that speaks chat completions.
-pub(super) struct OpenAi {
-    wire: Wire,
-    ladder: Ladder<Takes>,
-}
+/// Chat completions.
+pub(super) struct ChatCompletions;
 
-impl OpenAi {
-    pub fn new(wire: Wire) -> Self {
+impl Format for ChatCompletions {
+    type Takes = Takes;
+    const NAME: &'static str = "openai";
+
+    fn top(wire: &Wire) -> Takes {
         // OpenAI itself takes the new name for every model; most other servers know only the old one.
         let completion_tokens = wire.url.host_str() == Some("api.openai.com");
-        let top =
-            Takes { structured: Structured::Schema, completion_tokens, renamed: false, temperature: true, seed: true };
-        Self { wire, ladder: Ladder::new(top) }
+        Takes {
+            structured: Structured::Schema,
+            completion_tokens,
+            renamed: false,
+            temperature: true,
+            seed: true,
+            logprobs: true,
+        }
     }
 
-    /// The rung below for a refusal, with what changes; `None` when it is about something else.
+    fn without(takes: Takes, name: &str) -> Option<Takes> {
+        match name {
+            "temperature" => Some(Takes { temperature: false, ..takes }),
+            "seed" => Some(Takes { seed: false, ..takes }),
+            "logprobs" => Some(Takes { logprobs: false, ..takes }),
+            "structured" => Some(Takes { structured: Structured::Words, ..takes }),
+            _ => None,
+        }
+    }
+
+    fn body(request: &ChatRequest, takes: Takes) -> Value {
+        body_of(request, takes)
+    }
+
     fn step_down(takes: Takes, complaint: &Complaint, body: &Value) -> Option<(Takes, &'static str)> {
         let sent = |name: &str| body.get(name).is_some();
         let about = |name: &str| sent(name) && complaint.is_about(name);
@@ -92,56 +109,27 @@ impl OpenAi {
         if takes.temperature && about("temperature") {
             return Some((Takes { temperature: false, ..takes }, "leaving out `temperature`"));
         }
+        if takes.logprobs && (about("logprobs") || about("top_logprobs")) {
+            return Some((Takes { logprobs: false, ..takes }, "asking for no log-probabilities"));
+        }
         (takes.seed && about("seed")).then_some((Takes { seed: false, ..takes }, "leaving out `seed`"))
     }
-}
 
-#[async_trait]
-impl ChatModel for OpenAi {
-    async fn attempt(&self, request: &ChatRequest, timeout: Duration) -> Result<ChatReply, Failure> {
-        let key = AskKey { asker: Digest::of(b""), draw: 0 };
-        self.attempt_for(request, &key, timeout).await.result
+    fn is_refusal(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 404 | 415 | 422 | 501)
     }
 
-    async fn attempt_for(&self, request: &ChatRequest, _key: &AskKey, timeout: Duration) -> Attempted {
-        let deadline = Instant::now() + timeout;
-        let mut notes = Vec::new();
-        loop {
-            let takes = self.ladder.of(&request.model);
-            let body = body_of(request, takes);
-            let refused = match self.wire.post(&body, deadline.saturating_duration_since(Instant::now())).await {
-                Ok(reply) => return Attempted { notes, ..reply::read_reply(&self.wire, reply) },
-                Err(refused) => refused,
-            };
-            let complaint = refused.answer.as_ref().filter(|(status, _)| is_refusal(*status));
-            let complaint = complaint.map(|(_, answer)| Complaint::read(answer));
-            let next = complaint.as_ref().and_then(|complaint| Self::step_down(takes, complaint, &body));
-            match (complaint, next) {
-                (Some(complaint), Some((next, change))) => {
-                    if self.ladder.learn(&request.model, &takes, next) {
-                        notes.push(complaint.note(&self.wire.what(), &request.model, change));
-                    }
-                }
-                _ => return Attempted { notes, ..Attempted::of(Err(name_failure(refused))) },
-            }
-        }
+    fn read(wire: &Wire, reply: Value) -> Attempted {
+        reply::read_reply(wire, reply)
     }
 
-    fn identity(&self) -> String {
-        format!("openai {}", shown(&self.wire.url))
+    fn name_failure(failure: Failure, complaint: &Complaint) -> Failure {
+        name_failure(failure, complaint)
     }
 }
 
-/// Statuses with which a server says that it does not take a parameter.
-fn is_refusal(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 400 | 404 | 415 | 422 | 501)
-}
-
-/// Failures that only the error's code tells apart.
-fn name_failure(refused: Refused) -> Failure {
-    let mut failure = refused.failure;
-    let Some((_, answer)) = refused.answer else { return failure };
-    let complaint = Complaint::read(&answer);
+/// Failures that only the error's code tells apart; the responses interface has the same codes.
+pub(super) fn name_failure(mut failure: Failure, complaint: &Complaint) -> Failure {
     if complaint.has_code(&["insufficient_quota", "billing_hard_limit_reached"]) {
         // Comes as 429, but waiting does not help: no further call will be answered.
         failure.kind = FailureKind::Auth;
@@ -188,12 +176,16 @@ fn body_of(request: &ChatRequest, takes: Takes) -> Value {
     if let Some(seed) = request.seed.filter(|_| takes.seed) {
         body.insert("seed".to_owned(), json!(seed));
     }
+    if let Some(most) = request.top_logprobs.filter(|_| takes.logprobs) {
+        body.insert("logprobs".to_owned(), json!(true));
+        body.insert("top_logprobs".to_owned(), json!(most));
+    }
     // Last, so that the user's word holds over ours.
     body.extend(request.extra.clone());
     Value::Object(body)
 }
 
-fn message(message: &ChatMessage) -> Value {
+pub(super) fn message(message: &ChatMessage) -> Value {
     let role = match message.role {
         Role::System => "system",
         Role::User => "user",
@@ -215,6 +207,7 @@ mod tests {
             temperature: Some(0.0),
             max_tokens: Some(50),
             seed: Some(7),
+            top_logprobs: None,
             extra: Map::from_iter([("reasoning_effort".to_owned(), json!("low"))]),
         }
     }
@@ -225,6 +218,7 @@ mod tests {
         renamed: false,
         temperature: true,
         seed: true,
+        logprobs: true,
     };
 
     #[test]
@@ -245,16 +239,18 @@ mod tests {
         let refuse = |name: &str| Complaint::read(&json!({"error": {"message": format!("unsupported: {name}")}}));
         let mut takes = TOP;
         let mut steps = 0;
-        for name in ["response_format", "response_format", "max_tokens", "temperature", "seed"] {
-            let (next, _) = OpenAi::step_down(takes, &refuse(name), &body_of(&request(), takes)).unwrap();
+        for name in ["response_format", "response_format", "max_tokens", "temperature", "logprobs", "seed"] {
+            let (next, _) = ChatCompletions::step_down(takes, &refuse(name), &body_of(&request(), takes)).unwrap();
             takes = next;
             steps += 1;
         }
         let body = body_of(&request(), takes);
-        for name in ["response_format", "max_tokens", "temperature", "seed", "max_completion_tokens", "messages"] {
-            assert!(OpenAi::step_down(takes, &refuse(name), &body).is_none(), "{name}");
+        for name in
+            ["response_format", "max_tokens", "temperature", "logprobs", "seed", "max_completion_tokens", "messages"]
+        {
+            assert!(ChatCompletions::step_down(takes, &refuse(name), &body).is_none(), "{name}");
         }
-        assert_eq!(steps, 5);
+        assert_eq!(steps, 6);
         assert_eq!(body["max_completion_tokens"], 50);
         assert!(body["messages"][1]["content"].as_str().unwrap().contains("JSON Schema"));
     }

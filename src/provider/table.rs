@@ -3,9 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::anthropic::Anthropic;
+use super::anthropic::Messages;
+use super::batch::{AnthropicBatches, BatchService, Batched, OpenAiBatches};
+use super::bedrock::Converse;
+use super::command::Program;
 use super::endpoint::{KeyHeader, wire};
-use super::openai::OpenAi;
+use super::gemini::GenerateContent;
+use super::openai::ChatCompletions;
+use super::responses::Responses;
+use super::speaker::{Format, Speaker};
+use super::wire::Wire;
 use super::{BuildContext, Cassette, ChatModel, EndpointOptions, ProviderError, Replay};
 use crate::sys::header;
 
@@ -39,13 +46,39 @@ pub const PROVIDERS: &[ProviderInfo] = &[
         sample: "max_concurrency = 8",
         build: build_anthropic,
     },
+    ProviderInfo {
+        name: "azure",
+        summary: "OpenAI's models at Azure; `base_url` is the resource's, the model its deployment",
+        base_url: None,
+        key_variable: Some("AZURE_OPENAI_API_KEY"),
+        sample: "base_url = \"https://RESOURCE.openai.azure.com/openai/v1\"",
+        build: build_azure,
+    },
+    ProviderInfo {
+        name: "bedrock",
+        summary: "Amazon Bedrock (Converse), opened by a Bedrock API key",
+        base_url: None,
+        key_variable: Some("AWS_BEARER_TOKEN_BEDROCK"),
+        sample: "base_url = \"https://bedrock-runtime.us-east-1.amazonaws.com\"",
+        build: build_bedrock,
+    },
+    ProviderInfo {
+        name: "command",
+        summary: "a program of yours: the question as JSON on stdin, the answer on stdout",
+        base_url: None,
+        key_variable: None,
+        sample: "command = [\"python3\", \"judge.py\"]",
+        build: build_command,
+    },
     chat("deepseek", "DeepSeek, by chat completions", "https://api.deepseek.com/v1", Some("DEEPSEEK_API_KEY")),
-    chat(
-        "gemini",
-        "Google's Gemini API, by its chat completions interface",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
-        Some("GEMINI_API_KEY"),
-    ),
+    ProviderInfo {
+        name: "gemini",
+        summary: "Google's Gemini API (generateContent)",
+        base_url: Some("https://generativelanguage.googleapis.com"),
+        key_variable: Some("GEMINI_API_KEY"),
+        sample: "max_concurrency = 8",
+        build: build_gemini,
+    },
     chat("groq", "Groq, by chat completions", "https://api.groq.com/openai/v1", Some("GROQ_API_KEY")),
     chat("llamacpp", "a local llama.cpp server, by chat completions", "http://localhost:8080/v1", None),
     chat("mistral", "Mistral, by chat completions", "https://api.mistral.ai/v1", Some("MISTRAL_API_KEY")),
@@ -57,6 +90,14 @@ pub const PROVIDERS: &[ProviderInfo] = &[
         key_variable: Some("OPENAI_API_KEY"),
         sample: "base_url = \"https://api.openai.com/v1\"\nkey_env = \"OPENAI_API_KEY\"\nmax_concurrency = 16",
         build: build_chat,
+    },
+    ProviderInfo {
+        name: "openai_responses",
+        summary: "OpenAI's responses API; nothing is stored at the server",
+        base_url: Some("https://api.openai.com/v1"),
+        key_variable: Some("OPENAI_API_KEY"),
+        sample: "max_concurrency = 16",
+        build: build_responses,
     },
     chat("openrouter", "OpenRouter, by chat completions", "https://openrouter.ai/api/v1", Some("OPENROUTER_API_KEY")),
     ProviderInfo {
@@ -99,9 +140,51 @@ fn build_chat(
     options: &EndpointOptions,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn ChatModel>, ProviderError> {
-    no_cassette(options, context)?;
-    let wire = wire(info, options, context, &["chat", "completions"], KeyHeader::Bearer)?;
-    Ok(Arc::new(OpenAi::new(wire)))
+    speak::<ChatCompletions>(
+        options,
+        context,
+        wire(info, options, context, &["chat", "completions"], KeyHeader::Bearer)?,
+    )
+}
+
+fn build_azure(
+    info: &ProviderInfo,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    speak::<ChatCompletions>(
+        options,
+        context,
+        wire(info, options, context, &["chat", "completions"], KeyHeader::ApiKey)?,
+    )
+}
+
+fn build_responses(
+    info: &ProviderInfo,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    let wire = wire(info, options, context, &["v1", "responses"], KeyHeader::Bearer)?;
+    speak_or_batch::<Responses>(options, context, wire, |wire, takes| {
+        Box::new(OpenAiBatches::<Responses>::new(wire, takes, "/v1/responses"))
+    })
+}
+
+fn build_gemini(
+    info: &ProviderInfo,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    let wire = wire(info, options, context, &["v1beta", "models"], KeyHeader::Google)?;
+    speak::<GenerateContent>(options, context, wire)
+}
+
+fn build_bedrock(
+    info: &ProviderInfo,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    speak::<Converse>(options, context, wire(info, options, context, &[], KeyHeader::Bearer)?)
 }
 
 fn build_anthropic(
@@ -109,13 +192,72 @@ fn build_anthropic(
     options: &EndpointOptions,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn ChatModel>, ProviderError> {
-    no_cassette(options, context)?;
     let mut wire = wire(info, options, context, &["v1", "messages"], KeyHeader::XApiKey)?;
     if !wire.headers.contains_key("anthropic-version") {
         let version = header("anthropic-version", &"2023-06-01".into());
         wire.headers.extend(version.ok().map(|(name, value)| (Some(name), value)));
     }
-    Ok(Arc::new(Anthropic::new(wire)))
+    speak_or_batch::<Messages>(options, context, wire, |wire, takes| Box::new(AnthropicBatches::new(wire, takes)))
+}
+
+fn build_command(
+    _info: &ProviderInfo,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    Ok(Arc::new(Program::new(options, context)?))
+}
+
+/// A server of one wire format that takes no batches.
+fn speak<F: Format>(
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+    wire: Wire,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    if options.batch {
+        let cause = "`batch` is for `anthropic`, `openai` and `openai_responses`; remove it".to_owned();
+        return Err(ProviderError::BadOption { endpoint: context.endpoint.to_owned(), cause });
+    }
+    let takes = known::<F>(&wire, options, context)?;
+    Ok(Arc::new(Speaker::<F>::new(wire, takes)))
+}
+
+/// A server of one wire format, in batches where the options say so.
+fn speak_or_batch<F: Format>(
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+    wire: Wire,
+    service: impl FnOnce(Wire, F::Takes) -> Box<dyn BatchService>,
+) -> Result<Arc<dyn ChatModel>, ProviderError> {
+    let takes = known::<F>(&wire, options, context)?;
+    let live: Arc<dyn ChatModel> = Arc::new(Speaker::<F>::new(wire.clone(), takes));
+    if !options.batch {
+        return Ok(live);
+    }
+    let file = context.state.join(format!("batches-{}.jsonl", context.endpoint));
+    let batched = Batched::new(live, service(wire, takes), context.endpoint, file, options.pace);
+    let bad = |cause| ProviderError::BadOption { endpoint: context.endpoint.to_owned(), cause };
+    Ok(Arc::new(batched.map_err(bad)?))
+}
+
+/// What the models at an endpoint take, as far as it is configured.
+fn known<F: Format>(
+    wire: &Wire,
+    options: &EndpointOptions,
+    context: &BuildContext<'_>,
+) -> Result<F::Takes, ProviderError> {
+    let bad = |cause: String| ProviderError::BadOption { endpoint: context.endpoint.to_owned(), cause };
+    let foreign =
+        [("cassette", options.cassette.is_some(), "replay"), ("command", !options.command.is_empty(), "command")];
+    if let Some((name, _, provider)) = foreign.into_iter().find(|(_, given, _)| *given) {
+        return Err(bad(format!("`{name}` belongs to `provider = \"{provider}\"`; remove it")));
+    }
+    let mut takes = F::top(wire);
+    for name in &options.without {
+        let known = "there are `temperature`, `seed`, `logprobs` and `structured`";
+        takes = F::without(takes, name).ok_or_else(|| bad(format!("`without` has `{name}`; {known}")))?;
+    }
+    Ok(takes)
 }
 
 fn build_replay(
@@ -132,16 +274,6 @@ fn build_replay(
     let cassette = Cassette::open(&context.base.join(Path::new(path)))
         .map_err(|cause| ProviderError::Cassette { endpoint: context.endpoint.to_owned(), cause })?;
     Ok(Arc::new(Replay::new(Arc::new(cassette))))
-}
-
-fn no_cassette(options: &EndpointOptions, context: &BuildContext<'_>) -> Result<(), ProviderError> {
-    match &options.cassette {
-        None => Ok(()),
-        Some(_) => Err(ProviderError::BadOption {
-            endpoint: context.endpoint.to_owned(),
-            cause: "`cassette` belongs to provider `replay` only; remove it, or set `provider = \"replay\"`".to_owned(),
-        }),
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +299,14 @@ mod tests {
             let with_key = Env::of_pairs(&pairs);
             for (env, complete) in [(with_key, true), (Env::default(), info.key_variable.is_none())] {
                 let clock = Arc::new(SystemClock);
-                let context = BuildContext { endpoint: "e", env: &env, http: &http, clock, base: folder.path() };
+                let context = BuildContext {
+                    endpoint: "e",
+                    env: &env,
+                    http: &http,
+                    clock,
+                    base: folder.path(),
+                    state: folder.path(),
+                };
                 match EndpointOptions::default().build(info.name, &context) {
                     Ok(_) => assert!(complete, "{}", info.name),
                     Err(error) => {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{StatusCode, Url};
+use reqwest::multipart::{Form, Part};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use serde_json::Value;
 
+use super::allowance::Allowance;
 use crate::model::{Failure, FailureKind};
 use crate::sys::text::one_line;
 use crate::sys::{
@@ -17,6 +19,7 @@ use crate::sys::{
 };
 
 /// The way to one endpoint.
+#[derive(Clone)]
 pub(super) struct Wire {
     /// Name of the endpoint in the configuration.
     pub endpoint: String,
@@ -40,11 +43,13 @@ pub(super) struct Refused {
     pub failure: Failure,
     /// Status and error body, scrubbed, when a server answered in JSON.
     pub answer: Option<(StatusCode, Value)>,
+    /// What is left of the server's limits.
+    pub allowance: Allowance,
 }
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self { failure, answer: None }
+        Self { failure, answer: None, allowance: Allowance::default() }
     }
 }
 
@@ -54,17 +59,56 @@ impl Wire {
         format!("endpoint `{}` ({})", self.endpoint, shown(&self.url))
     }
 
-    /// Sends a body and reads the JSON of a successful answer.
+    /// Sends a body to the endpoint's address and reads the JSON of a successful answer.
     pub async fn post(&self, body: &Value, timeout: Duration) -> Result<Value, Refused> {
+        self.post_to(&self.url, body, timeout).await.map(|(reply, _)| reply)
+    }
+
+    /// Sends a body to an address at the endpoint and reads the JSON of a successful answer, with what it says of the
+    /// server's limits.
+    pub async fn post_to(&self, url: &Url, body: &Value, timeout: Duration) -> Result<(Value, Allowance), Refused> {
+        let (bytes, allowance) = self.send(self.http.post(url.clone()).json(body), timeout).await?;
+        Ok((self.json(&bytes)?, allowance))
+    }
+
+    /// Reads JSON from an address at the endpoint.
+    pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Value, Refused> {
+        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
+        Ok(self.json(&bytes)?)
+    }
+
+    /// Reads text from an address at the endpoint.
+    pub async fn get_text(&self, url: &Url, timeout: Duration) -> Result<String, Refused> {
+        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Sends a form of fields and one file, called `file`, and reads the JSON of a successful answer.
+    pub async fn upload(
+        &self,
+        url: &Url,
+        fields: &[(&'static str, &'static str)],
+        name: &'static str,
+        content: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Value, Refused> {
+        let form = fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, *value));
+        let form = form.part("file", Part::bytes(content).file_name(name));
+        let (bytes, _) = self.send(self.http.post(url.clone()).multipart(form), timeout).await?;
+        Ok(self.json(&bytes)?)
+    }
+
+    /// The bytes of a successful answer.
+    async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<(Vec<u8>, Allowance), Refused> {
         let what = self.what();
-        let sent = self.http.post(self.url.clone()).headers(self.headers.clone()).timeout(timeout).json(body).send();
+        let sent = request.headers(self.headers.clone()).timeout(timeout).send();
         let response = sent.await.map_err(|error| self.clean(failure_of_transport(&what, &error)))?;
         let status = response.status();
         let wait = retry_after_ms(response.headers(), self.clock.now());
+        let allowance = Allowance::read(response.headers(), self.clock.now());
         let read = read_body(&what, response, BODY_LIMIT).await;
         if status.is_success() {
-            let bytes = read.map_err(|failure| self.clean(failure))?;
-            return serde_json::from_slice(&bytes).map_err(|error| self.not_json(&bytes, &error).into());
+            return Ok((read.map_err(|failure| self.clean(failure))?, allowance));
         }
         // The status alone says enough when the error's own body is broken.
         let text = self.secrets.scrub(&String::from_utf8_lossy(&read.unwrap_or_default()));
@@ -72,7 +116,11 @@ impl Wire {
         if let (FailureKind::Auth, Some(variable)) = (failure.kind, &self.key_variable) {
             failure.message.push_str(&format!("; check the key in `{variable}`"));
         }
-        Err(Refused { failure, answer: serde_json::from_str(&text).ok().map(|value| (status, value)) })
+        Err(Refused { failure, answer: serde_json::from_str(&text).ok().map(|value| (status, value)), allowance })
+    }
+
+    fn json(&self, bytes: &[u8]) -> Result<Value, Failure> {
+        serde_json::from_slice(bytes).map_err(|error| self.not_json(bytes, &error))
     }
 
     /// An unreadable reply of this endpoint.

@@ -11,6 +11,7 @@ pub mod git;
 mod http;
 mod moment;
 pub mod objects;
+pub(crate) mod process;
 mod retry;
 mod secret;
 pub mod text;

@@ -17,35 +17,16 @@ use tokio::time::Instant;
 
 use super::foreign::{Places, read_output};
 use super::http::{resolved, traceparent};
-use super::process::{Finished, Trouble, run};
 use super::template::context_of;
 use super::{BuildContext, Target, TargetCall, TargetReply, options};
 use crate::model::{Digest, Digester, Failure, FailureKind, Output, Spend, TargetInfo, canonical_json};
 use crate::sys::files::read_bytes;
+use crate::sys::process::{Finished, Trouble, plain_variables, run};
 use crate::sys::text::one_line;
 use crate::sys::{Clock, SecretText, Secrets};
 
 pub(super) const SAMPLE: &str = r#"command = ["python3", "-c", "import json, sys; print(json.load(sys.stdin)['input'])"]
 "#;
-
-/// Variables that every program gets: without them interpreters do not find themselves. Everything else, keys above
-/// all, must be named.
-const PASSED: &[&str] = &[
-    "PATH",
-    "HOME",
-    "USER",
-    "LANG",
-    "LC_ALL",
-    "LC_CTYPE",
-    "TZ",
-    "TMPDIR",
-    "TEMP",
-    "TMP",
-    "SYSTEMROOT",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "VIRTUAL_ENV",
-];
 
 /// Most bytes of standard output unless the options say otherwise.
 const STDOUT_LIMIT: usize = 16 << 20;
@@ -102,11 +83,8 @@ pub(super) fn build(value: &Value, context: &BuildContext<'_>) -> Result<Box<dyn
     };
     let is_path = typed.contains('/') || typed.contains(std::path::MAIN_SEPARATOR);
     let program = if is_path { context.base.join(&typed) } else { PathBuf::from(&typed) };
-    let mut variables = BTreeMap::new();
+    let mut variables = plain_variables(context.env);
     let mut secrets = Secrets::default();
-    for name in PASSED.iter().copied().filter(|name| context.env.get(name).is_some()) {
-        variables.insert(name.to_owned(), context.env.get(name).unwrap_or_default().to_owned());
-    }
     let named = read.pass_env.iter().map(|name| (name.clone(), passed(name)));
     for (name, text) in named.chain(read.env.clone()) {
         let value = resolved(&format!("`env.{name}`"), &text, context, &mut secrets)?;

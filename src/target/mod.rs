@@ -18,7 +18,6 @@ use crate::sys::{Clock, Env};
 mod command;
 mod foreign;
 mod http;
-mod process;
 mod prompt;
 mod recorded;
 mod template;

@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use crate::mock::Mock;
 
 mod faults;
+mod formats;
 mod memory;
 mod targets;
 
@@ -18,13 +19,28 @@ mod targets;
 const KEY: &str = "sk-test-0123456789abcdefghijklmnop";
 
 fn model_at(provider: &str, base_url: String) -> Arc<dyn ChatModel> {
-    let env = Env::of_pairs(&[("OPENAI_API_KEY", KEY), ("ANTHROPIC_API_KEY", KEY)]);
+    built(provider, base_url, |_| {}).unwrap()
+}
+
+fn built(
+    provider: &str,
+    base_url: String,
+    change: impl FnOnce(&mut EndpointOptions),
+) -> Result<Arc<dyn ChatModel>, String> {
+    let env = Env::of_pairs(&[
+        ("OPENAI_API_KEY", KEY),
+        ("ANTHROPIC_API_KEY", KEY),
+        ("AZURE_OPENAI_API_KEY", KEY),
+        ("AWS_BEARER_TOKEN_BEDROCK", KEY),
+        ("GEMINI_API_KEY", KEY),
+    ]);
     let http = http_client().unwrap();
     let base = std::path::Path::new(".");
     let clock = Arc::new(SystemClock);
-    let context = BuildContext { endpoint: "mock", env: &env, http: &http, clock, base };
-    let options = EndpointOptions { base_url: Some(base_url), ..EndpointOptions::default() };
-    options.build(provider, &context).unwrap()
+    let context = BuildContext { endpoint: "mock", env: &env, http: &http, clock, base, state: base };
+    let mut options = EndpointOptions { base_url: Some(base_url), ..EndpointOptions::default() };
+    change(&mut options);
+    options.build(provider, &context).map_err(|error| error.to_string())
 }
 
 fn openai(mock: &Mock) -> ClientBuilder {
@@ -62,6 +78,7 @@ fn request(text: &str) -> ChatRequest {
         temperature: Some(0.0),
         max_tokens: Some(100),
         seed: None,
+        top_logprobs: None,
         extra: Map::new(),
     }
 }

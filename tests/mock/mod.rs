@@ -1,4 +1,4 @@
-//! A model server for tests: answers in the shapes of OpenAI and Anthropic, and fails on purpose.
+//! A model server for tests: answers in the shapes of OpenAI, Anthropic, Gemini and Bedrock, and fails on purpose.
 //!
 //! Every choice (answer, fault) is a function of the seed, the prompt and how often that prompt was asked before, so
 //! a test that passes once passes always, whatever the order in which concurrent calls arrive.
@@ -83,6 +83,8 @@ pub struct Plan {
     pub answer: Option<Value>,
     /// Several of them, drawn by the prompt; they come before `answer`.
     pub answers: Vec<Value>,
+    /// Chances of tokens, in OpenAI's form, that go with every answer.
+    pub tokens: Option<Value>,
 }
 
 /// A request that arrived.
@@ -251,7 +253,10 @@ async fn answer(
     tokio::time::sleep(server.plan.latency).await;
     match fault {
         Some(fault) => fail(fault, &server.plan, shape, &line, &headers, &body, prompt).await,
-        None => respond(200, &shape.reply(&body, prompt, Twist::None, server.plan.answer(prompt))),
+        None => {
+            let reply = shape.reply(&body, prompt, Twist::None, server.plan.answer(prompt));
+            respond(200, &shape.with_tokens(reply, server.plan.tokens.as_ref()))
+        }
     }
 }
 
@@ -287,7 +292,8 @@ fn refuse(plan: &Plan, shape: Shape, headers: &HeaderMap, body: &Value) -> Optio
     let refused = plan.refuses.iter().find(|name| match name.split_once('=') {
         // `response_format=json_schema` refuses one value of a parameter.
         Some((name, value)) => body.get(name).is_some_and(|sent| sent.get("type").is_some_and(|kind| kind == value)),
-        None => body.get(**name).is_some(),
+        // Gemini keeps its parameters one level down.
+        None => body.get(**name).or_else(|| body.get("generationConfig")?.get(**name)).is_some(),
     })?;
     let name = refused.split('=').next().unwrap_or(refused);
     Some(respond(400, &shape.refused_parameter(name)))
@@ -296,7 +302,8 @@ fn refuse(plan: &Plan, shape: Shape, headers: &HeaderMap, body: &Value) -> Optio
 fn sent_key(headers: &HeaderMap) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = text("authorization").and_then(|value| value.strip_prefix("Bearer "));
-    bearer.or_else(|| text("x-api-key")).unwrap_or_default().to_owned()
+    let named = ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(text);
+    bearer.or(named).unwrap_or_default().to_owned()
 }
 
 async fn fail(

@@ -11,6 +11,12 @@ pub enum Shape {
     OpenAi,
     /// `/v1/messages`.
     Anthropic,
+    /// `/v1/responses`.
+    Responses,
+    /// `/v1beta/models/MODEL:generateContent`.
+    Gemini,
+    /// `/model/MODEL/converse`.
+    Bedrock,
     /// Anything else: an application that answers `{"output": ...}`.
     App,
 }
@@ -32,6 +38,10 @@ impl Shape {
         match path {
             "/v1/chat/completions" => Self::OpenAi,
             "/v1/messages" => Self::Anthropic,
+            "/v1/responses" => Self::Responses,
+            path if path.ends_with(":generateContent") => Self::Gemini,
+            path if path.ends_with("/converse") => Self::Bedrock,
+            path if path.ends_with("/chat/completions") => Self::OpenAi,
             _ => Self::App,
         }
     }
@@ -39,6 +49,8 @@ impl Shape {
     pub fn error(self, code: &str, message: &str) -> Value {
         match self {
             Self::Anthropic => json!({"type": "error", "error": {"type": code, "message": message}}),
+            Self::Gemini => json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}),
+            Self::Bedrock => json!({"message": message}),
             _ => json!({"error": {"message": message, "type": "error", "param": null, "code": code}}),
         }
     }
@@ -49,6 +61,11 @@ impl Shape {
             Self::Anthropic => {
                 json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}})
             }
+            Self::Gemini => {
+                let message = format!("Invalid JSON payload received. Unknown name \"{name}\" at 'generation_config'");
+                json!({"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}})
+            }
+            Self::Bedrock => json!({"message": format!("This model doesn't support {name}: unsupported")}),
             _ => json!({"error": {"message": message, "type": "invalid_request_error", "param": name,
                 "code": "unsupported_parameter"}}),
         }
@@ -58,15 +75,39 @@ impl Shape {
         match self {
             Self::OpenAi => openai(request, prompt, twist, answer),
             Self::Anthropic => anthropic(request, prompt, twist, answer),
+            Self::Responses => responses(request, prompt, twist, answer),
+            Self::Gemini => gemini(request, prompt, twist, answer),
+            Self::Bedrock => bedrock(request, prompt, twist, answer),
             Self::App => json!({"output": answer.cloned().unwrap_or_else(|| json!({"echo": request})),
                 "usage": {"prompt_tokens": 7, "completion_tokens": 3}}),
         }
     }
 }
 
+impl Shape {
+    /// A reply with chances of tokens, given in OpenAI's form.
+    pub fn with_tokens(self, mut reply: Value, tokens: Option<&Value>) -> Value {
+        let Some(tokens) = tokens else { return reply };
+        match self {
+            Self::OpenAi => reply["choices"][0]["logprobs"] = json!({"content": tokens}),
+            Self::Responses => reply["output"][1]["content"][0]["logprobs"] = tokens.clone(),
+            Self::Gemini => {
+                let token = |one: &Value| json!({"token": one["token"], "logProbability": one["logprob"]});
+                let list = |list: &Value| list.as_array().unwrap().iter().map(token).collect::<Vec<_>>();
+                let tops =
+                    tokens.as_array().unwrap().iter().map(|one| json!({"candidates": list(&one["top_logprobs"])}));
+                reply["candidates"][0]["logprobsResult"] =
+                    json!({"chosenCandidates": list(tokens), "topCandidates": tops.collect::<Vec<_>>()});
+            }
+            _ => {}
+        }
+        reply
+    }
+}
+
 /// What identifies a prompt: everything that is said, not how it is asked.
 pub fn prompt(body: &Value) -> String {
-    let said = [body.get("system"), body.get("messages"), body.get("input")];
+    let said = ["system", "messages", "input", "contents"].map(|name| body.get(name));
     said.into_iter().flatten().map(Value::to_string).collect()
 }
 
@@ -114,6 +155,73 @@ fn anthropic(request: &Value, prompt: u64, twist: Twist, answer: Option<&Value>)
         "content": content, "stop_reason": stop, "stop_sequence": null,
         "usage": {"input_tokens": 60, "output_tokens": 20, "cache_read_input_tokens": 30,
             "cache_creation_input_tokens": 10},
+    })
+}
+
+fn responses(request: &Value, prompt: u64, twist: Twist, answer: Option<&Value>) -> Value {
+    let schema = request.pointer("/text/format/schema");
+    let text = text(schema, schema.is_some(), prompt, twist, answer);
+    let said = |part: Value| {
+        json!([{"type": "reasoning", "id": "rs_1", "summary": []},
+            {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [part]}])
+    };
+    let part = |text: &str| json!({"type": "output_text", "text": text, "annotations": [], "logprobs": []});
+    let (output, status, incomplete) = match twist {
+        Twist::Refusal => (said(json!({"type": "refusal", "refusal": "I cannot help."})), "completed", Value::Null),
+        Twist::Empty => (json!([]), "completed", Value::Null),
+        Twist::ContentFilter => (json!([]), "incomplete", json!({"reason": "content_filter"})),
+        Twist::Length => (said(part("half of")), "incomplete", json!({"reason": "max_output_tokens"})),
+        _ => (said(part(&text)), "completed", Value::Null),
+    };
+    json!({
+        "id": format!("resp_{prompt:x}"), "object": "response", "model": snapshot(request), "status": status,
+        "error": null, "incomplete_details": incomplete, "output": output,
+        "usage": {"input_tokens": 100, "input_tokens_details": {"cached_tokens": 40}, "output_tokens": 20,
+            "output_tokens_details": {"reasoning_tokens": 5}, "total_tokens": 120},
+    })
+}
+
+fn gemini(request: &Value, prompt: u64, twist: Twist, answer: Option<&Value>) -> Value {
+    let config = &request["generationConfig"];
+    let schema = config.get("responseJsonSchema").or_else(|| config.get("responseSchema"));
+    let wants_json = config.get("responseMimeType").is_some();
+    let text = text(schema, wants_json, prompt, twist, answer);
+    let content =
+        |text: &str| json!({"role": "model", "parts": [{"text": "Let me think.", "thought": true}, {"text": text}]});
+    let candidate = match twist {
+        Twist::Empty => json!({"finishReason": "STOP", "index": 0}),
+        Twist::Refusal | Twist::ContentFilter => json!({"finishReason": "SAFETY", "index": 0}),
+        Twist::Length => json!({"content": content("half of"), "finishReason": "MAX_TOKENS", "index": 0}),
+        _ => json!({"content": content(&text), "finishReason": "STOP", "index": 0}),
+    };
+    json!({
+        "candidates": [candidate], "modelVersion": "test-model-2026-01-01",
+        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 15, "thoughtsTokenCount": 5,
+            "cachedContentTokenCount": 40, "totalTokenCount": 120},
+    })
+}
+
+fn bedrock(request: &Value, prompt: u64, twist: Twist, answer: Option<&Value>) -> Value {
+    let tool = request.pointer("/toolConfig/tools/0/toolSpec");
+    let schema = tool.and_then(|tool| tool.pointer("/inputSchema/json"));
+    let text = text(schema, schema.is_some(), prompt, twist, answer);
+    let block = match tool {
+        Some(tool) if twist != Twist::BrokenJson => {
+            let input: Value = serde_json::from_str(&text).unwrap();
+            json!({"toolUse": {"toolUseId": "t1", "name": tool["name"], "input": input}})
+        }
+        _ => json!({"text": text}),
+    };
+    let (content, stop) = match twist {
+        Twist::Refusal | Twist::ContentFilter => (json!([]), "content_filtered"),
+        Twist::Empty => (json!([]), "end_turn"),
+        Twist::Length => (json!([{"text": "half of"}]), "max_tokens"),
+        _ => (json!([block]), if tool.is_some() { "tool_use" } else { "end_turn" }),
+    };
+    json!({
+        "output": {"message": {"role": "assistant", "content": content}}, "stopReason": stop,
+        "usage": {"inputTokens": 60, "outputTokens": 20, "totalTokens": 120, "cacheReadInputTokens": 30,
+            "cacheWriteInputTokens": 10}, "metrics": {"latencyMs": 1},
     })
 }
 

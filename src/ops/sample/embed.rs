@@ -42,6 +42,7 @@ pub async fn embed(
         http: &http,
         clock: world.clock.clone(),
         base: &project.root,
+        state: &project.state_folder(),
     };
     let embedder = Embedder::new(&config.kind, &options, &context).map_err(Failed::usage)?;
     let retry =

@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::model::{ChatReply, Failure, FinishReason, Usage};
+use crate::model::{ChatReply, Failure, FinishReason, TokenChance, Usage};
 use crate::provider::Attempted;
 use crate::provider::wire::Wire;
 use crate::sys::failure_of_status;
@@ -26,6 +26,8 @@ struct Choice {
     message: Option<Said>,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<Value>,
     #[serde(default)]
     error: Option<Value>,
 }
@@ -99,7 +101,6 @@ fn usage_of(tokens: &Tokens) -> Usage {
 
 /// Reads a reply, whatever server of this format sent it.
 pub(super) fn read_reply(wire: &Wire, reply: Value) -> Attempted {
-    let billed = |usage: Usage| (!usage.is_unknown()).then_some(usage);
     // Read apart: an odd count must not cost the reply, nor an odd reply the count.
     let usage = reply.get("usage").and_then(|usage| Tokens::deserialize(usage).ok());
     let usage = usage.as_ref().map(usage_of).unwrap_or_default();
@@ -107,12 +108,12 @@ pub(super) fn read_reply(wire: &Wire, reply: Value) -> Attempted {
         Ok(completion) => completion,
         Err(error) => {
             let failure = wire.bad_reply(&format!("the reply is not a chat completion: {error}"));
-            return Attempted { wasted: billed(usage), ..Attempted::of(Err(failure)) };
+            return Attempted::billed(failure, usage);
         }
     };
     match read_choice(wire, &completion, &usage) {
         Ok(reply) => Attempted::of(Ok(reply)),
-        Err(failure) => Attempted { wasted: billed(usage), ..Attempted::of(Err(failure)) },
+        Err(failure) => Attempted::billed(failure, usage),
     }
 }
 
@@ -141,7 +142,23 @@ fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<Ch
         None => return Err(wire.bad_reply("the reply's message has no content")),
     };
     let text = wire.secrets.scrub_reply(text);
-    Ok(ChatReply { text, finish, model: completion.model.clone(), usage: usage.clone() })
+    let tokens = choice.logprobs.as_ref().and_then(|logprobs| logprobs.get("content")).map(chances);
+    let tokens = tokens.filter(|tokens| !tokens.is_empty());
+    Ok(ChatReply { text, finish, model: completion.model.clone(), usage: usage.clone(), tokens })
+}
+
+/// Tokens with their chances; the responses interface writes them the same way.
+pub(in crate::provider) fn chances(list: &Value) -> Vec<TokenChance> {
+    let token = |one: &Value| {
+        let text = one.get("token").and_then(Value::as_str)?;
+        Some((text.to_owned(), one.get("logprob").and_then(Value::as_f64)?))
+    };
+    let place = |one: &Value| {
+        let (text, logprob) = token(one)?;
+        let top = one.get("top_logprobs").and_then(Value::as_array);
+        Some(TokenChance { text, logprob, top: top.into_iter().flatten().filter_map(token).collect() })
+    };
+    list.as_array().into_iter().flatten().filter_map(place).collect()
 }
 
 /// Routers answer 200 and put the failure of the server behind them into the body.

@@ -1,11 +1,38 @@
 //! A child process with bounded pipes, of which nothing is left when it is done, timed out or forgotten.
 
+use std::collections::BTreeMap;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+
+use super::Env;
+
+/// Variables that every program gets: without them interpreters do not find themselves. Everything else, keys above
+/// all, must be named.
+const PASSED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "TMPDIR",
+    "TEMP",
+    "TMP",
+    "SYSTEMROOT",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "VIRTUAL_ENV",
+];
+
+/// The variables that every program gets, as far as they are set.
+pub(crate) fn plain_variables(env: &Env) -> BTreeMap<String, String> {
+    PASSED.iter().filter_map(|name| Some(((*name).to_owned(), env.get(name)?.to_owned()))).collect()
+}
 
 /// How long pipes are read on after the process itself has ended: what it left running may hold them open for ever.
 const GRACE: Duration = Duration::from_secs(1);
@@ -14,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const STDERR_TAIL: usize = 4096;
 
 /// What a process did.
-pub(super) struct Finished {
+pub(crate) struct Finished {
     /// How it ended.
     pub status: ExitStatus,
     /// Standard output.
@@ -24,7 +51,7 @@ pub(super) struct Finished {
 }
 
 /// Why there is no [`Finished`].
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     /// It could not be started or waited for.
     Io(std::io::Error),
     /// It wrote more than it may.
@@ -41,7 +68,7 @@ impl From<std::io::Error> for Trouble {
 
 /// Runs a command in a process group of its own. Whatever happens, also when the future is dropped, the whole group
 /// is killed: the children of its children too, unless they left the group.
-pub(super) async fn run(
+pub(crate) async fn run(
     mut command: Command,
     input: &[u8],
     stdout_limit: usize,
