@@ -220,6 +220,9 @@ pub enum DatasetVerb {
         /// Take secrets and personal data out as `[redact]` says.
         #[arg(long)]
         redact: bool,
+        /// Change the frozen holdout with this version, and say why; kept in the history, and frozen again.
+        #[arg(long, value_name = "REASON")]
+        thaw: Option<String>,
     },
     /// Verbs with a file of their own.
     #[command(flatten)]

@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod cost;
+mod dataset;
 mod dataset_edit;
 mod ingested;
 mod labels;
@@ -14,6 +15,7 @@ pub mod query;
 mod sample;
 mod serve;
 mod show;
+mod table;
 mod verbs;
 
 use std::process::ExitCode;

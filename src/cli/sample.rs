@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::print::Printer;
-use super::show::{count, design, short, table, thousands};
+use super::dataset::design;
+use super::show::{count, short, table, thousands};
 use crate::dataset;
 use crate::model::{SampleDesign, Stratum};
 use crate::ops::sample::{self, Ask, SampleReport};
@@ -39,6 +40,9 @@ pub struct SampleArgs {
     /// What the dataset is, in words.
     #[arg(long)]
     pub description: Option<String>,
+    /// Change the frozen holdout with this version, and say why; kept in the history, and frozen again.
+    #[arg(long, value_name = "REASON")]
+    pub thaw: Option<String>,
     #[command(flatten)]
     design: DesignArgs,
     #[command(flatten)]
@@ -52,7 +56,7 @@ pub struct SampleArgs {
 struct DesignArgs {
     /// How many examples; clusters with `--cluster-by`, on average with `--risk`. Either this or `--rate`; all when
     /// neither is given.
-    #[arg(long, conflicts_with = "rate")]
+    #[arg(long, conflicts_with = "rate", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Share of examples, in (0, 1].
     #[arg(long)]
@@ -83,7 +87,7 @@ struct DesignArgs {
     #[arg(long, value_name = "DIMENSION")]
     cluster_by: Option<String>,
     /// Most examples of a chosen cluster.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     per_cluster: Option<u64>,
     /// Merge near-duplicates before choosing: `off`, or the least similarity such as 0.85.
     #[arg(long, value_name = "off|SIMILARITY")]
@@ -115,7 +119,7 @@ struct WhichArgs {
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
     /// Only the N traces that began last.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     newest: Option<u64>,
     /// Only traces after what the newest version of this dataset saw, and those that were open then.
     #[arg(long)]
@@ -191,6 +195,7 @@ impl SampleArgs {
             from: self.from,
             plan: self.plan,
             dry_run: self.dry_run,
+            thaw: self.thaw,
             decisions: self.decisions,
             description: self.description,
             count: design.count,
@@ -263,7 +268,8 @@ pub fn sampled(report: &SampleReport, explain: bool) -> String {
     if explain {
         text.push_str(&explained(&report.design));
     } else {
-        text.push_str(&design(header));
+        text.push_str(&near_duplicates(&report.design));
+        text.push_str(&design(header, None));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "Note: {warning}.");
@@ -272,6 +278,15 @@ pub fn sampled(report: &SampleReport, explain: bool) -> String {
         let _ = writeln!(text, "Every decision is in {}.", path.display());
     }
     text
+}
+
+/// What the merging of near-duplicates did, where it did anything.
+fn near_duplicates(design: &SampleDesign) -> String {
+    let Some(near) = design.near_duplicates.as_ref().filter(|near| near.merged > 0) else { return String::new() };
+    format!(
+        "Near-duplicates: {} not drawn, because another one much like each stands for it and carries its weight.\n",
+        count(near.merged, "candidate was", "candidates were")
+    )
 }
 
 /// The design in full.
@@ -285,8 +300,8 @@ fn explained(design: &SampleDesign) -> String {
     let mut facts: Vec<(&str, String)> = vec![("candidates", thousands(weights.population))];
     if let Some(near) = &design.near_duplicates {
         let merged = format!(
-            "{} merged in {} at similarity {}; the largest stands for {}",
-            thousands(near.merged),
+            "{} in {} alike (similarity {} or more); one of each group stands for it, the largest has {}",
+            thousands(near.merged + near.groups),
             count(near.groups, "group", "groups"),
             near.threshold,
             thousands(near.largest)
@@ -294,7 +309,7 @@ fn explained(design: &SampleDesign) -> String {
         facts.push(("near-duplicates", merged));
     }
     if let Some(clusters) = &design.clusters {
-        let most = clusters.most.map(|most| format!(", at most {most} of each")).unwrap_or_default();
+        let most = clusters.most.map(|most| format!(", at most {} of each", thousands(most))).unwrap_or_default();
         let (chosen, all) = (thousands(clusters.chosen), thousands(clusters.population));
         facts.push(("clusters", format!("{chosen} of {all} by {}{most}", one_line(&clusters.by, 60))));
     }

@@ -218,6 +218,18 @@ fn decided(frame: &Frame, seed: u64, standing: &[u64], fates: &[Fate]) -> Vec<De
     rows(frame, standing, fates).enumerate().map(row).collect()
 }
 
+/// What to say where more is asked for than there is.
+fn too_many_asked(frame: &Frame, design: &SampleDesign) -> Option<String> {
+    let asked = frame.plan.n?;
+    let (there, units) = match &design.clusters {
+        Some(clusters) => (clusters.population, "clusters"),
+        None => (design.weights.drawable, "candidates"),
+    };
+    let merged = design.weights.population - design.weights.drawable;
+    let merged = if merged > 0 { format!(" that are no near-duplicates of others ({merged} are)") } else { String::new() };
+    (asked > there).then(|| format!("{asked} were asked for and there are {there} {units}{merged}: all are taken"))
+}
+
 fn warnings(frame: &Frame, design: &SampleDesign, whole: &Sums) -> Vec<String> {
     let mut warnings = Vec::new();
     let populations: BTreeMap<String, u64> =
@@ -234,6 +246,7 @@ fn warnings(frame: &Frame, design: &SampleDesign, whole: &Sums) -> Vec<String> {
             empty.len()
         ));
     }
+    warnings.extend(too_many_asked(frame, design));
     let without = design.decisions.get("no_chance").copied().unwrap_or(0);
     if without > 0 && empty.is_empty() {
         warnings.push(format!("{without} candidates had no chance at all: the sample says nothing about them"));

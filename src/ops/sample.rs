@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::dataset_edit::changed;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::dataset::{
     self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Opinions, Provenance, Seen, Selector,
-    Written, examples_from_traces, write_version,
+    Written, examples_from_traces, write_change,
 };
 use crate::lake::Lake;
 use crate::model::{DatasetHeader, Example, SampleDesign};
@@ -96,6 +97,8 @@ pub struct Ask {
     pub description: Option<String>,
     /// Choose, and write nothing.
     pub dry_run: bool,
+    /// Why the frozen holdout may change.
+    pub thaw: Option<String>,
     /// File for the decision on every candidate.
     pub decisions: Option<PathBuf>,
 }
@@ -136,9 +139,16 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     let spec = SampleSpec::of(project, world, &ask)?;
     let root = project.path(&project.config.datasets);
     let mut selector = Selector::new(spec.design.clone()).map_err(Failed::usage)?;
-    let pool = pool::gather(project, world, &ask, &spec, &mut selector)?;
+    let mut pool = pool::gather(project, world, &ask, &spec, &mut selector)?;
+    if pool.looked_at == 0 {
+        return Err(pool.why_nothing()?);
+    }
+    // Narrow columns know few names; the others are looked for when the chosen are open.
+    if !pool.narrow || selector.is_empty() {
+        pool.check_names(&[])?;
+    }
     if selector.is_empty() {
-        return Err(nothing(&ask, &pool));
+        return Err(nothing(&pool));
     }
     let mut frame = selector.frame().map_err(Failed::usage)?;
     if spec.design.diverse == Some(Diverse::Embeddings) {
@@ -148,6 +158,7 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     let selection = frame.choose(spec.design.seed, ask.decisions.is_some()).map_err(Failed::usage)?;
     drop(frame);
     let opened = pool.open(selection.chosen.keys())?;
+    pool.check_names(&opened)?;
     let not_chosen = pool.not_chosen(opened.len());
     let made = examples_from_traces(opened, &spec.traces, Some(&selection), &pool.opinions).map_err(Failed::usage)?;
     let mut warnings = [selection.warnings.clone(), pool.warnings.clone()].concat();
@@ -185,13 +196,8 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     })
 }
 
-/// Why there is nothing to choose from.
-fn nothing(ask: &Ask, pool: &pool::Pool) -> Failed {
-    if pool.looked_at == 0 {
-        let from = if ask.from.is_empty() { "the lake; `assize ingest` fills it" } else { "these files" };
-        let more: String = pool.warnings.iter().map(|warning| format!("; {warning}")).collect();
-        return Failed::usage(anyhow!("no trace fits in {from}{more}"));
-    }
+/// Why none of the traces that were looked at can be chosen.
+fn nothing(pool: &pool::Pool) -> Failed {
     let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
     Failed::usage(anyhow!(
         "nothing selected: none of {} traces is a candidate ({})",
@@ -217,7 +223,8 @@ fn write(
         return Ok((header, false));
     }
     let provenance = Provenance { description: spec.description.clone(), sources, design: Some(design.clone()) };
-    let written = write_version(root, &ask.name, &made.examples, provenance, world.clock.as_ref());
+    let change = changed(root, &ask.name, "sample", ask.thaw.as_deref())?;
+    let written = write_change(root, &ask.name, made.examples, provenance, change, world.clock.as_ref());
     let written = written.map_err(Failed::usage)?;
     Ok((written.header().clone(), matches!(written, Written::Unchanged(_))))
 }

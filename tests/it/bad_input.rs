@@ -377,7 +377,7 @@ fn report_paths_and_forms_are_checked_before_anything_runs() {
     assert_eq!(world.run(&["runs", "--json"]).expect(0).json(), json!([]));
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
     world.run(&["dataset", "import", "d", "examples.jsonl"]).expect(0);
-    says(&world.run(&["dataset", "export", "d", "/dev/null"]).expect(2), &["is a device or a pipe"]);
+    says(&world.run(&["dataset", "export", "d", "--out", "/dev/null"]).expect(2), &["is a device or a pipe"]);
 }
 
 /// A file system of a few kilobytes; only the superuser can make one.
