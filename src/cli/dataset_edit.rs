@@ -24,9 +24,9 @@ pub enum EditVerb {
     #[command(after_help = "Example:\n  assize dataset split support --holdout 0.2\n  \
                             assize dataset split support --holdout 0.2 --dev 0.3 --by user --seed 7\n  \
                             assize dataset split support --thaw \"three references were wrong\"\n\n\
-        An example's split follows from its cluster and the seed alone: it never moves when the dataset grows, and\n\
-        clusters never part. A version that would change a frozen holdout is refused. After a thaw, `split NAME`\n\
-        alone freezes again.")]
+        An example's split follows from its cluster and the seed alone: it never moves when the dataset grows, and \
+        clusters never part. A version that would change a frozen holdout is refused. After a thaw, `split NAME` \
+        alone freezes again; `sample` and `dataset import` have a `--thaw` of their own for one version.")]
     Split(SplitArgs),
     /// Tag examples that fit, as a new version.
     #[command(after_help = format!("Example:\n  assize dataset tag support --where 'turns>5 or cost>1' --tag hard\n  \
@@ -252,7 +252,14 @@ pub fn contents(header: &DatasetHeader, found: &Contents) -> String {
     if found.attachments > 0 {
         let _ = writeln!(text, "{}.", count(found.attachments, "attachment", "attachments"));
     }
-    text.push_str(&splits(header, &found.splits));
+    match header.part {
+        None => text.push_str(&splits(header, &found.splits)),
+        // Shares are those of the whole, and a split holds nothing but itself.
+        Some(_) if found.splits.len() > 1 => {
+            let _ = writeln!(text, "Splits: {}.", named(&found.splits));
+        }
+        Some(_) => {}
+    }
     if found.straddling > 0 {
         let clusters = count(found.straddling, "cluster stands", "clusters stand");
         let _ = writeln!(text, "Note: {clusters} in more than one split, so the splits are not independent.");

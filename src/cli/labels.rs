@@ -21,16 +21,17 @@ pub enum LabelsVerb {
     /// Make a sheet of outputs for people to label.
     #[command(after_help = "Example:\n  \
         assize labels queue support --name faithful --count 50 --blind --out queue.csv\n  \
-        assize labels queue support:dev --question \"Is the tone right?\" --values yes,no --out tone.csv\n  \
+        assize labels queue support:dev --question \"Is the tone right?\" --values yes,no \\\n    \
+        --out tone.csv\n  \
         assize labels queue support --name faithful --annotators ann,bob --overlap 2 --blind \\\n    \
         --out 'queue-{annotator}.csv'\n\n\
-        A blind sheet hides variant, reference, labels and verdicts, and is shuffled by the seed. People fill `value`\n\
+        A blind sheet hides variant, reference, labels and verdicts, and is shuffled by the seed. People fill `value` \
         and perhaps `reason`; rows may be sorted, the key finds them again.")]
     Queue(QueueArgs),
     /// Bring filled sheets back, as a new version of the dataset.
     #[command(after_help = "Example:\n  assize labels import support queue-ann.csv queue-bob.csv\n  \
         assize labels import support old.csv --name faithful --annotator ann\n\n\
-        Columns: `value`, and `key` of a queue or `example` (with `variant` and `trial`) of a sheet made by hand;\n\
+        Columns: `value`, and `key` of a queue or `example` (with `variant` and `trial`) of a sheet made by hand; \
         `name`, `annotator`, `reason`. The same person's later label replaces the earlier; others' stay.")]
     Import(ImportArgs),
     /// Count labels by name and person, and say how far people agree.

@@ -156,17 +156,13 @@ fn with_list(hint: String, known: &[String]) -> String {
     }
 }
 
-/// As [`suggestion`]; where no key is near, one of a table inside may be. `inside` holds those as `table.key`.
+/// As [`suggestion`]; a key that belongs into a table inside is sent there. `inside` holds those as `table.key`.
 fn key_suggestion(wanted: &str, known: &[String], inside: &[String]) -> String {
-    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let hint = nearest_hint(wanted, known);
-    if !hint.is_empty() {
-        return with_list(hint, known);
+    let belongs = |path: &&String| path.rsplit('.').next() == Some(wanted);
+    match inside.iter().find(belongs) {
+        Some(path) => with_list(format!("; did you mean `{path}`?"), known),
+        None => suggestion(wanted, known),
     }
-    let keys: Vec<String> = inside.iter().map(|path| last(path)).collect();
-    let near = text::nearest(wanted, keys.iter().map(String::as_str));
-    let path = near.and_then(|near| inside.iter().find(|path| last(path) == near));
-    with_list(path.map_or_else(String::new, |path| format!("; did you mean `{path}`?")), known)
 }
 
 pub(super) fn nearest_hint(wanted: &str, known: &[String]) -> String {

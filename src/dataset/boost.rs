@@ -92,8 +92,8 @@ impl Boost {
             word if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) => {
                 let near = did_you_mean(word, WORDS.iter().copied());
                 let words = WORDS.join("`, `");
-                let all = format!("there is `{words}`, `top 5% of DIMENSION`, or a filter such as `tier=pro`");
-                return Err(fail(format!("no rule is called {}{near}; {all}", quoted(word))));
+                let all = format!("`{words}`, `top 5% of DIMENSION`, or a filter such as `tier=pro`");
+                return Err(fail(format!("no rule is called {}{near} (there is {all})", quoted(word))));
             }
             other => other,
         };

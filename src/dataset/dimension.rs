@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::features;
 use super::native::scalar_text;
-use crate::model::{Example, Trace};
+use crate::model::{Example, PRICED_KEY, Trace};
 
 /// Names that [`trace_dimension`] knows beside those of attributes.
 pub const TRACE_DIMENSIONS: &[&str] = &[
@@ -37,7 +37,8 @@ pub const TRACE_DIMENSIONS: &[&str] = &[
 pub fn attribute_names(trace: &Trace) -> BTreeSet<&str> {
     let spans = trace.spans.iter();
     let all = spans.flat_map(|span| span.attributes.iter().chain(&span.resource));
-    all.filter(|(_, value)| !value.is_object() && !value.is_null()).map(|(name, _)| name.as_str()).collect()
+    let usable = |(name, value): &(&String, &Value)| !value.is_object() && !value.is_null() && *name != PRICED_KEY;
+    all.filter(usable).map(|(name, _)| name.as_str()).collect()
 }
 
 /// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`,

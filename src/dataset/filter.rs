@@ -17,10 +17,11 @@ Filter expressions:
   note contains \"late fee\" text inside, whatever the case; also `starts_with`
   tag=hard                 has the tag; `tag!=hard` has it not
   has reference            there is one; also `has tag`, `has label`, `has NAME`
-  slice=hard               fits the saved slice; `slice!=hard` does not, `hard` alone is short for it
+  slice=hard               fits the saved slice, as `hard` alone does; also `slice!=hard`
   a=1 and (b=2 or not c=3) joined; a comma is `and`, which binds more strongly than `or`
-Names: dimensions and metadata, and id, input, reference, cluster, stratum, split, tag, label, label.NAME,
-  variants, outputs, turns, attachments. Values with commas, brackets or the words `and`, `or` stand in double quotes.";
+\n\
+Names: dimensions and metadata, and id, input, reference, cluster, stratum, split, tag, slice, label, label.NAME, \
+variants, outputs, turns, attachments. Values with commas, brackets or the words `and`, `or` stand in double quotes.";
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]

@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
             let known = self.slices.keys().map(String::as_str);
             let hint = did_you_mean(name, known.clone());
             let known = one_line(&known.collect::<Vec<_>>().join(", "), 200);
-            return Err(format!("there is no saved slice `{}`{hint}; there is {known}", one_line(name, 60)));
+            return Err(format!("there is no saved slice `{}`{hint} (there is {known})", one_line(name, 60)));
         };
         self.opened.set(self.opened.get() + 1);
         if self.opened.get() > MOST_SLICES {

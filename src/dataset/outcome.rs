@@ -225,9 +225,8 @@ fn too_many_asked(frame: &Frame, design: &SampleDesign) -> Option<String> {
         Some(clusters) => (clusters.population, "clusters"),
         None => (design.weights.drawable, "candidates"),
     };
-    let merged = design.weights.population - design.weights.drawable;
-    let merged = if merged > 0 { format!(" that are no near-duplicates of others ({merged} are)") } else { String::new() };
-    (asked > there).then(|| format!("{asked} were asked for and there are {there} {units}{merged}: all are taken"))
+    let without = if design.weights.population > design.weights.drawable { "without near-duplicates " } else { "" };
+    (asked > there).then(|| format!("{asked} were asked for and {without}there are {there} {units}: all are taken"))
 }
 
 fn warnings(frame: &Frame, design: &SampleDesign, whole: &Sums) -> Vec<String> {

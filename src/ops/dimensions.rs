@@ -16,6 +16,8 @@ use crate::sys::text::{nearest, one_line};
 
 /// Traces whose attributes are listed for the user; the names of more are mostly the same.
 const LISTED_FROM: u64 = 1_000;
+/// Least length of a part of a name that is compared by itself.
+const LEAST_PART: usize = 4;
 /// Most attributes that are listed, those of most traces first.
 const MOST_NAMES: usize = 30;
 /// Most values of a dimension that are counted.
@@ -93,16 +95,15 @@ impl Known {
 
     /// `; did you mean ...?`, or nothing when no name is near.
     fn hint(&self, wanted: &str) -> String {
-        let all = TRACE_DIMENSIONS.iter().copied().filter(|name| *name != wanted);
-        let near = nearest(wanted, all.chain(self.attributes.keys().map(String::as_str)));
-        let near = near.or_else(|| self.with_last_part(wanted));
+        let all: Vec<&str> = TRACE_DIMENSIONS.iter().copied().chain(self.attributes.keys().map(String::as_str)).collect();
+        let others = || all.iter().copied().filter(|name| *name != wanted);
+        let near = nearest(wanted, others()).or_else(|| {
+            // `intent` of `ticket.intent`, `latncy` of `latency_ms`.
+            let parts = others().flat_map(|name| name.split(['.', '_'])).filter(|part| part.len() >= LEAST_PART);
+            let part = nearest(wanted, parts)?;
+            others().find(|name| name.split(['.', '_']).any(|one| one == part))
+        });
         near.map_or_else(String::new, |name| format!("; did you mean `{}`?", one_line(name, 80)))
-    }
-
-    /// The attribute that a name is the last part of: `intent` of `ticket.intent`.
-    fn with_last_part(&self, wanted: &str) -> Option<&str> {
-        let ends = |name: &&String| name.strip_suffix(wanted).is_some_and(|start| start.ends_with(['.', '_']));
-        self.attributes.keys().find(ends).map(String::as_str)
     }
 
     /// All that can be asked for, in one sentence.

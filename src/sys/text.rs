@@ -80,14 +80,15 @@ fn cut(text: &str, limit: usize, width: impl Fn(char) -> usize, push: impl Fn(&m
 }
 
 /// The known name a mistyped one was meant to be: the nearest, whatever the case, when no more than one letter and a
-/// third of it differ. The first of several that are equally near.
+/// third of it differ, and something of what was typed is in it. The first of several that are equally near.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
+    let typed = wanted.chars().count();
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wanted, &name.to_lowercase()), name))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3)
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3 && *distance < typed)
         .map(|(_, name)| name)
 }
 
@@ -120,6 +121,7 @@ mod tests {
         );
         assert_eq!((near("zzz"), near("instance_of_this"), nearest("a", [])), (None, None, None));
         assert_eq!(nearest("tee", ["see", "fee"]), Some("see"));
+        assert_eq!((nearest("a", ["day"]), nearest("", ["a"])), (None, None), "nothing of it is in the other");
     }
 
     #[test]
