@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::show::{count, table, thousands};
 use crate::dataset::{ChangedExample, DatasetDiff, Recognised};
-use crate::model::{DatasetHeader, ExampleId, SampleDesign, Stratum};
+use crate::model::{DatasetHeader, Example, ExampleId, SampleDesign, Stratum};
 use crate::ops::datasets::{Imported, PartOfDesign, PartOfStratum, Shown};
 use crate::sys::text::one_line;
 
@@ -110,46 +110,49 @@ pub fn shown(shown: &Shown) -> String {
             shown.history.iter().filter(|past| past.version <= header.version).rev().cloned().collect();
         let _ = write!(text, "\nHistory:\n{}", super::dataset_edit::log(&until));
     }
-    for example in &shown.examples {
-        let _ = writeln!(text, "\n{}", one_line(example.id.as_str(), 80));
-        let _ = writeln!(text, "  input      {}", one_line(&example.input_text(), 200));
-        if let Some(reference) = &example.reference {
-            let _ = writeln!(text, "  reference  {}", one_line(&reference.to_string(), 200));
-        }
-        if let Some(calls) = &example.expected_calls {
-            let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            let _ = writeln!(text, "  calls      {}", one_line(&names, 200));
-        }
-        for attachment in &example.attachments {
-            let kind = attachment.media_type.as_deref().unwrap_or("unknown type");
-            let name = one_line(&attachment.name, 80);
-            let _ = writeln!(text, "  attached   {name} ({}, {} bytes)", one_line(kind, 60), thousands(attachment.bytes));
-        }
-        let tags: Vec<&str> = example.split.iter().chain(&example.tags).map(String::as_str).collect();
-        if !tags.is_empty() {
-            let _ = writeln!(text, "  in         {}", one_line(&tags.join(", "), 200));
-        }
-        for (name, value) in &example.dimensions {
-            let _ = writeln!(text, "  {}  {}", one_line(name, 40), one_line(value, 80));
-        }
-        for recorded in &example.recorded {
-            let variant = recorded.variant.as_deref().unwrap_or("recorded");
-            let _ = writeln!(
-                text,
-                "  {} #{}  {}",
-                one_line(variant, 40),
-                recorded.trial,
-                one_line(&recorded.output.text(), 200)
-            );
-        }
-        for label in &example.labels {
-            let who = label.annotator.as_deref().unwrap_or("somebody");
-            let about = label.variant.as_deref().map(|v| format!(" of {}", one_line(v, 40))).unwrap_or_default();
-            let value = one_line(&label.value.to_string(), 80);
-            let _ =
-                writeln!(text, "  label      {}{about}: {value} by {}", one_line(&label.name, 40), one_line(who, 40));
-        }
+    shown.examples.iter().for_each(|example| text.push_str(&example_lines(example)));
+    text
+}
+
+fn example_lines(example: &Example) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "\n{}", one_line(example.id.as_str(), 80));
+    let _ = writeln!(text, "  input      {}", one_line(&example.input_text(), 200));
+    if let Some(reference) = &example.reference {
+        let _ = writeln!(text, "  reference  {}", one_line(&reference.to_string(), 200));
+    }
+    if let Some(calls) = &example.expected_calls {
+        let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let _ = writeln!(text, "  calls      {}", one_line(&names, 200));
+    }
+    for attachment in &example.attachments {
+        let kind = attachment.media_type.as_deref().unwrap_or("unknown type");
+        let name = one_line(&attachment.name, 80);
+        let _ = writeln!(text, "  attached   {name} ({}, {} bytes)", one_line(kind, 60), thousands(attachment.bytes));
+    }
+    let tags: Vec<&str> = example.split.iter().chain(&example.tags).map(String::as_str).collect();
+    if !tags.is_empty() {
+        let _ = writeln!(text, "  in         {}", one_line(&tags.join(", "), 200));
+    }
+    for (name, value) in &example.dimensions {
+        let _ = writeln!(text, "  {}  {}", one_line(name, 40), one_line(value, 80));
+    }
+    for recorded in &example.recorded {
+        let variant = recorded.variant.as_deref().unwrap_or("recorded");
+        let _ = writeln!(
+            text,
+            "  {} #{}  {}",
+            one_line(variant, 40),
+            recorded.trial,
+            one_line(&recorded.output.text(), 200)
+        );
+    }
+    for label in &example.labels {
+        let who = label.annotator.as_deref().unwrap_or("somebody");
+        let about = label.variant.as_deref().map(|v| format!(" of {}", one_line(v, 40))).unwrap_or_default();
+        let value = one_line(&label.value.to_string(), 80);
+        let _ = writeln!(text, "  label      {}{about}: {value} by {}", one_line(&label.name, 40), one_line(who, 40));
     }
     text
 }

@@ -237,7 +237,8 @@ pub fn contents(header: &DatasetHeader, found: &Contents) -> String {
         (found.expected_calls, "expected tool calls"),
         (found.conversations, "a conversation as input"),
     ];
-    let with: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} with {what}", thousands(*n))).collect();
+    let with: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} with {what}", thousands(*n))).collect();
     if !with.is_empty() {
         let _ = writeln!(text, "{}.", with.join(", "));
     }

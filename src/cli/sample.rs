@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::print::Printer;
 use super::dataset::design;
+use super::print::Printer;
 use super::show::{count, short, table, thousands};
 use crate::dataset;
 use crate::model::{SampleDesign, Stratum};

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+pub use crate::sys::text::thousands;
+
 /// A table, two spaces between columns. Columns of numbers stand at the right, so that digits of one weight stand below
 /// each other; all others, and the first, at the left.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
@@ -50,19 +52,6 @@ pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(n), if n == 1 { one } else { many })
 }
 
-/// A count with a comma before every three digits: the one form in which whole numbers are shown.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// A number in so many significant digits, never fewer than its whole part has; whole numbers whole.
 pub fn short(number: f64, digits: u8) -> String {
     if number == number.trunc() && number.abs() < 1e15 {
@@ -96,8 +85,7 @@ mod tests {
         let row = |cells: [&str; 4]| cells.map(str::to_owned).to_vec();
         let rows = [row(["a", "1,024", "$0.50", "2026-11-21"]), row(["bb", "-", "<$0.0001", "7"])];
         let text = table(&["name", "held", "cost", "day"], &rows);
-        let wanted =
-            "name   held      cost  day\na     1,024     $0.50  2026-11-21\nbb        -  <$0.0001  7\n";
+        let wanted = "name   held      cost  day\na     1,024     $0.50  2026-11-21\nbb        -  <$0.0001  7\n";
         assert_eq!(text, wanted);
         assert_eq!(table(&["n", "m"], &[row(["1", "-", "", ""])]), "n  m\n1  -\n");
         assert!(["12.5 %", "340 ms", "1.2 s", "at least $3.10", "-2.5"].into_iter().all(is_number));

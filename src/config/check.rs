@@ -314,7 +314,8 @@ fn resolve<'a>(schema: &'a Value, node: &'a Value, value: Option<&Value>) -> &'a
                 None => return here,
             }
         } else if let Some(choices) = here.get("anyOf").and_then(Value::as_array) {
-            let form = |choice: &Value| resolve(schema, choice, None).get("type").and_then(Value::as_str).map(str::to_owned);
+            let form =
+                |choice: &Value| resolve(schema, choice, None).get("type").and_then(Value::as_str).map(str::to_owned);
             let wanted = value.and_then(form_of);
             let fits = choices.iter().find(|choice| wanted.is_some() && form(choice).as_deref() == wanted);
             match fits.or_else(|| choices.iter().find(|choice| form(choice).as_deref() != Some("null"))) {

@@ -63,7 +63,8 @@ impl Boost {
     /// [`DatasetError::Plan`] says what is right.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
         let fail = || {
-            let cause = format!("found {}, expected `WHEN=RATE`, such as `errors=1` or `top 5% of cost=0.5`", quoted(text));
+            let cause =
+                format!("found {}, expected `WHEN=RATE`, such as `errors=1` or `top 5% of cost=0.5`", quoted(text));
             DatasetError::Plan { key: KEY.to_owned(), cause }
         };
         let (when, rate) = text.rsplit_once('=').ok_or_else(fail)?;

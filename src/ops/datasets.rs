@@ -14,9 +14,10 @@ use super::project::{Project, World};
 use super::redaction;
 use crate::config::{self, Problem, Problems};
 use crate::dataset::exports::{self, ExportInfo};
+use crate::dataset::formats::{self, FormatInfo};
 use crate::dataset::{
     self, DatasetDiff, DatasetError, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer,
-    Provenance, Recognised, RowError, Written, attachments, example_dimension, formats, splits, write_change,
+    Provenance, Recognised, RowError, Written, attachments, example_dimension, splits, write_change,
 };
 use crate::model::{DatasetHeader, Example, Redactions};
 use crate::redact::Redactor;
@@ -138,7 +139,8 @@ pub fn show(project: &Project, wanted: &str, examples: usize) -> Done<Shown> {
     let versions = history.iter().map(|header| header.version).collect();
     let all: Vec<Example> = reader.iter().collect::<Result<_, _>>().map_err(Failed::usage)?;
     let contents = contents(&header, &all)?;
-    let whole = history.iter().find(|past| past.version == header.version).map_or(header.examples, |past| past.examples);
+    let whole =
+        history.iter().find(|past| past.version == header.version).map_or(header.examples, |past| past.examples);
     let part = part_of_design(&header, whole, &all);
     let examples = all.into_iter().take(examples).collect();
     Ok(Shown { header, versions, examples, contents, history, part })
@@ -233,28 +235,8 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         return Err(Failed::usage(cause));
     }
     let mut redacted = Redactions::default();
-    let mut importer = Importer::new();
-    let options = ImportOptions::default();
     let files = expand(world, &ask.files, mapping.as_ref())?;
-    let (mut unusable, mut first_error) = (Vec::new(), None);
-    for file in &files {
-        let added = match format {
-            Some(Some(format)) => importer.add_format(file, format, "named by the user".to_owned(), options.limits),
-            Some(None) => importer.add_rows(file, None, options),
-            None => importer.add_file(file, mapping.as_ref(), options),
-        };
-        let Err(error) = added else { continue };
-        let costs_one_file = error.is_of_one_file();
-        let failed = refused(error, redactor.as_ref());
-        if !costs_one_file {
-            return Err(failed);
-        }
-        unusable.push(failed.error.to_string());
-        first_error.get_or_insert(failed);
-    }
-    if let Some(failed) = first_error.filter(|_| unusable.len() == files.len()) {
-        return Err(failed);
-    }
+    let (importer, unusable) = read(&files, format, mapping.as_ref(), redactor.as_ref())?;
     let mut import = importer.finish().map_err(|error| refused(error, redactor.as_ref()))?;
     import.rejected.kept.truncate(TOLD);
     if let Some(redactor) = &redactor {
@@ -283,6 +265,37 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         redacted,
         warnings: redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()).collect(),
     })
+}
+
+/// Reads all files. One of which nothing can be used costs itself alone, unless there is no other; its reason is given.
+fn read(
+    files: &[PathBuf],
+    format: Option<Option<&'static FormatInfo>>,
+    mapping: Option<&FieldMapping>,
+    redactor: Option<&Redactor>,
+) -> Done<(Importer, Vec<String>)> {
+    let options = ImportOptions::default();
+    let mut importer = Importer::new();
+    let (mut unusable, mut first) = (Vec::new(), None);
+    for file in files {
+        let added = match format {
+            Some(Some(format)) => importer.add_format(file, format, "named by the user".to_owned(), options.limits),
+            Some(None) => importer.add_rows(file, None, options),
+            None => importer.add_file(file, mapping, options),
+        };
+        let Err(error) = added else { continue };
+        let costs_itself = error.is_of_one_file();
+        let failed = refused(error, redactor);
+        if !costs_itself {
+            return Err(failed);
+        }
+        unusable.push(failed.error.to_string());
+        first.get_or_insert(failed);
+    }
+    match first {
+        Some(failed) if unusable.len() == files.len() => Err(failed),
+        _ => Ok((importer, unusable)),
+    }
 }
 
 /// A refusal that tells nothing which is to be taken out.

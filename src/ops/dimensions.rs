@@ -12,7 +12,7 @@ use super::exit::{Done, Failed};
 use crate::dataset::{Filter, Opinions, TRACE_DIMENSIONS, attribute_names};
 use crate::lake::{Lake, TraceFilter};
 use crate::model::Trace;
-use crate::sys::text::{nearest, one_line};
+use crate::sys::text::{nearest, one_line, thousands};
 
 /// Traces whose attributes are listed for the user; the names of more are mostly the same.
 const LISTED_FROM: u64 = 1_000;
@@ -95,7 +95,8 @@ impl Known {
 
     /// `; did you mean ...?`, or nothing when no name is near.
     fn hint(&self, wanted: &str) -> String {
-        let all: Vec<&str> = TRACE_DIMENSIONS.iter().copied().chain(self.attributes.keys().map(String::as_str)).collect();
+        let all: Vec<&str> =
+            TRACE_DIMENSIONS.iter().copied().chain(self.attributes.keys().map(String::as_str)).collect();
         let others = || all.iter().copied().filter(|name| *name != wanted);
         let near = nearest(wanted, others()).or_else(|| {
             // `intent` of `ticket.intent`, `latncy` of `latency_ms`.
@@ -149,7 +150,7 @@ pub fn why_nothing_fits(
             time.map_or_else(|| "?".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
         };
         let (first, last) = (day(stats.first_ns), day(stats.last_ns));
-        let count = stats.traces;
+        let count = thousands(stats.traces);
         Failed::usage(anyhow!(
             "no trace of the lake began in the time that was asked for: its {count} began from {first} to {last} (UTC); \
              widen `--since` and `--until`"
@@ -184,7 +185,7 @@ pub fn why_none<T: Borrow<Trace>>(
     }
     let told = |(name, values): (&&str, &Values)| format!("\n  `{}` is {}", one_line(name, 60), values.told());
     let told: String = values.iter().map(told).collect();
-    let (count, filter) = (known.traces, one_line(&filter.to_string(), 200));
+    let (count, filter) = (thousands(known.traces), one_line(&filter.to_string(), 200));
     Ok(Some(Failed::usage(anyhow!("none of {count} traces fits `{filter}`: widen it or correct its values{told}"))))
 }
 
@@ -219,7 +220,8 @@ impl Values {
         }
         let mut seen: Vec<(&String, &u64)> = self.seen.iter().collect();
         seen.sort_by_key(|(value, traces)| (std::cmp::Reverse(**traces), *value));
-        let first = seen.iter().take(MOST_VALUES).map(|(value, n)| format!("`{}` ({n})", one_line(value, 40)));
+        let first =
+            seen.iter().take(MOST_VALUES).map(|(value, n)| format!("`{}` ({})", one_line(value, 40), thousands(**n)));
         let more = if seen.len() > MOST_VALUES { ", ..." } else { "" };
         format!("{}{more}", first.collect::<Vec<_>>().join(", "))
     }

@@ -11,7 +11,7 @@ fn traces(attributes: &[serde_json::Value]) -> Vec<Trace> {
             "start_ns": 1_763_000_000_000_000_000_i64, "attributes": attributes});
         serde_json::from_value(value).unwrap()
     };
-    assemble(attributes.iter().enumerate().map(span).collect()).traces
+    assemble(attributes.iter().enumerate().map(span)).traces
 }
 
 fn two() -> Vec<Trace> {

@@ -11,10 +11,10 @@ use super::datasets::open;
 use super::exit::{Done, Failed};
 use super::outputs::plain_file;
 use super::project::{Project, World};
-use crate::dataset::{Change, Rejections};
 use crate::dataset::labels::{
     self, Answer, LabelReport, Merge, Merged, QueueAsk, QueueRow, read_sheet, write_csv, write_jsonl,
 };
+use crate::dataset::{Change, Rejections};
 use crate::judge;
 use crate::model::{DatasetHeader, Example, Operation};
 use crate::sys::{files, text};

@@ -16,6 +16,7 @@ use crate::dataset::{
 use crate::lake::Lake;
 use crate::model::{DatasetHeader, Example, SampleDesign};
 use crate::sys::files;
+use crate::sys::text::thousands;
 
 mod embed;
 mod gate;
@@ -169,19 +170,13 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     design.checkpoint = pool.checkpoint.clone();
     design.reopened = reopened(&root, &ask.name, &made.examples)?;
     if design.reopened > 0 {
-        let count = design.reopened;
+        let count = thousands(design.reopened);
         warnings.push(format!("{count} traces changed since an earlier version held them: late spans came"));
     }
     if let Some(path) = &ask.decisions {
         write_decisions(&world.here.join(path), &selection.decided, &pool)?;
     }
-    let mut left_out = pool.left_out.clone();
-    for (reason, count) in &made.left_out {
-        *left_out.entry(reason.as_str().to_owned()).or_default() += count;
-    }
-    if not_chosen > 0 {
-        *left_out.entry(dataset::LeftOut::NotChosen.as_str().to_owned()).or_default() += not_chosen;
-    }
+    let left_out = left_out(&pool, &made, not_chosen);
     let (header, unchanged) = write(&root, world, &ask, &spec, made, &design)?;
     Ok(SampleReport {
         header,
@@ -196,12 +191,25 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     })
 }
 
+/// Traces that are in no example, by reason.
+fn left_out(pool: &pool::Pool, made: &FromTraces, not_chosen: u64) -> BTreeMap<String, u64> {
+    let mut left_out = pool.left_out.clone();
+    for (reason, count) in &made.left_out {
+        *left_out.entry(reason.as_str().to_owned()).or_default() += count;
+    }
+    if not_chosen > 0 {
+        *left_out.entry(dataset::LeftOut::NotChosen.as_str().to_owned()).or_default() += not_chosen;
+    }
+    left_out
+}
+
 /// Why none of the traces that were looked at can be chosen.
 fn nothing(pool: &pool::Pool) -> Failed {
-    let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
+    let reasons: Vec<String> =
+        pool.left_out.iter().map(|(why, count)| format!("{}: {why}", thousands(*count))).collect();
     Failed::usage(anyhow!(
         "nothing selected: none of {} traces is a candidate ({})",
-        pool.looked_at,
+        thousands(pool.looked_at),
         reasons.join("; ")
     ))
 }
@@ -232,9 +240,13 @@ fn write(
 fn warnings_of(made: &FromTraces) -> Vec<String> {
     let mut warnings = Vec::new();
     if made.other_inputs > 0 {
-        warnings.push(format!("{} traces have another input than the first of their example", made.other_inputs));
+        warnings.push(format!(
+            "{} traces have another input than the first of their example",
+            thousands(made.other_inputs)
+        ));
     }
     for (dimension, count) in &made.mixed_dimensions {
+        let count = thousands(*count);
         warnings.push(format!("{count} examples have traces that disagree on `{dimension}`; it was left out there"));
     }
     warnings

@@ -231,8 +231,10 @@ fn labels_go_out_on_sheets_and_come_back() {
     }
     let again = world.run(&["labels", "import", "support", "q-ann.csv", "--json"]).expect(0).json();
     assert_eq!((&again["unchanged"], &again["same"]), (&json!(true), &json!(20)));
-    let next =
-        world.run(&["labels", "queue", "support", "--name", "manner", "--out", "next.jsonl", "--json"]).expect(0).json();
+    let next = world
+        .run(&["labels", "queue", "support", "--name", "manner", "--out", "next.jsonl", "--json"])
+        .expect(0)
+        .json();
     assert_eq!((&next["items"], &next["labelled"]), (&json!(100), &json!(20)));
     // Digest of the task: labels are no part of it.
     let headers = world.run(&["dataset", "log", "support", "--json"]).expect(0).json();
@@ -297,7 +299,8 @@ fn exports_come_back_as_the_same_task() {
         world.run(&["dataset", "import", &name, file]).expect(0);
         assert_eq!(digest(&name), digest("support"), "{file}");
     }
-    let note = world.run(&["dataset", "export", "support", "--out", "items.json", "--format", "langfuse"]).expect(0).stderr;
+    let note =
+        world.run(&["dataset", "export", "support", "--out", "items.json", "--format", "langfuse"]).expect(0).stderr;
     assert!(note.contains("no place for recorded outputs"), "{note}");
     let items: Value = serde_json::from_str(&world.read("items.json")).unwrap();
     assert_eq!(items[0]["datasetName"], "support");

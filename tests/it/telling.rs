@@ -37,15 +37,24 @@ fn a_dimension_that_no_trace_carries_makes_no_dataset() {
         ("--risk", &["--count", "20"]),
     ] {
         let ran = world.run(&[&["sample", "x", flag, "ticket.intnet"], more].concat()).expect(2);
-        says(&ran, &["no trace carries `ticket.intnet`", &format!("`{flag}`"), "did you mean `ticket.intent`?", "latency_ms"]);
+        says(
+            &ran,
+            &["no trace carries `ticket.intnet`", &format!("`{flag}`"), "did you mean `ticket.intent`?", "latency_ms"],
+        );
         assert!(!world.path("datasets/x").exists(), "{flag}");
     }
     // By narrow columns alone, and through files.
     let narrow = ["sample", "x", "--key", "trace_id", "--variant", "servce.version", "--count", "5"];
     says(&world.run(&narrow).expect(2), &["did you mean `service.version`?"]);
     let file = format!("{DEMO}/traces-1.8.jsonl.gz");
-    says(&world.run(&["sample", "x", "--from", &file, "--stratify", "nothing", "--count", "3"]).expect(2), &["nothing"]);
-    says(&world.run(&["sample", "x", "--boost", "tier.x=y=1", "--rate", "0.1"]).expect(2), &["no trace carries `tier.x`"]);
+    says(
+        &world.run(&["sample", "x", "--from", &file, "--stratify", "nothing", "--count", "3"]).expect(2),
+        &["nothing"],
+    );
+    says(
+        &world.run(&["sample", "x", "--boost", "tier.x=y=1", "--rate", "0.1"]).expect(2),
+        &["no trace carries `tier.x`"],
+    );
     // What only other traces carry is worth a note; a condition that excludes nothing, too.
     let ran = world.run(&["sample", "y", "--where", "nosuch!=1", "--key", "ticket.id", "--json"]).expect(0).json();
     assert!(ran["warnings"].to_string().contains("no trace at all carries `nosuch`"), "{}", ran["warnings"]);
@@ -60,7 +69,10 @@ fn an_empty_lake_a_narrow_filter_and_an_unknown_name_are_told_apart() {
     assert!(empty.run(&["traces", "ls"]).expect(0).stdout.starts_with("The lake is empty"));
     let world = with_traces();
     let sample = |filter: &str| world.run(&["sample", "x", "--where", filter]).expect(2);
-    says(&sample("ticket.intent=refnd"), &["none of 356 traces fits `ticket.intent=refnd`", "`ticket.intent` is `refund` (80)"]);
+    says(
+        &sample("ticket.intent=refnd"),
+        &["none of 356 traces fits `ticket.intent=refnd`", "`ticket.intent` is `refund` (80)"],
+    );
     says(&sample("ticket.intnt=refund"), &["no trace carries `ticket.intnt`", "did you mean `ticket.intent`?"]);
     says(&world.run(&["sample", "x", "--since", "2100-01-01"]).expect(2), &["began from", "--since"]);
     let list = |more: &[&str]| world.run(&[&["traces", "ls"], more].concat()).expect(0).stdout;
@@ -77,9 +89,12 @@ fn plans_that_mean_nothing_are_refused_with_their_flag() {
     says(&sample(&["--count", "0"]), &["'--count <COUNT>'", "at least 1"]);
     let boost = sample(&["--rate", "0.1", "--boost", "eror=1"]);
     says(&boost, &["no rule is called `eror`; did you mean `errors`? (there is `errors`", "`loops`"]);
-    says(&sample(&["--risk", "ticket.intent", "--count", "9"]), &["`risk`", "no candidate has a number in the dimension `ticket.intent`"]);
+    says(
+        &sample(&["--risk", "ticket.intent", "--count", "9"]),
+        &["`risk`", "no candidate has a number in the dimension `ticket.intent`"],
+    );
     let many = world.run(&["sample", "all", "--key", "ticket.id", "--count", "5000"]).expect(0).stdout;
-    assert!(many.contains("5000 were asked for and there are 178 candidates: all are taken"), "{many}");
+    assert!(many.contains("5,000 were asked for and there are 178 candidates: all are taken"), "{many}");
     let near = ["sample", "near", "--key", "trace_id", "--near-duplicates", "0.5", "--count", "20"];
     let near = world.run(&near).expect(0).stdout;
     assert!(near.contains("stands for it and carries its weight"), "{near}");
@@ -158,7 +173,8 @@ fn logs_of_several_tasks_are_one_dataset() {
             (row["id"].as_str().unwrap(), task, row["recorded"].as_array().unwrap().len())
         })
         .collect();
-    let expected = [("maths/1", "maths", 4), ("maths/2", "maths", 2), ("facts/1", "facts", 1), ("facts/1#2", "facts", 1)];
+    let expected =
+        [("maths/1", "maths", 4), ("maths/2", "maths", 2), ("facts/1", "facts", 1), ("facts/1#2", "facts", 1)];
     assert_eq!(found, expected);
     // The same log again says nothing new: all of its rows are turned away, and the others are in.
     let again = world.run(&["dataset", "import", "e", &one, &other, &facts, &one, "--json"]).expect(2).json();
@@ -167,7 +183,10 @@ fn logs_of_several_tasks_are_one_dataset() {
     assert!(unusable.contains("all 3 rows") && unusable.contains("a.eval"), "{unusable}");
     let cut = world.write("cut.eval", b"PK\x03\x04 and nothing more").display().to_string();
     let text = world.run(&["dataset", "import", "f", &cut, &one]).expect(2).stdout;
-    assert!(text.contains("f@1 has 2 examples") && text.contains("Left out whole") && text.contains("cut.eval"), "{text}");
+    assert!(
+        text.contains("f@1 has 2 examples") && text.contains("Left out whole") && text.contains("cut.eval"),
+        "{text}"
+    );
     says(&world.run(&["dataset", "import", "g", &cut]).expect(2), &["cut.eval"]);
 }
 
@@ -191,8 +210,14 @@ fn files_are_written_where_out_says_in_the_form_of_their_ending() {
 #[test]
 fn a_word_that_names_nothing_to_ingest_is_told_what_there_is() {
     let world = World::new();
-    says(&world.run(&["ingest", "prod"]).expect(2), &["`prod` is neither a file or folder here nor a source", "there is none"]);
-    world.write("assize.toml", "[sources.production]\nkind = \"phoenix\"\nurl = \"http://127.0.0.1:1\"\nproject = \"p\"\n");
+    says(
+        &world.run(&["ingest", "prod"]).expect(2),
+        &["`prod` is neither a file or folder here nor a source", "there is none"],
+    );
+    world.write(
+        "assize.toml",
+        "[sources.production]\nkind = \"phoenix\"\nurl = \"http://127.0.0.1:1\"\nproject = \"p\"\n",
+    );
     says(&world.run(&["ingest", "prodction"]).expect(2), &["did you mean `production`?", "there is production"]);
     says(&world.run(&["ingest", "no/such.json"]).expect(2), &["no/such.json"]);
 }
@@ -220,7 +245,9 @@ fn keys_and_choices_of_the_configuration_are_told_the_nearest_and_all() {
         world.write("assize.toml", text);
         world.run(&["runs"]).expect(2).stderr
     };
-    let plan = faults("[samples.x]\nfliter = \"a=1\"\nstratify_by = [\"a\"]\n[samples.x.design]\nrats = 0.1\ncombine = \"most\"\n");
+    let plan = faults(
+        "[samples.x]\nfliter = \"a=1\"\nstratify_by = [\"a\"]\n[samples.x.design]\nrats = 0.1\ncombine = \"most\"\n",
+    );
     for word in [
         "`samples.x.fliter`: unknown key",
         "`where`",
@@ -256,9 +283,7 @@ fn keys_and_choices_of_the_configuration_are_told_the_nearest_and_all() {
 #[test]
 fn a_frozen_holdout_changes_by_import_and_sample_for_a_reason() {
     let world = with_traces();
-    let sample = |more: &[&str]| {
-        world.run(&[&["sample", "s", "--key", "ticket.id", "--count", "60"], more].concat())
-    };
+    let sample = |more: &[&str]| world.run(&[&["sample", "s", "--key", "ticket.id", "--count", "60"], more].concat());
     sample(&[]).expect(0);
     says(&sample(&["--thaw", "because"]).expect(2), &["nothing is frozen"]);
     world.run(&["dataset", "split", "s", "--holdout", "0.4"]).expect(0);

@@ -20,7 +20,7 @@ use crate::ops::exit::{Done, Failed};
 use crate::ops::ingest::{IngestReport, read_traces};
 use crate::ops::project::{Project, World};
 use crate::ops::traces::between;
-use crate::sys::text::one_line;
+use crate::sys::text::{one_line, thousands};
 
 /// Most characters of a warning that quotes what was read.
 const SAID: usize = 300;
@@ -113,7 +113,7 @@ pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, se
         selector.offer(candidate);
     }
     if gate.abandoned > 0 {
-        let count = gate.abandoned;
+        let count = thousands(gate.abandoned);
         warnings.push(format!("{count} traces have no ended root and nothing came for long: taken as abandoned"));
     }
     Ok(Pool {
@@ -137,7 +137,11 @@ fn warnings_of(report: &IngestReport) -> Vec<String> {
     let mut warnings: Vec<String> =
         report.unusable.iter().map(|why| format!("left out whole: {}", one_line(why, SAID))).collect();
     if report.rejected > 0 {
-        let rows = if report.rejected == 1 { "1 row was".to_owned() } else { format!("{} rows were", report.rejected) };
+        let rows = if report.rejected == 1 {
+            "1 row was".to_owned()
+        } else {
+            format!("{} rows were", thousands(report.rejected))
+        };
         let kept = report.rejected_file.as_ref().map(|file| format!("; see {}", file.display())).unwrap_or_default();
         let first = report.rejections.first().map(|first| format!(", the first for {}", one_line(first, SAID)));
         warnings.push(format!("{rows} turned away{}{kept}", first.unwrap_or_default()));
@@ -269,7 +273,9 @@ impl Pool {
         }
         let absent = census.missing.clone();
         let known = match &self.source {
-            Source::Memory(traces) => census.search(traces.iter().map(|trace| Ok(Arc::clone(trace))), &self.opinions)?,
+            Source::Memory(traces) => {
+                census.search(traces.iter().map(|trace| Ok(Arc::clone(trace))), &self.opinions)?
+            }
             Source::Lake(_) if absent.is_empty() => return Ok(()),
             Source::Lake(lake) => {
                 let all = lake.traces(&TraceFilter::default()).map_err(Failed::instrument)?;

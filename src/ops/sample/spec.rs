@@ -201,7 +201,11 @@ impl SampleSpec {
         ask("`--neyman-by`", &mut design.neyman_by.iter().map(text), true);
         ask("`--risk`", &mut design.risk.iter().flat_map(|risk| risk.by.keys()).map(text), true);
         ask("`--variant`", &mut mapping.variant.iter().map(text), true);
-        ask("`--cluster`", &mut mapping.cluster.iter().filter(|name| design.cluster_by.as_ref() != Some(name)).map(text), true);
+        ask(
+            "`--cluster`",
+            &mut mapping.cluster.iter().filter(|name| design.cluster_by.as_ref() != Some(name)).map(text),
+            true,
+        );
         ask("`--reference`", &mut mapping.reference.iter().map(text), true);
         let kept = mapping.dimensions.iter().filter(|name| !design.stratify_by.contains(name));
         ask("`--dimensions`", &mut kept.map(text), true);
