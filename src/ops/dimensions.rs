@@ -140,7 +140,7 @@ pub fn why_nothing_fits(
     let stats = lake.stats().map_err(Failed::instrument)?;
     if stats.traces == 0 {
         let place = lake.root().display();
-        return Ok(Failed::usage(anyhow!("the lake is empty (`{place}`): `assize ingest FILE...` fills it")));
+        return Ok(Failed::usage(anyhow!("the lake is empty (`{place}`): `assize ingest` fills it")));
     }
     let traces = lake.traces(window).map_err(Failed::instrument)?;
     let why = why_none(traces.map(|trace| trace.map_err(Failed::instrument)), filter, opinions)?;
@@ -186,7 +186,7 @@ pub fn why_none<T: Borrow<Trace>>(
     let told = |(name, values): (&&str, &Values)| format!("\n  `{}` is {}", one_line(name, 60), values.told());
     let told: String = values.iter().map(told).collect();
     let (count, filter) = (thousands(known.traces), one_line(&filter.to_string(), 200));
-    Ok(Some(Failed::usage(anyhow!("none of {count} traces fits `{filter}`: widen it or correct its values{told}"))))
+    Ok(Some(Failed::usage(anyhow!("no trace of {count} fits `{filter}`: widen it or correct its values{told}"))))
 }
 
 /// Values of one dimension.

@@ -464,7 +464,10 @@ fn nothing_selected_is_a_usage_error_that_says_why() {
     }
     world.write("good.jsonl", good(A1));
     world.run(&["ingest", "good.jsonl"]).expect(0);
-    says(&world.run(&["sample", "s", "--where", "name=nosuch"]).expect(2), &["no trace fits"]);
+    says(
+        &world.run(&["sample", "s", "--where", "name=nosuch"]).expect(2),
+        &["no trace of 1 fits `name=nosuch`", "`name` is"],
+    );
     world.write("examples.jsonl", "");
     says(&world.run(&["run"]).expect(2), &["examples.jsonl` holds no rows"]);
     fs::remove_file(world.path("examples.jsonl")).unwrap();

@@ -26,23 +26,21 @@ fn says(ran: &Ran, words: &[&str]) {
 #[test]
 fn a_dimension_that_no_trace_carries_makes_no_dataset() {
     let world = with_traces();
-    for (flag, more) in [
-        ("--stratify", &["--count", "20"][..]),
-        ("--cluster", &[]),
-        ("--cluster-by", &["--count", "5"]),
-        ("--reference", &[]),
-        ("--variant", &[]),
-        ("--key", &[]),
-        ("--dimensions", &[]),
-        ("--risk", &["--count", "20"]),
-    ] {
-        let ran = world.run(&[&["sample", "x", flag, "ticket.intnet"], more].concat()).expect(2);
-        says(
-            &ran,
-            &["no trace carries `ticket.intnet`", &format!("`{flag}`"), "did you mean `ticket.intent`?", "latency_ms"],
-        );
-        assert!(!world.path("datasets/x").exists(), "{flag}");
+    let flags = ["--stratify", "--cluster", "--reference", "--variant", "--key", "--dimensions", "--risk"];
+    let wrong = flags.iter().flat_map(|flag| [*flag, "ticket.intnet"]);
+    let asked: Vec<&str> = ["sample", "x", "--count", "20"].into_iter().chain(wrong).collect();
+    let ran = world.run(&asked).expect(2);
+    for flag in flags.iter().filter(|flag| **flag != "--dimensions") {
+        says(&ran, &[&format!("no trace carries `ticket.intnet`, which `{flag}`")]);
     }
+    says(&ran, &["did you mean `ticket.intent`?", "latency_ms", "customer.tier"]);
+    says(
+        &world.run(&["sample", "x", "--dimensions", "tier,nosuch"]).expect(2),
+        &["`tier`", "`nosuch`, which `--dimensions`"],
+    );
+    let drawn = ["sample", "x", "--cluster-by", "ticket.intnet", "--count", "5"];
+    says(&world.run(&drawn).expect(2), &["which `--cluster-by` names"]);
+    assert!(!world.path("datasets/x").exists());
     // By narrow columns alone, and through files.
     let narrow = ["sample", "x", "--key", "trace_id", "--variant", "servce.version", "--count", "5"];
     says(&world.run(&narrow).expect(2), &["did you mean `service.version`?"]);
@@ -71,12 +69,12 @@ fn an_empty_lake_a_narrow_filter_and_an_unknown_name_are_told_apart() {
     let sample = |filter: &str| world.run(&["sample", "x", "--where", filter]).expect(2);
     says(
         &sample("ticket.intent=refnd"),
-        &["none of 356 traces fits `ticket.intent=refnd`", "`ticket.intent` is `refund` (80)"],
+        &["no trace of 356 fits `ticket.intent=refnd`", "`ticket.intent` is `refund` (80)"],
     );
     says(&sample("ticket.intnt=refund"), &["no trace carries `ticket.intnt`", "did you mean `ticket.intent`?"]);
     says(&world.run(&["sample", "x", "--since", "2100-01-01"]).expect(2), &["began from", "--since"]);
     let list = |more: &[&str]| world.run(&[&["traces", "ls"], more].concat()).expect(0).stdout;
-    assert!(list(&["--where", "ticket.intent=refnd"]).contains("None of 356 traces fits"));
+    assert!(list(&["--where", "ticket.intent=refnd"]).contains("No trace of 356 fits"));
     assert!(list(&["--where", "ticket.intnt=refund"]).contains("did you mean `ticket.intent`?"));
     assert_eq!(list(&["--where", "ticket.intent=refnd", "--json"]).trim(), "[]");
 }
