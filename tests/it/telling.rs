@@ -69,7 +69,7 @@ fn an_empty_lake_a_narrow_filter_and_an_unknown_name_are_told_apart() {
     let sample = |filter: &str| world.run(&["sample", "x", "--where", filter]).expect(2);
     says(
         &sample("ticket.intent=refnd"),
-        &["no trace of 356 fits `ticket.intent=refnd`", "`ticket.intent` is `refund` (80)"],
+        &["no trace of 356 fits `ticket.intent=refnd`", "`ticket.intent` is `order_status` (88), `refund` (80)"],
     );
     says(&sample("ticket.intnt=refund"), &["no trace carries `ticket.intnt`", "did you mean `ticket.intent`?"]);
     says(&world.run(&["sample", "x", "--since", "2100-01-01"]).expect(2), &["began from", "--since"]);
