@@ -205,7 +205,7 @@ pub enum DatasetVerb {
         /// Files, or folders of them.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
-        /// Format of another tool, such as `inspect` or `promptfoo`, or `rows` for none; by content when left out.
+        /// Format of another tool, such as `inspect`, or `rows` for none; by content when left out.
         #[arg(long, conflicts_with_all = ["map", "fields"])]
         format: Option<String>,
         /// TOML file with the field mapping.
@@ -220,6 +220,9 @@ pub enum DatasetVerb {
         /// Take secrets and personal data out as `[redact]` says.
         #[arg(long)]
         redact: bool,
+        /// Change the frozen holdout with this version, and say why; kept in the history, and frozen again.
+        #[arg(long, value_name = "REASON")]
+        thaw: Option<String>,
     },
     /// Verbs with a file of their own.
     #[command(flatten)]
@@ -406,7 +409,8 @@ pub enum TracesVerb {
     },
     /// Answer SQL over the tables `spans`, `traces`, `sessions`, `scores` and `attributes`.
     #[command(
-        after_help = "Example:\n  assize traces query \"SELECT model_response, SUM(cost_usd) AS cost FROM spans WHERE paid GROUP BY model_response\"\n  \
+        after_help = "Example:\n  assize traces query \"SELECT model_response, SUM(cost_usd) AS cost FROM spans \\\n    \
+                            WHERE paid GROUP BY model_response\"\n  \
                             assize traces query \"SELECT * FROM traces WHERE errors > 0\" --out failed.csv"
     )]
     Query(super::query::QueryArgs),

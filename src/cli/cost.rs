@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::print::Printer;
-use super::show::{dollars, table};
+use super::show::{dollars, table, thousands};
 use crate::dataset::labels::guarded;
 use crate::ops::cost::{Ask, CostReport, CostRow, NONE, cost};
 use crate::ops::{Done, Exit, Failed, Project, World};
@@ -92,12 +92,12 @@ fn shown(report: &CostReport, limit: usize) -> String {
 }
 
 fn cells(row: &CostRow) -> Vec<String> {
-    let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
-    let part = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), thousands);
+    let part = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), thousands);
     vec![
         one_line(&row.name, 40),
-        row.traces.to_string(),
-        row.calls.to_string(),
+        thousands(row.traces),
+        thousands(row.calls),
         tokens(row.usage.input),
         part(row.usage.cache_read),
         tokens(row.usage.output),
@@ -105,7 +105,7 @@ fn cells(row: &CostRow) -> Vec<String> {
         money(row),
         row.share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", 100.0 * share)),
         row.cost_per_trace_usd.map_or_else(|| "unknown".to_owned(), dollars),
-        row.unknown_calls.to_string(),
+        thousands(row.unknown_calls),
     ]
 }
 

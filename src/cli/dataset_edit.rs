@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::print::Printer;
-use super::show::{count, table};
+use super::show::{count, table, thousands};
 use crate::dataset::FILTER_HELP;
 use crate::dataset::splits::HOLDOUT;
 use crate::model::{DatasetHeader, Operation};
@@ -24,9 +24,9 @@ pub enum EditVerb {
     #[command(after_help = "Example:\n  assize dataset split support --holdout 0.2\n  \
                             assize dataset split support --holdout 0.2 --dev 0.3 --by user --seed 7\n  \
                             assize dataset split support --thaw \"three references were wrong\"\n\n\
-        An example's split follows from its cluster and the seed alone: it never moves when the dataset grows, and\n\
-        clusters never part. A version that would change a frozen holdout is refused. After a thaw, `split NAME`\n\
-        alone freezes again.")]
+        An example's split follows from its cluster and the seed alone: it never moves when the dataset grows, and \
+        clusters never part. A version that would change a frozen holdout is refused. After a thaw, `split NAME` \
+        alone freezes again; `sample` and `dataset import` have a `--thaw` of their own for one version.")]
     Split(SplitArgs),
     /// Tag examples that fit, as a new version.
     #[command(after_help = format!("Example:\n  assize dataset tag support --where 'turns>5 or cost>1' --tag hard\n  \
@@ -54,8 +54,8 @@ pub enum EditVerb {
         csv, parquet  one row per example, for spreadsheets and data frames; import reads them back\n  \
         promptfoo     test cases as JSON\n  openai-evals  samples as JSON lines\n  \
         langfuse      dataset items as JSON\n  langsmith     examples as JSON\n\n\
-        Example:\n  assize dataset export support:dev dev.csv\n  \
-                            assize dataset export support@3 --format langfuse items.json")]
+        Example:\n  assize dataset export support:dev --out dev.csv\n  \
+                            assize dataset export support@3 --format langfuse --out items.json")]
     Export(ExportArgs),
 }
 
@@ -129,10 +129,10 @@ pub struct AttachArgs {
 pub struct ExportArgs {
     /// `name`, `name@version` or a part of one, `name@version:split`.
     pub dataset: String,
-    /// File; `-` for stdout.
-    #[arg(default_value = "-")]
-    pub to: String,
-    /// Format; as the file's ending says, else `jsonl`.
+    /// File to write to instead of stdout.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Format. Default: by the ending of `--out`, else `jsonl`.
     #[arg(long)]
     pub format: Option<String>,
 }
@@ -169,13 +169,15 @@ pub fn run(project: &Project, world: &World, verb: EditVerb, printer: &Printer) 
 }
 
 fn export(project: &Project, world: &World, args: &ExportArgs, printer: &Printer) -> Done<Exit> {
-    let done = datasets::export(project, world, &args.dataset, args.format.as_deref(), &args.to)?;
+    let done = datasets::export(project, world, &args.dataset, args.format.as_deref(), args.out.as_deref())?;
     for note in &done.notes {
         printer.note(&format!("note: {note}"));
     }
-    match done.bytes {
-        Some(bytes) => printer.bytes(&bytes)?,
-        None => printer.note(&format!("{} written to {}.", count(done.examples, "example", "examples"), args.to)),
+    match (done.bytes, &args.out) {
+        (None, Some(path)) => {
+            printer.note(&format!("{} written to {}.", count(done.examples, "example", "examples"), path.display()));
+        }
+        (bytes, _) => printer.bytes(&bytes.unwrap_or_default())?,
     }
     Ok(Exit::Pass)
 }
@@ -213,7 +215,7 @@ fn splits(header: &DatasetHeader, counts: &std::collections::BTreeMap<String, u6
             let note = frozen.map(|f| format!("frozen since version {}, {}", f.since, f.digest.short()));
             vec![
                 one_line(name, 40),
-                n.to_string(),
+                thousands(*n),
                 share(*n),
                 wanted(name).unwrap_or_else(|| "-".to_owned()),
                 note.unwrap_or_default(),
@@ -235,12 +237,13 @@ pub fn contents(header: &DatasetHeader, found: &Contents) -> String {
         (found.expected_calls, "expected tool calls"),
         (found.conversations, "a conversation as input"),
     ];
-    let with: Vec<String> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} with {what}")).collect();
+    let with: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} with {what}", thousands(*n))).collect();
     if !with.is_empty() {
         let _ = writeln!(text, "{}.", with.join(", "));
     }
     let named = |map: &std::collections::BTreeMap<String, u64>| {
-        map.iter().map(|(name, n)| format!("{} ({n})", one_line(name, 60))).collect::<Vec<_>>().join(", ")
+        map.iter().map(|(name, n)| format!("{} ({})", one_line(name, 60), thousands(*n))).collect::<Vec<_>>().join(", ")
     };
     for (title, map) in [("Tags", &found.tags), ("Labels", &found.labels)] {
         if !map.is_empty() {
@@ -250,7 +253,14 @@ pub fn contents(header: &DatasetHeader, found: &Contents) -> String {
     if found.attachments > 0 {
         let _ = writeln!(text, "{}.", count(found.attachments, "attachment", "attachments"));
     }
-    text.push_str(&splits(header, &found.splits));
+    match header.part {
+        None => text.push_str(&splits(header, &found.splits)),
+        // Shares are those of the whole, and a split holds nothing but itself.
+        Some(_) if found.splits.len() > 1 => {
+            let _ = writeln!(text, "Splits: {}.", named(&found.splits));
+        }
+        Some(_) => {}
+    }
     if found.straddling > 0 {
         let clusters = count(found.straddling, "cluster stands", "clusters stand");
         let _ = writeln!(text, "Note: {clusters} in more than one split, so the splits are not independent.");
@@ -261,7 +271,7 @@ pub fn contents(header: &DatasetHeader, found: &Contents) -> String {
             .iter()
             .map(|(name, filter)| {
                 let n = found.slices.get(name).copied().unwrap_or_default();
-                vec![one_line(name, 40), n.to_string(), one_line(filter, 100)]
+                vec![one_line(name, 40), thousands(n), one_line(filter, 100)]
             })
             .collect();
         text.push_str(&table(&["slice", "examples", "where"], &rows));
@@ -276,7 +286,7 @@ pub fn log(headers: &[DatasetHeader]) -> String {
         vec![
             format!("@{}", header.version),
             header.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
-            header.examples.to_string(),
+            thousands(header.examples),
             header.digest.short().to_owned(),
             from,
             header

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::print::Printer;
-use super::show::{count, table};
+use super::show::{count, table, thousands};
 use crate::dataset::labels::LabelReport;
 use crate::ops::labels::{self, Imported, QueueWanted, Queued, Shown};
 use crate::ops::{Done, Exit, Project, World};
@@ -20,17 +20,18 @@ const LISTED: usize = 20;
 pub enum LabelsVerb {
     /// Make a sheet of outputs for people to label.
     #[command(after_help = "Example:\n  \
-        assize labels queue support --name faithful --count 50 --blind --to queue.csv\n  \
-        assize labels queue support:dev --question \"Is the tone right?\" --values yes,no --to tone.csv\n  \
+        assize labels queue support --name faithful --count 50 --blind --out queue.csv\n  \
+        assize labels queue support:dev --question \"Is the tone right?\" --values yes,no \\\n    \
+        --out tone.csv\n  \
         assize labels queue support --name faithful --annotators ann,bob --overlap 2 --blind \\\n    \
-        --to 'queue-{annotator}.csv'\n\n\
-        A blind sheet hides variant, reference, labels and verdicts, and is shuffled by the seed. People fill `value`\n\
+        --out 'queue-{annotator}.csv'\n\n\
+        A blind sheet hides variant, reference, labels and verdicts, and is shuffled by the seed. People fill `value` \
         and perhaps `reason`; rows may be sorted, the key finds them again.")]
     Queue(QueueArgs),
     /// Bring filled sheets back, as a new version of the dataset.
     #[command(after_help = "Example:\n  assize labels import support queue-ann.csv queue-bob.csv\n  \
         assize labels import support old.csv --name faithful --annotator ann\n\n\
-        Columns: `value`, and `key` of a queue or `example` (with `variant` and `trial`) of a sheet made by hand;\n\
+        Columns: `value`, and `key` of a queue or `example` (with `variant` and `trial`) of a sheet made by hand; \
         `name`, `annotator`, `reason`. The same person's later label replaces the earlier; others' stay.")]
     Import(ImportArgs),
     /// Count labels by name and person, and say how far people agree.
@@ -72,7 +73,7 @@ pub struct QueueArgs {
     pub blind: bool,
     /// Sheet: `.csv` or `.jsonl`; `{annotator}` in its name makes one for each.
     #[arg(long, value_name = "FILE")]
-    pub to: String,
+    pub out: String,
     /// Overwrite a sheet that is there.
     #[arg(long)]
     pub force: bool,
@@ -119,7 +120,7 @@ pub fn run(project: &Project, world: &World, verb: LabelsVerb, printer: &Printer
                 overlap: usize::try_from(args.overlap).unwrap_or(1),
                 annotators: args.annotators,
                 blind: args.blind,
-                to: args.to,
+                out: args.out,
                 force: args.force,
             };
             let done = labels::queue(project, world, &wanted)?;
@@ -179,6 +180,10 @@ fn imported(done: &Imported) -> String {
         for row in &done.rejections {
             let _ = writeln!(text, "  {row}");
         }
+        let more = done.rejected.saturating_sub(done.rejections.len() as u64);
+        if more > 0 {
+            let _ = writeln!(text, "  and {} more", thousands(more));
+        }
     }
     text
 }
@@ -203,7 +208,7 @@ fn report(found: &LabelReport) -> String {
         .iter()
         .map(|(who, values)| {
             let told: Vec<String> = values.iter().map(|(value, n)| format!("{} {n}", one_line(value, 30))).collect();
-            vec![one_line(who, 40), values.values().sum::<u64>().to_string(), one_line(&told.join(", "), 120)]
+            vec![one_line(who, 40), thousands(values.values().sum()), one_line(&told.join(", "), 120)]
         })
         .collect();
     text.push_str(&table(&["annotator", "labels", "values"], &rows));
@@ -218,7 +223,7 @@ fn report(found: &LabelReport) -> String {
             .map(|pair| {
                 let same = pair.same.map_or_else(|| "-".to_owned(), |same| format!("{:.1} %", 100.0 * same));
                 let (left, right) = (one_line(&pair.left, 30), one_line(&pair.right, 30));
-                vec![format!("{left}, {right}"), pair.items.to_string(), same, number(pair.kappa)]
+                vec![format!("{left}, {right}"), thousands(pair.items), same, number(pair.kappa)]
             })
             .collect();
         text.push_str(&table(&["pair", "outputs", "same", "kappa"], &rows));

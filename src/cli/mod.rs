@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod cost;
+mod dataset;
 mod dataset_edit;
 mod ingested;
 mod labels;
@@ -14,6 +15,7 @@ pub mod query;
 mod sample;
 mod serve;
 mod show;
+mod table;
 mod verbs;
 
 use std::process::ExitCode;
@@ -64,4 +66,32 @@ async fn run(cli: Cli) -> Result<Exit, crate::ops::Failed> {
     let world = World { env, clock: Arc::new(SystemClock), here };
     let project = Project::find(cli.config.as_deref(), &world.here);
     verbs::run(cli, project, &world, &printer).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns that help has at most: lines that are broken by hand and are longer would be broken twice.
+    const WIDEST: usize = 96;
+
+    fn look_at(command: &clap::Command, found: &mut Vec<String>) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines: Vec<&str> = help.lines().collect();
+        let flows = |line: &&str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+        for (place, line) in lines.iter().enumerate() {
+            let after_flowing = place > 0 && lines.get(place - 1).is_some_and(flows);
+            if (line.starts_with(' ') && line.chars().count() > WIDEST) || (flows(line) && after_flowing) {
+                found.push(format!("{}: {line}", command.get_name()));
+            }
+        }
+        command.get_subcommands().for_each(|inner| look_at(inner, found));
+    }
+
+    #[test]
+    fn help_is_broken_in_one_place_only() {
+        let mut found = Vec::new();
+        look_at(&Cli::command(), &mut found);
+        assert!(found.is_empty(), "examples fit {WIDEST} columns, paragraphs are one line each:\n{}", found.join("\n"));
+    }
 }

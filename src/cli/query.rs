@@ -56,7 +56,7 @@ pub enum Form {
 
 /// Carries out `traces query`.
 pub fn verb(project: &Project, world: &World, args: QueryArgs, printer: &Printer) -> Done<Exit> {
-    let form = form(&args, printer);
+    let form = form(&args, printer)?;
     if form == Form::Parquet && args.out.is_none() {
         return Err(Failed::usage(anyhow::anyhow!("Parquet is not for a terminal; name a file with `--out FILE`")));
     }
@@ -96,17 +96,27 @@ pub fn tables(printer: &Printer) -> Done<Exit> {
     Ok(Exit::Pass)
 }
 
-fn form(args: &QueryArgs, printer: &Printer) -> Form {
-    let ending = args.out.as_ref().and_then(|path| path.extension()).and_then(|end| end.to_str());
-    match (args.format, ending) {
-        (Some(form), _) => form,
-        (None, Some("csv")) => Form::Csv,
-        (None, Some("json")) => Form::Json,
-        (None, Some("jsonl" | "ndjson")) => Form::Jsonl,
-        (None, Some("parquet")) => Form::Parquet,
-        (None, _) if printer.json => Form::Json,
-        (None, _) => Form::Table,
+fn form(args: &QueryArgs, printer: &Printer) -> Done<Form> {
+    if let Some(form) = args.format {
+        return Ok(form);
     }
+    let ending = args.out.as_ref().and_then(|path| path.extension()).map(|end| end.to_string_lossy().to_lowercase());
+    Ok(match ending.as_deref() {
+        Some("csv") => Form::Csv,
+        Some("json") => Form::Json,
+        Some("jsonl" | "ndjson") => Form::Jsonl,
+        Some("parquet") => Form::Parquet,
+        Some("txt") => Form::Table,
+        Some(other) => {
+            return Err(Failed::usage(anyhow::anyhow!(
+                "no form of an answer ends in `.{}`; use `.csv`, `.json`, `.jsonl`, `.parquet` or `.txt`, or say \
+                 `--format`",
+                one_line(other, 40)
+            )));
+        }
+        None if printer.json => Form::Json,
+        None => Form::Table,
+    })
 }
 
 fn written(answer: &mut Answer, form: Form, printer: &Printer) -> Done<Vec<u8>> {

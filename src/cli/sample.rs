@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::dataset::design;
 use super::print::Printer;
-use super::show::{count, design, short, table, thousands};
+use super::show::{count, short, table, thousands};
 use crate::dataset;
 use crate::model::{SampleDesign, Stratum};
 use crate::ops::sample::{self, Ask, SampleReport};
@@ -30,7 +31,7 @@ pub struct SampleArgs {
     /// Choose and show, but write nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Show the design in full: expected and got, weights, effective sizes, what was left out and why.
+    /// Show the design in full: expected and got, weights, effective sizes, what was left out.
     #[arg(long)]
     pub explain: bool,
     /// Write the decision on every candidate to this file, a line of JSON each.
@@ -39,6 +40,9 @@ pub struct SampleArgs {
     /// What the dataset is, in words.
     #[arg(long)]
     pub description: Option<String>,
+    /// Change the frozen holdout with this version, and say why; kept in the history, and frozen again.
+    #[arg(long, value_name = "REASON")]
+    pub thaw: Option<String>,
     #[command(flatten)]
     design: DesignArgs,
     #[command(flatten)]
@@ -52,7 +56,7 @@ pub struct SampleArgs {
 struct DesignArgs {
     /// How many examples; clusters with `--cluster-by`, on average with `--risk`. Either this or `--rate`; all when
     /// neither is given.
-    #[arg(long, conflicts_with = "rate")]
+    #[arg(long, conflicts_with = "rate", value_parser = at_least_one)]
     count: Option<u64>,
     /// Share of examples, in (0, 1].
     #[arg(long)]
@@ -67,13 +71,15 @@ struct DesignArgs {
     #[arg(long, value_name = "DIMENSION")]
     neyman_by: Option<String>,
     /// Raise the probability of some, as `WHEN=RATE`: `errors=1`, `negative_feedback=1`, `loops=0.5`,
-    /// `top 5% of cost=1`, or a filter such as `ticket.intent=refund=0.5`. May be repeated.
+    /// `top 5% of cost=1`, or a filter such as `tier=pro=0.5`. May be repeated.
     #[arg(long, value_name = "WHEN=RATE")]
     boost: Vec<String>,
     /// How the rates of several rules meet. Default: the greatest.
     #[arg(long)]
     combine: Option<Combine>,
-    /// Chances by a score of numeric dimensions, as `DIMENSION` or `DIMENSION=WEIGHT`. May be repeated.
+    /// Chances by a score of numeric dimensions, as `DIMENSION` or `DIMENSION=WEIGHT`. May be repeated. How many are
+    /// chosen varies, so that estimates are ratios: in small samples slightly biased (0.3 to 0.4 % at 140 examples of
+    /// a skewed population in our simulation, within noise at 400).
     #[arg(long, value_name = "DIMENSION")]
     risk: Vec<String>,
     /// Least probability by `--risk`. Default: a tenth of the mean.
@@ -83,7 +89,7 @@ struct DesignArgs {
     #[arg(long, value_name = "DIMENSION")]
     cluster_by: Option<String>,
     /// Most examples of a chosen cluster.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     per_cluster: Option<u64>,
     /// Merge near-duplicates before choosing: `off`, or the least similarity such as 0.85.
     #[arg(long, value_name = "off|SIMILARITY")]
@@ -91,7 +97,7 @@ struct DesignArgs {
     /// Inputs that differ in numbers and ids alone are near-duplicates, too.
     #[arg(long, requires = "near_duplicates")]
     ignore_numbers: bool,
-    /// Choose the `--count` that differ most. No probability sample: estimates from it are none of the population.
+    /// Choose the `--count` that differ most. No probability sample: it estimates nothing.
     #[arg(long, value_name = "BY")]
     diverse: Option<Diverse>,
     /// Model under `[models]` that embeds, for `--diverse embeddings`.
@@ -115,9 +121,9 @@ struct WhichArgs {
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
     /// Only the N traces that began last.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     newest: Option<u64>,
-    /// Only traces after what the newest version of this dataset saw, and those that were open then.
+    /// Only traces after those that the newest version of this dataset saw, or that were open then.
     #[arg(long)]
     since_last: bool,
     /// Only traces that no version of this dataset holds with the same content.
@@ -126,7 +132,7 @@ struct WhichArgs {
     /// Idle time after which a trace with an ended root is final. Default: 5m.
     #[arg(long, value_name = "TIME")]
     idle: Option<String>,
-    /// Idle time after which a trace without an ended root is given up and taken as it is. Default: 24h.
+    /// Idle time after which a trace without an ended root is taken as it is. Default: 24h.
     #[arg(long, value_name = "TIME")]
     max_age: Option<String>,
     /// Take traces of the lake that may still grow, too.
@@ -137,7 +143,7 @@ struct WhichArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Traces to examples")]
 struct ExampleArgs {
-    /// Dimension that names the task, so that several variants of it become one example. Default: the input's digest.
+    /// Dimension that names the task: traces of one task are one example. Default: the input's digest.
     #[arg(long, value_name = "DIMENSION")]
     key: Option<String>,
     /// Dimension that names the variant (version, configuration) behind a trace.
@@ -183,6 +189,11 @@ enum Diverse {
     Embeddings,
 }
 
+fn at_least_one(typed: &str) -> Result<u64, String> {
+    let number = typed.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
 impl SampleArgs {
     fn ask(self) -> Ask {
         let Self { design, which, examples, .. } = self;
@@ -191,6 +202,7 @@ impl SampleArgs {
             from: self.from,
             plan: self.plan,
             dry_run: self.dry_run,
+            thaw: self.thaw,
             decisions: self.decisions,
             description: self.description,
             count: design.count,
@@ -263,7 +275,8 @@ pub fn sampled(report: &SampleReport, explain: bool) -> String {
     if explain {
         text.push_str(&explained(&report.design));
     } else {
-        text.push_str(&design(header));
+        text.push_str(&near_duplicates(&report.design));
+        text.push_str(&design(header, None));
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "Note: {warning}.");
@@ -272,6 +285,15 @@ pub fn sampled(report: &SampleReport, explain: bool) -> String {
         let _ = writeln!(text, "Every decision is in {}.", path.display());
     }
     text
+}
+
+/// What the merging of near-duplicates did, where it did anything.
+fn near_duplicates(design: &SampleDesign) -> String {
+    let Some(near) = design.near_duplicates.as_ref().filter(|near| near.merged > 0) else { return String::new() };
+    format!(
+        "Near-duplicates: {} not drawn, because another one much like each stands for it and carries its weight.\n",
+        count(near.merged, "candidate was", "candidates were")
+    )
 }
 
 /// The design in full.
@@ -285,8 +307,8 @@ fn explained(design: &SampleDesign) -> String {
     let mut facts: Vec<(&str, String)> = vec![("candidates", thousands(weights.population))];
     if let Some(near) = &design.near_duplicates {
         let merged = format!(
-            "{} merged in {} at similarity {}; the largest stands for {}",
-            thousands(near.merged),
+            "{} in {} alike (similarity {} or more); one of each group stands for it, the largest has {}",
+            thousands(near.merged + near.groups),
             count(near.groups, "group", "groups"),
             near.threshold,
             thousands(near.largest)
@@ -294,7 +316,7 @@ fn explained(design: &SampleDesign) -> String {
         facts.push(("near-duplicates", merged));
     }
     if let Some(clusters) = &design.clusters {
-        let most = clusters.most.map(|most| format!(", at most {most} of each")).unwrap_or_default();
+        let most = clusters.most.map(|most| format!(", at most {} of each", thousands(most))).unwrap_or_default();
         let (chosen, all) = (thousands(clusters.chosen), thousands(clusters.population));
         facts.push(("clusters", format!("{chosen} of {all} by {}{most}", one_line(&clusters.by, 60))));
     }

@@ -7,7 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{dataset_edit, ingested, labels, lake, progress, query, sample, show};
+use super::{dataset, dataset_edit, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
@@ -106,21 +106,23 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
     match verb {
         DatasetVerb::Ls => {
             let headers = datasets::list(project)?;
-            printer.result(&headers, || show::datasets(&headers))?;
+            printer.result(&headers, || dataset::list(&headers))?;
         }
-        DatasetVerb::Show { dataset, examples } => {
-            let shown = datasets::show(project, &dataset, examples)?;
-            printer.result(&shown, || show::dataset(&shown))?;
+        DatasetVerb::Show { dataset: wanted, examples } => {
+            let shown = datasets::show(project, &wanted, examples)?;
+            printer.result(&shown, || dataset::shown(&shown))?;
         }
         DatasetVerb::Diff { from, to } => {
             let diff = datasets::diff(project, &from, &to)?;
-            printer.result(&diff, || show::dataset_diff(&diff))?;
+            printer.result(&diff, || dataset::differs(&diff))?;
         }
-        DatasetVerb::Import { name, files, format, map, fields, description, redact } => {
-            let ask = datasets::ImportAsk { name, files, format, map, fields, description, redact };
+        DatasetVerb::Import { name, files, format, map, fields, description, redact, thaw } => {
+            let ask = datasets::ImportAsk { name, files, format, map, fields, description, redact, thaw };
             let done = datasets::import(project, world, ask)?;
             done.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
-            printer.result(&done, || show::imported(&done))?;
+            printer.result(&done, || dataset::imported(&done))?;
+            // As with traces: a file that could not be used is the user's to mend, though the others went in.
+            return Ok(if done.unusable.is_empty() { Exit::Pass } else { Exit::Usage });
         }
         DatasetVerb::Edit(verb) => return dataset_edit::run(project, world, verb, printer),
     }
@@ -344,8 +346,12 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
 fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
     match verb {
         TracesVerb::Ls { filter, errors, since, limit } => {
-            let rows = traces::list(project, world, &traces::ListAsk { filter, errors, since, limit })?;
-            printer.result(&rows, || show::traces(&rows))?;
+            let ask = traces::ListAsk { filter, errors, since, limit };
+            let rows = traces::list(project, world, &ask)?;
+            match rows.is_empty() && !printer.json {
+                true => printer.text(&traces::why_none(project, world, &ask)?)?,
+                false => printer.result(&rows, || show::traces(&rows))?,
+            }
         }
         TracesVerb::Cost(args) => return super::cost::run(project, world, args, printer),
         TracesVerb::Show { trace } => {

@@ -52,9 +52,10 @@ fn describe(error: &ValidationError<'_>, schema: &Value, root: &Value, besides: 
             if at.is_empty() {
                 known.extend(besides.iter().map(|key| (*key).to_owned()));
             }
+            let inside = keys_inside(schema, root, &at);
             let tell = |key: &String| Fault {
                 at: below(&at, key),
-                message: format!("unknown key{}", suggestion(key, &known)),
+                message: format!("unknown key{}", key_suggestion(key, &known, &inside)),
                 kind: FaultKind::Unknown,
             };
             unexpected.iter().map(tell).collect()
@@ -73,38 +74,95 @@ fn describe(error: &ValidationError<'_>, schema: &Value, root: &Value, besides: 
             vec![problem(&at, not_on_menu(error.instance(), options.iter().collect()))]
         }
         ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
-            let constants: Vec<&Value> = context
-                .iter()
-                .flatten()
-                .flat_map(|inner| match inner.kind() {
-                    ValidationErrorKind::Constant { expected_value } => vec![&**expected_value],
-                    ValidationErrorKind::Enum { options } => options.as_array().into_iter().flatten().collect(),
-                    _ => Vec::new(),
-                })
-                .collect();
-            if constants.is_empty() {
-                vec![problem(&at, format!("does not fit: {}", first_line(&error.to_string())))]
-            } else {
-                vec![problem(&at, not_on_menu(error.instance(), constants))]
-            }
+            choice(error, context, (schema, root, besides))
         }
         _ => vec![problem(&at, first_line(&error.to_string()))],
     }
 }
 
+/// The faults of a value that fits none of several schemas: against what it was meant to be, where its form shows that,
+/// else what there is to choose from.
+fn choice(
+    error: &ValidationError<'_>,
+    context: &[Vec<ValidationError<'_>>],
+    (schema, root, besides): (&Value, &Value, &[&str]),
+) -> Vec<Fault> {
+    let at = error.instance_path().to_string();
+    let unfit = |message: String| vec![Fault { at: at.clone(), message, kind: FaultKind::Unfit }];
+    let constants = constants_of(context);
+    if !constants.is_empty() && error.instance().is_string() {
+        return unfit(not_on_menu(error.instance(), constants));
+    }
+    // A choice of whose form the value is has other faults than its form.
+    let other_form = |inner: &ValidationError<'_>| {
+        let same_place = inner.instance_path() == error.instance_path();
+        same_place && matches!(inner.kind(), ValidationErrorKind::Type { .. } | ValidationErrorKind::Constant { .. })
+    };
+    let meant = context.iter().find(|branch| !branch.is_empty() && !branch.iter().any(other_form));
+    if let Some(branch) = meant {
+        return branch.iter().flat_map(|inner| describe(inner, schema, root, besides)).collect();
+    }
+    let mut forms: Vec<String> = context
+        .iter()
+        .flatten()
+        .filter_map(|inner| match inner.kind() {
+            ValidationErrorKind::Type { kind } => Some(type_words(kind)).filter(|words| !words.is_empty()),
+            _ => None,
+        })
+        .collect();
+    if !constants.is_empty() {
+        forms.push(format!("one of {}", listed(&texts_of(&constants))));
+    }
+    forms.dedup();
+    match forms.is_empty() {
+        true => unfit(format!("does not fit: {}", first_line(&error.to_string()))),
+        false => unfit(format!("expected {}, found {}", forms.join(" or "), shown(error.instance()))),
+    }
+}
+
+/// The fixed values among the choices, however deep: an optional choice is a choice within a choice.
+fn constants_of<'a>(context: &'a [Vec<ValidationError<'_>>]) -> Vec<&'a Value> {
+    let of = |inner: &'a ValidationError<'_>| match inner.kind() {
+        ValidationErrorKind::Constant { expected_value } => vec![&**expected_value],
+        ValidationErrorKind::Enum { options } => options.as_array().into_iter().flatten().collect(),
+        ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+            constants_of(context)
+        }
+        _ => Vec::new(),
+    };
+    context.iter().flatten().flat_map(of).collect()
+}
+
+fn texts_of(options: &[&Value]) -> Vec<String> {
+    options.iter().filter_map(|option| option.as_str()).map(str::to_owned).collect()
+}
+
 fn not_on_menu(found: &Value, options: Vec<&Value>) -> String {
-    let options: Vec<String> = options.into_iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let options = texts_of(&options);
     let hint = found.as_str().map(|text| nearest_hint(text, &options)).unwrap_or_default();
     format!("expected one of {}, found {}{hint}", listed(&options), shown(found))
 }
 
-/// Names the nearest known key, or lists them when there are few.
+/// Names the nearest known key, and lists all there are.
 pub(super) fn suggestion(wanted: &str, known: &[String]) -> String {
-    let hint = nearest_hint(wanted, known);
-    if hint.is_empty() && !known.is_empty() && known.len() <= 12 {
-        return format!("; known here: {}", listed(known));
+    with_list(nearest_hint(wanted, known), known)
+}
+
+fn with_list(hint: String, known: &[String]) -> String {
+    match (hint.is_empty(), known.is_empty()) {
+        (_, true) => hint,
+        (true, false) => format!("; known here: {}", listed(known)),
+        (false, false) => format!("{hint} Known here: {}", listed(known)),
     }
-    hint
+}
+
+/// As [`suggestion`]; a key that belongs into a table inside is sent there. `inside` holds those as `table.key`.
+fn key_suggestion(wanted: &str, known: &[String], inside: &[String]) -> String {
+    let belongs = |path: &&String| path.rsplit('.').next() == Some(wanted);
+    match inside.iter().find(belongs) {
+        Some(path) => with_list(format!("; did you mean `{path}`?"), known),
+        None => suggestion(wanted, known),
+    }
 }
 
 pub(super) fn nearest_hint(wanted: &str, known: &[String]) -> String {
@@ -157,14 +215,25 @@ fn type_words(kind: &TypeKind) -> String {
 
 /// The keys a schema knows for the object at a pointer.
 fn known_keys(schema: &Value, instance: &Value, pointer: &str) -> Vec<String> {
-    let keys = schema_at(schema, instance, pointer).and_then(|here| here.get("properties")).and_then(Value::as_object);
+    schema_at(schema, instance, pointer).map(keys_of).unwrap_or_default()
+}
+
+/// The keys of tables inside the object at a pointer, as `table.key`.
+fn keys_inside(schema: &Value, instance: &Value, pointer: &str) -> Vec<String> {
+    let here = schema_at(schema, instance, pointer).and_then(|here| here.get("properties")).and_then(Value::as_object);
+    let tables = here.into_iter().flatten().map(|(name, inner)| (name, resolve(schema, inner, None)));
+    tables.flat_map(|(name, table)| keys_of(table).into_iter().map(move |key| format!("{name}.{key}"))).collect()
+}
+
+fn keys_of(here: &Value) -> Vec<String> {
+    let keys = here.get("properties").and_then(Value::as_object);
     keys.map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// The schema of the value at a pointer, following the path of the instance through properties, additional
 /// properties, items and references.
 fn schema_at<'a>(schema: &'a Value, instance: &Value, pointer: &str) -> Option<&'a Value> {
-    let mut here = resolve(schema, schema);
+    let mut here = resolve(schema, schema, Some(instance));
     let mut value = Some(instance);
     for step in pointer.split('/').skip(1) {
         let name = step.replace("~1", "/").replace("~0", "~");
@@ -172,8 +241,8 @@ fn schema_at<'a>(schema: &'a Value, instance: &Value, pointer: &str) -> Option<&
             Some(Value::Array(_)) => here.get("items"),
             _ => here.get("properties").and_then(|map| map.get(&name)).or_else(|| here.get("additionalProperties")),
         };
-        here = resolve(schema, next?);
         value = value.and_then(|value| value.pointer(&format!("/{step}")));
+        here = resolve(schema, next?, value);
     }
     Some(here)
 }
@@ -226,7 +295,7 @@ fn empty_of(schema: &Value, here: &Value, depth: usize) -> Value {
             let required = here.get("required").and_then(Value::as_array).into_iter().flatten();
             let keys = required.filter_map(Value::as_str).filter_map(|key| {
                 let below = here.get("properties").and_then(|keys| keys.get(key))?;
-                Some((key.to_owned(), empty_of(schema, resolve(schema, below), depth + 1)))
+                Some((key.to_owned(), empty_of(schema, resolve(schema, below, None), depth + 1)))
             });
             Value::Object(keys.collect())
         }
@@ -234,7 +303,8 @@ fn empty_of(schema: &Value, here: &Value, depth: usize) -> Value {
     }
 }
 
-fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
+/// Follows references, and takes of several choices the one of the value's form, else the first that is not null.
+fn resolve<'a>(schema: &'a Value, node: &'a Value, value: Option<&Value>) -> &'a Value {
     let mut here = node;
     // References of our own schemas are local and do not nest deeper than this.
     for _ in 0..8 {
@@ -244,7 +314,11 @@ fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
                 None => return here,
             }
         } else if let Some(choices) = here.get("anyOf").and_then(Value::as_array) {
-            match choices.iter().find(|choice| choice.get("type").and_then(Value::as_str) != Some("null")) {
+            let form =
+                |choice: &Value| resolve(schema, choice, None).get("type").and_then(Value::as_str).map(str::to_owned);
+            let wanted = value.and_then(form_of);
+            let fits = choices.iter().find(|choice| wanted.is_some() && form(choice).as_deref() == wanted);
+            match fits.or_else(|| choices.iter().find(|choice| form(choice).as_deref() != Some("null"))) {
                 Some(found) => here = found,
                 None => return here,
             }
@@ -253,4 +327,14 @@ fn resolve<'a>(schema: &'a Value, node: &'a Value) -> &'a Value {
         }
     }
     here
+}
+
+/// The name that schemas have for the form of a table, a list or a text.
+fn form_of(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Object(_) => Some("object"),
+        Value::Array(_) => Some("array"),
+        Value::String(_) => Some("string"),
+        _ => None,
+    }
 }

@@ -165,6 +165,8 @@ pub struct RawPrice {
     pub earlier: Vec<RawEarlier>,
 }
 
+// The four prices stand again in the two tables below: serde cannot flatten a shared struct and still refuse unknown
+// keys.
 /// Prices of long calls, in US dollars per million tokens; all tokens of such a call are priced so.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -7,8 +7,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::error::DatasetError;
+use super::error::{DatasetError, did_you_mean};
 use super::filter::Filter;
+use crate::sys::text::one_line;
 
 /// Most rules of one plan: they are kept as the bits of one number per candidate.
 pub(super) const MOST_RULES: usize = 64;
@@ -62,9 +63,9 @@ impl Boost {
     /// [`DatasetError::Plan`] says what is right.
     pub fn parse(text: &str) -> Result<Self, DatasetError> {
         let fail = || {
-            let shown = crate::sys::text::one_line(text, 80);
-            let cause = format!("expected `WHEN=RATE`, such as `errors=1` or `top 5% of cost=0.5`, found `{shown}`");
-            DatasetError::Plan { key: "boost".to_owned(), cause }
+            let cause =
+                format!("found {}, expected `WHEN=RATE`, such as `errors=1` or `top 5% of cost=0.5`", quoted(text));
+            DatasetError::Plan { key: KEY.to_owned(), cause }
         };
         let (when, rate) = text.rsplit_once('=').ok_or_else(fail)?;
         let boost = Self { when: when.trim().to_owned(), rate: rate.trim().parse().map_err(|_| fail())? };
@@ -73,22 +74,43 @@ impl Boost {
 
     /// For whom it holds.
     pub(super) fn read(&self) -> Result<When, DatasetError> {
-        let fail = |cause: String| DatasetError::Plan { key: format!("boost `{}`", self.when), cause };
+        let fail = |cause: String| DatasetError::Plan { key: KEY.to_owned(), cause };
+        let when = self.when.trim();
         if !(self.rate > 0.0 && self.rate <= 1.0) {
-            return Err(fail(format!("rate `{}` is not a probability above 0 and at most 1", self.rate)));
+            let (rate, when) = (self.rate, quoted(when));
+            return Err(fail(format!("rate `{rate}` of {when} is not a probability above 0 and at most 1")));
         }
-        let filter = match self.when.trim() {
+        let filter = match when {
             "errors" => "status=error",
             "negative_feedback" | "negative feedback" => "negative_feedback=true",
             "loops" => "repeated_calls>=2",
             top if top.starts_with("top ") => {
-                return top_of(top)
-                    .ok_or_else(|| fail("expected `top 5% of DIMENSION`, a share above 0 and below 100 %".to_owned()));
+                return top_of(top).ok_or_else(|| {
+                    let expected = "expected `top 5% of DIMENSION`, a share above 0 and below 100 %";
+                    fail(format!("found {}, {expected}", quoted(top)))
+                });
+            }
+            word if !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.')) => {
+                let near = did_you_mean(word, WORDS.iter().copied());
+                let words = WORDS.join("`, `");
+                let all = format!("`{words}`, `top 5% of DIMENSION`, or a filter such as `tier=pro`");
+                return Err(fail(format!("no rule is called {}{near} (there is {all})", quoted(word))));
             }
             other => other,
         };
+        // The filter quotes itself, with its fault.
         Filter::parse(filter).map(When::Filter).map_err(|error| fail(error.to_string()))
     }
+}
+
+/// Key of the plan that holds the rules.
+const KEY: &str = "boost";
+
+/// Rules that are words.
+const WORDS: &[&str] = &["errors", "negative_feedback", "loops"];
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", one_line(text, 80))
 }
 
 fn top_of(text: &str) -> Option<When> {
@@ -130,6 +152,14 @@ mod tests {
         for wrong in ["errors", "errors=2", "errors=0", "errors=x", "top 5 of cost=1", "top 0% of cost=1", "what?=1"] {
             assert!(Boost::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_mistyped_rule_is_told_the_nearest_and_all() {
+        let error = Boost::parse("eror=1").unwrap_err().to_string();
+        assert!(error.contains("no rule is called `eror`; did you mean `errors`?"), "{error}");
+        assert!(error.contains("`loops`, `top 5% of DIMENSION`") && !error.contains("``"), "{error}");
+        assert!(Boost::parse("tier>=x=1").unwrap_err().to_string().contains("not a number"));
     }
 
     #[test]

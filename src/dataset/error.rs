@@ -258,7 +258,8 @@ pub enum DatasetError {
     /// A later version would change the frozen holdout.
     #[error(
         "the holdout of `{name}` is frozen since version {since} and this would change {count} of its examples: {first}; \
-         keep them as they are, or lift the freeze with `assize dataset split {name} --thaw REASON`"
+         keep them as they are, or say why they may change, with `--thaw REASON` of `sample` and `dataset import`, or \
+         with `assize dataset split {name} --thaw REASON` before another edit"
     )]
     Frozen {
         /// The dataset.
@@ -281,13 +282,34 @@ pub enum DatasetError {
         cause: String,
     },
     /// The sampling plan is wrong.
-    #[error("sampling plan is wrong at `{key}`: {cause}")]
+    #[error("sampling plan is wrong at {}: {cause}", key_and_flag(key))]
     Plan {
         /// Key of the plan.
         key: String,
         /// Why, and what would be right.
         cause: String,
     },
+}
+
+impl DatasetError {
+    /// Whether it is about the content of one file, so that others beside it can still be used.
+    pub fn is_of_one_file(&self) -> bool {
+        matches!(self, Self::AllRejected { .. } | Self::Empty { .. } | Self::Format { .. })
+    }
+}
+
+/// Flags of `assize sample` for keys of a plan, where the names differ.
+const FLAGS: &[(&str, &str)] = &[
+    ("n", "--count"),
+    ("stratify_by", "--stratify"),
+    ("near_duplicates.threshold", "--near-duplicates"),
+    ("risk.floor", "--risk-floor"),
+];
+
+/// A key of a plan as people know it: with its flag where that has another name.
+fn key_and_flag(key: &str) -> String {
+    let flag = FLAGS.iter().find(|(known, _)| *known == key).map(|(_, flag)| format!(" (`{flag}`)"));
+    format!("`{key}`{}", flag.unwrap_or_default())
 }
 
 impl From<RowError> for DatasetError {

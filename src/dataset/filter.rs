@@ -1,14 +1,13 @@
 //! Filter expressions on dimensions, tags and saved slices: `intent=refund and (tier!=free or cost>0.5)`.
 //!
 //! Conditions joined by `and` (or a comma), `or`, `not` and brackets; `and` binds more strongly than `or`. A name that
-//! stands alone is a saved slice. What a name means is the caller's: [`example_dimension`] and [`trace_dimension`].
+//! stands alone is a saved slice. What a name means is the caller's: see `dimension`. How a filter is read is told by
+//! `filter_syntax`.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::features;
-use crate::model::{Example, Trace};
+use super::filter_syntax::read;
 
 /// What a filter can say, for help texts.
 pub const FILTER_HELP: &str = "\
@@ -18,16 +17,11 @@ Filter expressions:
   note contains \"late fee\" text inside, whatever the case; also `starts_with`
   tag=hard                 has the tag; `tag!=hard` has it not
   has reference            there is one; also `has tag`, `has label`, `has NAME`
-  hard                     a saved slice of this name
+  slice=hard               fits the saved slice, as `hard` alone does; also `slice!=hard`
   a=1 and (b=2 or not c=3) joined; a comma is `and`, which binds more strongly than `or`
-Names: dimensions and metadata, and id, input, reference, cluster, stratum, split, tag, label, label.NAME,
-  variants, outputs, turns, attachments. Values with commas, brackets or the words `and`, `or` stand in double quotes.";
-
-/// How deep brackets and `not` may nest: hostile text must not exhaust the stack.
-const DEEPEST: usize = 64;
-
-/// Slices opened for one filter: slices that name each other twice would double with every level.
-const MOST_SLICES: usize = 1_000;
+\n\
+Names: dimensions and metadata, and id, input, reference, cluster, stratum, split, tag, slice, label, label.NAME, \
+variants, outputs, turns, attachments. Values with commas, brackets or the words `and`, `or` stand in double quotes.";
 
 /// A parsed filter.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +31,7 @@ pub struct Filter {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Node {
+pub(super) enum Node {
     All(Vec<Node>),
     Any(Vec<Node>),
     Not(Box<Node>),
@@ -46,14 +40,14 @@ enum Node {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Condition {
-    name: String,
-    operator: Operator,
-    value: String,
+pub(super) struct Condition {
+    pub(super) name: String,
+    pub(super) operator: Operator,
+    pub(super) value: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operator {
+pub(super) enum Operator {
     Equal,
     NotEqual,
     Less,
@@ -63,20 +57,6 @@ enum Operator {
     Contains,
     StartsWith,
 }
-
-/// Spellings, longest first so that `>=` is not read as `>`.
-const OPERATORS: &[(&str, Operator)] = &[
-    ("==", Operator::Equal),
-    ("!=", Operator::NotEqual),
-    ("<=", Operator::AtMost),
-    (">=", Operator::AtLeast),
-    ("=", Operator::Equal),
-    ("<", Operator::Less),
-    (">", Operator::Greater),
-];
-
-/// Operators that are words.
-const WORDS: &[(&str, Operator)] = &[("contains", Operator::Contains), ("starts_with", Operator::StartsWith)];
 
 /// Saved slices: name to filter expression.
 pub type Slices = BTreeMap<String, String>;
@@ -107,7 +87,7 @@ impl Filter {
     /// # Errors
     /// As [`Filter::parse`]; also when a slice names itself through others.
     pub fn parse_with(text: &str, slices: &Slices) -> Result<Self, FilterError> {
-        let root = read(text, (slices, &Cell::new(0)), 0)?;
+        let root = read(text, slices)?;
         Ok(Self { text: text.trim().to_owned(), root })
     }
 
@@ -181,303 +161,13 @@ impl Condition {
     }
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(super) fn number(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|number| number.is_finite())
-}
-
-fn read(text: &str, (slices, opened): (&Slices, &Cell<usize>), depth: usize) -> Result<Node, FilterError> {
-    let mut reader = Reader { text, at: 0, slices, opened, depth };
-    let root = reader.any().and_then(|root| match reader.rest().chars().next() {
-        None => Ok(root),
-        Some(')') => Err("this bracket was never opened".to_owned()),
-        Some(_) => Err("expected `and`, `or` or the end".to_owned()),
-    });
-    root.map_err(|cause| FilterError {
-        filter: crate::sys::text::one_line(text, 200),
-        at: text.get(..reader.at).unwrap_or_default().chars().count() + 1,
-        cause,
-    })
-}
-
-/// Reads an expression from left to right; `at` is the byte where it stands, also after a fault.
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    slices: &'a Slices,
-    opened: &'a Cell<usize>,
-    depth: usize,
-}
-
-impl<'a> Reader<'a> {
-    const FORM: &'static str =
-        "expected a name, one of `=`, `!=`, `<`, `<=`, `>`, `>=`, `contains`, and a value, such as `intent=refund`";
-
-    fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn skip_space(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
-    }
-
-    /// Takes a word in any case when it stands here whole.
-    fn word(&mut self, word: &str) -> bool {
-        self.skip_space();
-        let here = self.rest();
-        let ends = here.get(word.len()..).is_some_and(|after| {
-            after.is_empty() || after.starts_with(|c: char| c.is_whitespace() || matches!(c, '(' | ')' | '"'))
-        });
-        let found = ends && here.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-        self.at += if found { word.len() } else { 0 };
-        found
-    }
-
-    fn mark(&mut self, mark: char) -> bool {
-        self.skip_space();
-        let found = self.rest().starts_with(mark);
-        self.at += if found { mark.len_utf8() } else { 0 };
-        found
-    }
-
-    fn any(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.all()?];
-        while self.word("or") {
-            nodes.push(self.all()?);
-        }
-        Ok(one_or(nodes, Node::Any))
-    }
-
-    fn all(&mut self) -> Result<Node, String> {
-        let mut nodes = vec![self.one()?];
-        while self.mark(',') || self.word("and") {
-            nodes.push(self.one()?);
-        }
-        Ok(one_or(nodes, Node::All))
-    }
-
-    fn one(&mut self) -> Result<Node, String> {
-        self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(format!("brackets, `not` or slices are nested more than {DEEPEST} deep"));
-        }
-        let node = self.one_below();
-        self.depth -= 1;
-        node
-    }
-
-    fn one_below(&mut self) -> Result<Node, String> {
-        let before = self.at;
-        if self.word("not") {
-            return Ok(Node::Not(Box::new(self.one()?)));
-        }
-        if self.mark('(') {
-            let inner = self.any()?;
-            return if self.mark(')') { Ok(inner) } else { Err("expected `)`, which closes a bracket".to_owned()) };
-        }
-        if self.word("has") {
-            let name = self.name();
-            if !name.is_empty() {
-                return Ok(Node::Has(name));
-            }
-            self.at = before;
-        }
-        self.condition()
-    }
-
-    /// The characters up to white space, an operator, a bracket or a comma.
-    fn name(&mut self) -> String {
-        self.skip_space();
-        let ends = |c: char| c.is_whitespace() || matches!(c, '=' | '!' | '<' | '>' | '(' | ')' | ',' | '"');
-        let name = self.rest().split(ends).next().unwrap_or_default();
-        self.at += name.len();
-        name.to_owned()
-    }
-
-    fn condition(&mut self) -> Result<Node, String> {
-        self.skip_space();
-        let start = self.at;
-        let name = self.name();
-        if name.is_empty() {
-            let problem = match self.rest().chars().next() {
-                None | Some(',' | ')') => "a condition is missing",
-                Some(_) => "the name of a dimension is missing",
-            };
-            return Err(format!("{problem}; {}", Self::FORM));
-        }
-        let Some(operator) = self.operator() else { return self.slice(&name, start) };
-        let value = self.value(start)?;
-        let ordering = matches!(operator, Operator::Less | Operator::AtMost | Operator::Greater | Operator::AtLeast);
-        if ordering && number(&value).is_none() {
-            self.at = start;
-            return Err(format!("`{name}` is ordered by something that is not a number; `<` and `>` need a number"));
-        }
-        Ok(Node::Is(Condition { name, operator, value }))
-    }
-
-    fn operator(&mut self) -> Option<Operator> {
-        self.skip_space();
-        let here = self.rest();
-        if let Some((text, operator)) = OPERATORS.iter().find(|(text, _)| here.starts_with(text)) {
-            self.at += text.len();
-            return Some(*operator);
-        }
-        WORDS.iter().find(|(word, _)| self.word(word)).map(|(_, operator)| *operator)
-    }
-
-    fn slice(&mut self, name: &str, start: usize) -> Result<Node, String> {
-        self.at = start;
-        let Some(text) = self.slices.get(name) else {
-            let known: Vec<&str> = self.slices.keys().map(String::as_str).collect();
-            let known = if known.is_empty() {
-                String::new()
-            } else {
-                format!(", or a saved slice: {}", crate::sys::text::one_line(&known.join(", "), 200))
-            };
-            let shown = crate::sys::text::one_line(name, 60);
-            return Err(format!("`{shown}` has no operator; {}{known}", Self::FORM));
-        };
-        self.opened.set(self.opened.get() + 1);
-        if self.opened.get() > MOST_SLICES {
-            return Err(format!("it opens more than {MOST_SLICES} saved slices; they may name each other"));
-        }
-        let node = read(text, (self.slices, self.opened), self.depth)
-            .map_err(|fault| format!("slice `{name}`: {}", fault.cause))?;
-        self.at = start + name.len();
-        Ok(node)
-    }
-
-    /// A value: quoted, or everything up to a comma, a closing bracket, or the word `and` or `or`.
-    fn value(&mut self, start: usize) -> Result<String, String> {
-        self.skip_space();
-        if self.mark('"') {
-            return self.quoted(start);
-        }
-        let begin = self.at;
-        let mut open = 0_usize;
-        while let Some(next) = self.rest().chars().next() {
-            match next {
-                ',' => break,
-                ')' if open == 0 => break,
-                ')' => open -= 1,
-                '(' => open += 1,
-                _ => {}
-            }
-            if next.is_whitespace() {
-                let here = self.at;
-                let joined = self.word("and") || self.word("or");
-                self.at = here;
-                if joined {
-                    break;
-                }
-            }
-            self.at += next.len_utf8();
-        }
-        let value = self.text.get(begin..self.at).unwrap_or_default().trim();
-        let problem = if value.is_empty() {
-            "a condition has no value; write `\"\"` for the empty text".to_owned()
-        } else if value.starts_with(['=', '<', '>']) {
-            format!("a condition has two operators; {}", Self::FORM)
-        } else {
-            return Ok(value.to_owned());
-        };
-        self.at = start;
-        Err(problem)
-    }
-
-    fn quoted(&mut self, start: usize) -> Result<String, String> {
-        let mut value = String::new();
-        let mut characters = self.rest().char_indices();
-        while let Some((at, character)) = characters.next() {
-            match character {
-                '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-                '"' => {
-                    self.at += at + 1;
-                    return Ok(value);
-                }
-                plain => value.push(plain),
-            }
-        }
-        self.at = start;
-        Err("a quote is not closed".to_owned())
-    }
-}
-
-fn one_or(mut nodes: Vec<Node>, join: fn(Vec<Node>) -> Node) -> Node {
-    match nodes.pop() {
-        Some(only) if nodes.is_empty() => only,
-        Some(last) => {
-            nodes.push(last);
-            join(nodes)
-        }
-        None => join(nodes),
-    }
-}
-
-/// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`,
-/// `repeated_calls` (of a tool with the same arguments) and `negative_feedback` (`true` or `false`, where users spoke;
-/// here by attributes alone, with scores by [`super::Opinions::dimension`]).
-pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
-    let measured = match name {
-        "cost" | "cost_usd" => trace.cost_usd().map(|cost| cost.to_string()),
-        "latency_ms" => trace.duration_ms().map(|duration| duration.to_string()),
-        "tokens" => trace.usage().total().map(|tokens| tokens.to_string()),
-        "spans" => Some(trace.spans.len().to_string()),
-        "repeated_calls" => Some(features::repeated_calls(trace).to_string()),
-        super::opinions::NEGATIVE_FEEDBACK => features::negative_feedback(trace, []).map(|said| said.to_string()),
-        "day" => {
-            let start = trace.spans.iter().map(|span| span.start_ns).min()?;
-            let moment = jiff::Timestamp::from_nanosecond(i128::from(start)).ok()?;
-            Some(moment.to_string().chars().take(10).collect())
-        }
-        _ => None,
-    };
-    measured.or_else(|| trace.dimension(name))
-}
-
-/// What a filter can ask of an example: its dimensions, then the names of [`FILTER_HELP`], then metadata that is not
-/// nested.
-pub fn example_dimension(example: &Example, name: &str) -> Option<String> {
-    if let Some(value) = example.dimensions.get(name) {
-        return Some(value.clone());
-    }
-    let many = |count: usize| (count > 0).then(|| count.to_string());
-    let label = |name: &str| {
-        let label = example.labels.iter().find(|label| label.name == name)?;
-        super::native::scalar_text(&label.value)
-    };
-    match name {
-        "id" => Some(example.id.to_string()),
-        "input" => Some(example.input_text()),
-        "reference" => match example.reference.as_ref()? {
-            serde_json::Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        },
-        "cluster" => Some(example.cluster_key().to_owned()),
-        "stratum" => example.stratum.clone(),
-        "split" => example.split.clone(),
-        "tag" | "tags" => many(example.tags.len()),
-        "label" | "labels" => many(example.labels.len()),
-        "attachments" => Some(example.attachments.len().to_string()),
-        "expected_calls" => example.expected_calls.as_ref().map(|calls| calls.len().to_string()),
-        "outputs" => Some(example.recorded.len().to_string()),
-        "variants" => {
-            let names: std::collections::BTreeSet<_> = example.recorded.iter().map(|r| r.variant.as_deref()).collect();
-            Some(names.len().to_string())
-        }
-        "turns" => super::conversation::turns_of(&example.input).map(|turns| turns.len().to_string()),
-        _ => match name.split_once('.') {
-            Some(("tag", tag)) => example.tags.contains(tag).then(|| "yes".to_owned()),
-            Some(("label", name)) => label(name),
-            _ => None,
-        }
-        .or_else(|| example.metadata.get(name).and_then(super::native::scalar_text)),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
@@ -549,26 +239,21 @@ mod tests {
         let doubled: Slices = (0..40).map(|n| (format!("s{n}"), format!("s{0} or s{0}", n + 1))).collect();
         assert!(Filter::parse_with("s0", &doubled).is_err());
         assert!(Filter::parse_with("daer", &slices).unwrap_err().cause.contains("dear, loop"));
+        let asked = |text: &str, tier: &str| {
+            let filter = Filter::parse_with(text, &slices).unwrap();
+            filter.matches(|name| (name == "tier").then(|| tier.to_owned()))
+        };
+        assert!(asked("slice=dear", "pro") && asked("slice != dear and tier=free", "free"));
+        assert!(!asked("slice=dear, a=1", "pro") && !asked("not slice=dear", "pro"));
+        let wrong = |text: &str| Filter::parse_with(text, &slices).unwrap_err().cause;
+        assert!(wrong("slice=daer").contains("did you mean `dear`?"), "{}", wrong("slice=daer"));
+        assert!(wrong("slice>1").contains("slice=NAME") && wrong("slice=loop").contains("nested"));
+        assert!(matches("slice=x", &[("slice", "x")]), "a dimension may be called `slice` where none is saved");
     }
 
     #[test]
     fn words_with_and_inside_are_not_split() {
         assert!(matches("brand=sand and name=android", &[("brand", "sand"), ("name", "android")]));
-    }
-
-    #[test]
-    fn examples_are_looked_up_by_dimension_tag_label_and_metadata() {
-        let mut example = Example::new("x".into(), json!({"messages": [{"role": "user"}, {"role": "assistant"}]}));
-        example.metadata.insert("n".into(), json!(3));
-        example.metadata.insert("deep".into(), json!({}));
-        example.tags.insert("hard".into());
-        example.labels.push(crate::model::Label { name: "ok".into(), value: json!(true), ..Default::default() });
-        assert_eq!(example_dimension(&example, "n").as_deref(), Some("3"));
-        assert_eq!(example_dimension(&example, "deep"), None);
-        assert_eq!(example_dimension(&example, "cluster").as_deref(), Some("x"));
-        let fits = |text: &str| Filter::parse(text).unwrap().matches(|name| example_dimension(&example, name));
-        assert!(fits("tag=hard and tag!=easy and tags contains hard and has tag"));
-        assert!(fits("label.ok=true and has label and not has reference and turns=2 and outputs<1"));
     }
 
     proptest! {

@@ -152,6 +152,7 @@ pub enum LabelRef {
 
 /// The long form of a label: a field with who said it and why, perhaps for each element of a list. Exactly one of
 /// `field`, `fields` and `value` is given.
+// The fields of a field rule stand here again: serde cannot flatten a shared struct and still refuse unknown keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRule {

@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
+use super::dimension::trace_dimension;
 use super::features::negative_feedback;
-use super::filter::trace_dimension;
 use crate::model::{SessionId, Trace, TraceId, TraceScore};
 
 /// The dimension that scores decide, beside attributes: whether a user or annotator was displeased.

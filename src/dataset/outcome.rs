@@ -8,6 +8,7 @@ use super::draw::Fate;
 use super::error::{DatasetError, did_you_mean};
 use super::select::{Chosen, Frame, Item, Selection};
 use crate::model::{ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary};
+use crate::sys::text::{one_line, thousands};
 
 /// How many of those that one stands for are named with it.
 const NAMED: usize = 20;
@@ -218,6 +219,20 @@ fn decided(frame: &Frame, seed: u64, standing: &[u64], fates: &[Fate]) -> Vec<De
     rows(frame, standing, fates).enumerate().map(row).collect()
 }
 
+/// What to say where more is asked for than there is.
+fn too_many_asked(frame: &Frame, design: &SampleDesign) -> Option<String> {
+    let asked = frame.plan.n?;
+    let (there, units) = match &design.clusters {
+        Some(clusters) => (clusters.population, "clusters"),
+        None => (design.weights.drawable, "candidates"),
+    };
+    let without = if design.weights.population > design.weights.drawable { "without near-duplicates " } else { "" };
+    (asked > there).then(|| {
+        let (asked, there) = (thousands(asked), thousands(there));
+        format!("{asked} were asked for and {without}there are {there} {units}: all are taken")
+    })
+}
+
 fn warnings(frame: &Frame, design: &SampleDesign, whole: &Sums) -> Vec<String> {
     let mut warnings = Vec::new();
     let populations: BTreeMap<String, u64> =
@@ -228,23 +243,25 @@ fn warnings(frame: &Frame, design: &SampleDesign, whole: &Sums) -> Vec<String> {
     }
     let empty: Vec<&str> = design.strata.iter().filter(|s| s.chosen == 0).map(|s| s.name.as_str()).collect();
     if !empty.is_empty() {
-        let shown = crate::sys::text::one_line(&empty.join("`, `"), 200);
+        let shown = one_line(&empty.join("`, `"), 200);
         warnings.push(format!(
             "nothing was chosen from {} strata (`{shown}`): the sample says nothing about them",
             empty.len()
         ));
     }
+    warnings.extend(too_many_asked(frame, design));
     let without = design.decisions.get("no_chance").copied().unwrap_or(0);
     if without > 0 && empty.is_empty() {
+        let without = thousands(without);
         warnings.push(format!("{without} candidates had no chance at all: the sample says nothing about them"));
     }
     for rule in design.rules.iter().filter(|rule| rule.population == 0) {
-        warnings.push(format!("no candidate fits the rule `{}`", crate::sys::text::one_line(&rule.rule, 100)));
+        warnings.push(format!("no candidate fits the rule `{}`", one_line(&rule.rule, 100)));
     }
     if frame.moved > 0 {
         warnings.push(format!(
             "{} traces are in another stratum than the rest of their example; the first by name was taken",
-            frame.moved
+            thousands(frame.moved)
         ));
     }
     if !design.probability_sample {

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::digest::{TaskDigester, digest_of};
+use super::dimension::example_dimension;
 use super::error::{DatasetError, Rejections};
-use super::filter::{Filter, example_dimension};
+use super::filter::Filter;
 use super::import::{ImportOptions, Importer, variants_of};
 use super::lines::example_of_line;
 use super::mapping::FieldMapping;

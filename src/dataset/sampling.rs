@@ -158,6 +158,10 @@ impl SamplePlan {
         {
             return fail("stratify_by", format!("`{}` occurs twice", twice.1));
         }
+        if self.allocate == Allocate::Equal && (self.n.is_none() || self.stratify_by.is_empty()) {
+            let cause = "`equal` shares a number among strata; give `n` and `stratify_by` (`--count`, `--stratify`)";
+            return fail("allocate", cause.to_owned());
+        }
         let is_neyman = self.allocate == Allocate::Neyman;
         if is_neyman && (self.n.is_none() || self.stratify_by.is_empty()) {
             let cause = "`neyman` shares a number among strata; give `n` and `stratify_by` (`--count`, `--stratify`)";
@@ -182,8 +186,8 @@ impl SamplePlan {
         }
         let fixed = (self.n.is_some() && self.risk.is_none()) || !self.counts.is_empty();
         if !self.boost.is_empty() && fixed {
-            let cause = "a rule raises a probability, and `n` or `counts` fix a size; give `rate` for those that no \
-                         rule holds for";
+            let cause = "a rule raises a probability, and `n` (`--count`) or `counts` fix a size; give `rate` for those that \
+                         no rule holds for";
             return fail("boost", cause.to_owned());
         }
         if !self.boost.is_empty() && self.risk.is_none() && self.rate.is_none() && self.rates.is_empty() {
@@ -193,7 +197,7 @@ impl SamplePlan {
         }
         let Some(risk) = &self.risk else { return Ok(()) };
         if self.n.is_none() {
-            return fail("risk", "it needs `n`, the number to choose on average".to_owned());
+            return fail("risk", "it needs `n` (`--count`), the number to choose on average".to_owned());
         }
         if risk.by.is_empty() {
             return fail("risk.by", "it names no dimension; give one, such as `cost = 1`".to_owned());
@@ -236,7 +240,7 @@ impl SamplePlan {
             return fail("diverse", cause);
         }
         if self.n.is_none() {
-            return fail("diverse", "it needs `n`, the number to choose".to_owned());
+            return fail("diverse", "it needs `n` (`--count`), the number to choose".to_owned());
         }
         Ok(())
     }
@@ -266,18 +270,33 @@ impl SamplePlan {
         names
     }
 
+    /// The key of the plan under which a numeric dimension stands.
+    pub fn key_of_number(&self, name: &str) -> &'static str {
+        match self {
+            Self { neyman_by: Some(by), .. } if by == name => "neyman_by",
+            Self { risk: Some(risk), .. } if risk.by.contains_key(name) => "risk",
+            _ => "boost",
+        }
+    }
+
     /// Names of all dimensions the plan looks at.
     pub fn dimensions(&self) -> Vec<String> {
         let mut names = self.numbers();
         names.extend(self.stratify_by.iter().chain(&self.cluster_by).cloned());
-        for boost in &self.boost {
-            if let Ok(When::Filter(filter)) = boost.read() {
-                names.extend(filter.names().into_iter().map(str::to_owned));
-            }
-        }
+        names.extend(self.boost_names());
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Names of the dimensions that rules look at.
+    pub fn boost_names(&self) -> Vec<String> {
+        let names = |boost: &Boost| match boost.read() {
+            Ok(When::Filter(filter)) => filter.names().into_iter().map(str::to_owned).collect(),
+            Ok(When::Top { of, .. }) => vec![of],
+            Err(_) => Vec::new(),
+        };
+        self.boost.iter().flat_map(names).collect()
     }
 
     /// Whether it looks at the text of inputs.
@@ -372,11 +391,13 @@ mod tests {
         assert_eq!(key("stratify_by = ['a']\nrates = { x = 2.0 }"), "rates.x");
         assert_eq!(key("stratify_by = ['a', 'a']"), "stratify_by");
         assert_eq!(key("n = 5\nallocate = 'neyman'"), "allocate");
+        assert_eq!(key("n = 5\nallocate = 'equal'"), "allocate");
+        assert_eq!(key("stratify_by = ['a']\nallocate = 'equal'"), "allocate");
         assert_eq!(key("n = 5\nallocate = 'neyman'\nstratify_by = ['a']"), "neyman_by");
         assert_eq!(key("n = 5\nneyman_by = 'cost'"), "neyman_by");
         assert_eq!(key("n = 5\nboost = [{ when = 'errors', rate = 1.0 }]"), "boost");
         assert_eq!(key("boost = [{ when = 'errors', rate = 1.0 }]"), "boost");
-        assert_eq!(key("rate = 0.1\nboost = [{ when = 'errors', rate = 3.0 }]"), "boost `errors`");
+        assert_eq!(key("rate = 0.1\nboost = [{ when = 'errors', rate = 3.0 }]"), "boost");
         assert_eq!(key("risk = { by = { cost = 1 } }"), "risk");
         assert_eq!(key("n = 5\nrisk = {}"), "risk.by");
         assert_eq!(key("n = 5\nrisk = { by = { cost = -1.0 } }"), "risk.by.cost");

@@ -227,8 +227,9 @@ impl Frame {
     fn check_numbers(&self) -> Result<(), DatasetError> {
         for (index, name) in self.plan.numbers().iter().enumerate() {
             if !self.items.iter().any(|item| item.numbers.get(index).copied().flatten().is_some()) {
-                let cause = format!("no candidate has a number in the dimension `{name}`");
-                return Err(DatasetError::Plan { key: name.clone(), cause });
+                let cause =
+                    format!("no candidate has a number in the dimension `{name}`, and its values are to be ordered");
+                return Err(DatasetError::Plan { key: self.plan.key_of_number(name).to_owned(), cause });
             }
         }
         Ok(())

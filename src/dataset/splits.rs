@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::digest::digest_of;
+use super::dimension::example_dimension;
 use super::error::DatasetError;
-use super::filter::example_dimension;
 use super::reader::DatasetReader;
 use super::select::hash_unit;
 use super::version::folder_of;

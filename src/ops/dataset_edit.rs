@@ -1,7 +1,7 @@
 //! Verbs that make a version of a version: split and thaw, tag, save a slice, attach files. And the history of it all.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use serde::Serialize;
@@ -52,13 +52,8 @@ pub fn split(project: &Project, world: &World, ask: &SplitAsk) -> Done<Edited> {
     let (reader, mut examples) = whole(project, &ask.dataset)?;
     let header = reader.header();
     let known = header.splits.clone();
-    if ask.thaw.as_ref().is_some_and(|reason| reason.trim().is_empty()) {
-        return Err(Failed::usage(anyhow!("`--thaw` needs a reason: why may the holdout change?")));
-    }
+    check_thaw(ask.thaw.as_deref(), header)?;
     let thaw = ask.thaw.is_some();
-    if thaw && known.as_ref().is_none_or(|splits| splits.frozen.is_none()) {
-        return Err(Failed::usage(anyhow!("nothing is frozen in `{}`", header.reference())));
-    }
     let rule: Splits = match (ask.holdout, known) {
         (Some(holdout), _) => splits::plan(holdout, ask.dev, &ask.by, ask.seed).map_err(Failed::usage)?,
         (None, Some(known)) => known,
@@ -87,6 +82,31 @@ pub fn split(project: &Project, world: &World, ask: &SplitAsk) -> Done<Edited> {
     let touched = examples.len() as u64;
     let change = Change { operation, splits: Some(rule), freeze, thaw, ..Change::default() };
     write(project, world, &reader, examples, change, touched)
+}
+
+/// Whether a freeze may be lifted: there is one, and a reason is given.
+fn check_thaw(reason: Option<&str>, header: &DatasetHeader) -> Done<()> {
+    let Some(reason) = reason else { return Ok(()) };
+    if reason.trim().is_empty() {
+        return Err(Failed::usage(anyhow!("`--thaw` needs a reason: why may the holdout change?")));
+    }
+    if header.splits.as_ref().is_none_or(|splits| splits.frozen.is_none()) {
+        return Err(Failed::usage(anyhow!("nothing is frozen in `{}`", header.reference())));
+    }
+    Ok(())
+}
+
+/// What a version made of new examples does to the one before it. With a reason to thaw, the holdout may change once:
+/// what the new version holds is frozen in turn.
+pub(super) fn changed(root: &Path, name: &str, operation: &str, thaw: Option<&str>) -> Done<Change> {
+    let operation = Operation::new(operation);
+    let Some(reason) = thaw else { return Ok(Change { operation, ..Change::default() }) };
+    match dataset::history(root, name).map_err(Failed::usage)?.last() {
+        Some(latest) => check_thaw(thaw, latest)?,
+        None => return Err(Failed::usage(anyhow!("nothing is frozen in `{name}`"))),
+    }
+    let operation = operation.with("thaw", reason);
+    Ok(Change { operation, freeze: true, thaw: true, ..Change::default() })
 }
 
 /// What is asked of a tagging.

@@ -6,24 +6,25 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::check::unknown;
+use super::dataset_edit::changed;
 use super::exit::{Done, Failed};
 use super::outputs::plain_file;
 use super::project::{Project, World};
 use super::redaction;
 use crate::config::{self, Problem, Problems};
 use crate::dataset::exports::{self, ExportInfo};
+use crate::dataset::formats::{self, FormatInfo};
 use crate::dataset::{
     self, DatasetDiff, DatasetError, DatasetReader, FieldMapping, FileFormat, Filter, ImportOptions, Importer,
-    Provenance, Recognised, RowError, Written, attachments, example_dimension, formats, splits, write_version,
+    Provenance, Recognised, RowError, Written, attachments, example_dimension, splits, write_change,
 };
 use crate::model::{DatasetHeader, Example, Redactions};
 use crate::redact::Redactor;
-use crate::sys::files;
+use crate::sys::{files, text};
 
 /// How many rejected rows are told.
 const TOLD: usize = 20;
-/// What stands in a text that `sys::text` made shorter.
-const SHORTENED: &str = " characters left out…]";
 /// Endings of files of examples that are no rows.
 const ENDINGS: &[&str] = &["eval", "yaml", "yml"];
 
@@ -40,6 +41,37 @@ pub struct Shown {
     pub contents: Contents,
     /// Heads of all versions, oldest first.
     pub history: Vec<DatasetHeader>,
+    /// What a part has of the design in the head, which is that of the whole; absent for the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<PartOfDesign>,
+}
+
+/// What stands of a sampling design in a part of a dataset.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct PartOfDesign {
+    /// Examples in the part.
+    pub examples: u64,
+    /// Examples in the whole version.
+    pub whole: u64,
+    /// Sum of the weights in the part: how many candidates it stands for. Absent where a probability is not known.
+    pub weight: Option<f64>,
+    /// The same by stratum, in the order of the design.
+    pub strata: Vec<PartOfStratum>,
+}
+
+/// What stands of one stratum in a part of a dataset.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct PartOfStratum {
+    /// Name.
+    pub name: String,
+    /// Candidates the stratum held.
+    pub population: u64,
+    /// How many of them were chosen for the whole.
+    pub chosen: u64,
+    /// How many of those stand in the part.
+    pub examples: u64,
+    /// Sum of their weights. Absent where a probability is not known.
+    pub weight: Option<f64>,
 }
 
 /// What stands in a version, counted.
@@ -76,6 +108,9 @@ pub struct Imported {
     pub recognised: Vec<Recognised>,
     /// Rows read.
     pub rows: u64,
+    /// Files of which nothing could be used, with the reason; the others are in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<String>,
     /// Rows left out by the mapping's filter.
     pub filtered: u64,
     /// Rows turned away.
@@ -104,8 +139,34 @@ pub fn show(project: &Project, wanted: &str, examples: usize) -> Done<Shown> {
     let versions = history.iter().map(|header| header.version).collect();
     let all: Vec<Example> = reader.iter().collect::<Result<_, _>>().map_err(Failed::usage)?;
     let contents = contents(&header, &all)?;
+    let whole =
+        history.iter().find(|past| past.version == header.version).map_or(header.examples, |past| past.examples);
+    let part = part_of_design(&header, whole, &all);
     let examples = all.into_iter().take(examples).collect();
-    Ok(Shown { header, versions, examples, contents, history })
+    Ok(Shown { header, versions, examples, contents, history, part })
+}
+
+fn part_of_design(header: &DatasetHeader, whole: u64, examples: &[Example]) -> Option<PartOfDesign> {
+    let design = header.design.as_ref().filter(|_| header.part.is_some())?;
+    let weight = |of: &mut dyn Iterator<Item = &Example>| -> Option<f64> {
+        of.map(|example| example.inclusion_probability.map(|chance| 1.0 / chance)).sum()
+    };
+    let strata = design.strata.iter().map(|stratum| {
+        let inside = || examples.iter().filter(|example| example.stratum.as_deref() == Some(stratum.name.as_str()));
+        PartOfStratum {
+            name: stratum.name.clone(),
+            population: stratum.population,
+            chosen: stratum.chosen,
+            examples: inside().count() as u64,
+            weight: weight(&mut inside()),
+        }
+    });
+    Some(PartOfDesign {
+        examples: examples.len() as u64,
+        whole,
+        weight: weight(&mut examples.iter()),
+        strata: strata.collect(),
+    })
 }
 
 fn contents(header: &DatasetHeader, examples: &[Example]) -> Done<Contents> {
@@ -157,6 +218,8 @@ pub struct ImportAsk {
     pub description: Option<String>,
     /// Take secrets and personal data out.
     pub redact: bool,
+    /// Why the frozen holdout may change.
+    pub thaw: Option<String>,
 }
 
 /// Makes a version from files.
@@ -172,17 +235,8 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         return Err(Failed::usage(cause));
     }
     let mut redacted = Redactions::default();
-    let mut importer = Importer::new();
-    let options = ImportOptions::default();
     let files = expand(world, &ask.files, mapping.as_ref())?;
-    for file in &files {
-        let added = match format {
-            Some(Some(format)) => importer.add_format(file, format, "named by the user".to_owned(), options.limits),
-            Some(None) => importer.add_rows(file, None, options),
-            None => importer.add_file(file, mapping.as_ref(), options),
-        };
-        added.map_err(|error| refused(error, redactor.as_ref()))?;
-    }
+    let (importer, unusable) = read(&files, format, mapping.as_ref(), redactor.as_ref())?;
     let mut import = importer.finish().map_err(|error| refused(error, redactor.as_ref()))?;
     import.rejected.kept.truncate(TOLD);
     if let Some(redactor) = &redactor {
@@ -195,11 +249,14 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
     }
     let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { description: ask.description, sources, design: None };
-    let written = write_version(&root(project), &ask.name, &import.examples, provenance, world.clock.as_ref());
+    let change = changed(&root(project), &ask.name, "import", ask.thaw.as_deref())?;
+    let clock = world.clock.as_ref();
+    let written = write_change(&root(project), &ask.name, import.examples, provenance, change, clock);
     let written = written.map_err(Failed::usage)?;
     Ok(Imported {
         header: written.header().clone(),
         unchanged: matches!(written, Written::Unchanged(_)),
+        unusable,
         recognised: import.recognised,
         rows: import.rows,
         filtered: import.filtered,
@@ -208,6 +265,37 @@ pub fn import(project: &Project, world: &World, ask: ImportAsk) -> Done<Imported
         redacted,
         warnings: redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()).collect(),
     })
+}
+
+/// Reads all files. One of which nothing can be used costs itself alone, unless there is no other; its reason is given.
+fn read(
+    files: &[PathBuf],
+    format: Option<Option<&'static FormatInfo>>,
+    mapping: Option<&FieldMapping>,
+    redactor: Option<&Redactor>,
+) -> Done<(Importer, Vec<String>)> {
+    let options = ImportOptions::default();
+    let mut importer = Importer::new();
+    let (mut unusable, mut first) = (Vec::new(), None);
+    for file in files {
+        let added = match format {
+            Some(Some(format)) => importer.add_format(file, format, "named by the user".to_owned(), options.limits),
+            Some(None) => importer.add_rows(file, None, options),
+            None => importer.add_file(file, mapping, options),
+        };
+        let Err(error) = added else { continue };
+        let costs_itself = error.is_of_one_file();
+        let failed = refused(error, redactor);
+        if !costs_itself {
+            return Err(failed);
+        }
+        unusable.push(failed.error.to_string());
+        first.get_or_insert(failed);
+    }
+    match first {
+        Some(failed) if unusable.len() == files.len() => Err(failed),
+        _ => Ok((importer, unusable)),
+    }
 }
 
 /// A refusal that tells nothing which is to be taken out.
@@ -230,7 +318,7 @@ fn refused(mut error: DatasetError, redactor: Option<&Redactor>) -> Failed {
 fn row_without(row: &mut RowError, redactor: &Redactor, account: &mut Redactions) {
     let field = row.field.clone();
     for told in [&mut row.field, &mut row.found, &mut row.expected] {
-        if told.contains(SHORTENED) {
+        if text::may_be_shortened(told) {
             "[not shown: too long to be looked at]".clone_into(told);
         }
     }
@@ -302,9 +390,19 @@ pub struct Exported {
 }
 
 /// Writes a version or a part of one in a form of the table of exports; to a file, or gives the bytes for stdout.
-/// Without a form, the file's name says it where it is one of ours.
-pub fn export(project: &Project, world: &World, wanted: &str, format: Option<&str>, to: &str) -> Done<Exported> {
-    let info = export_form(format, to)?;
+/// Without a form, the ending of the file's name says it; without an ending it is our own.
+pub fn export(
+    project: &Project,
+    world: &World,
+    wanted: &str,
+    format: Option<&str>,
+    out: Option<&Path>,
+) -> Done<Exported> {
+    let out = out.filter(|path| *path != Path::new("-"));
+    if let Some(out) = out {
+        plain_file(&world.here.join(out))?;
+    }
+    let info = export_form(format, out)?;
     let reader = open(project, wanted)?;
     let examples: Vec<Example> = reader.iter().collect::<Result<_, _>>().map_err(Failed::usage)?;
     let header = reader.header();
@@ -312,15 +410,14 @@ pub fn export(project: &Project, world: &World, wanted: &str, format: Option<&st
     let mut done =
         Exported { bytes: None, examples: examples.len() as u64, attachments: 0, notes: left_out(info, &examples) };
     let attached = examples.iter().any(|example| !example.attachments.is_empty());
-    if to == "-" {
+    let Some(out) = out else {
         if attached && info.attachments {
             done.notes.push("attachments are copied only beside a file".to_owned());
         }
         done.bytes = Some(bytes);
         return Ok(done);
-    }
-    let path = world.here.join(to);
-    plain_file(&path)?;
+    };
+    let path = world.here.join(out);
     if attached && info.attachments {
         let folder = attachments::folder_beside(&path);
         done.attachments =
@@ -331,13 +428,30 @@ pub fn export(project: &Project, world: &World, wanted: &str, format: Option<&st
     Ok(done)
 }
 
-fn export_form(format: Option<&str>, to: &str) -> Done<&'static ExportInfo> {
-    let ending = Path::new(to).extension().and_then(|ending| ending.to_str());
-    let name = format.or_else(|| ending.filter(|name| exports::find(name).is_some())).unwrap_or("jsonl");
-    exports::find(name).ok_or_else(|| {
+fn export_form(format: Option<&str>, out: Option<&Path>) -> Done<&'static ExportInfo> {
+    if let Some(name) = format {
         let known: Vec<&str> = exports::EXPORTS.iter().map(|info| info.name).collect();
-        Failed::usage(anyhow!("no export format `{name}`; there is {}", known.join(", ")))
-    })
+        return exports::find(name).ok_or_else(|| Failed::usage(anyhow!(unknown("export format", name, &known))));
+    }
+    let ending = out.and_then(Path::extension).map(|ending| ending.to_string_lossy().to_lowercase());
+    let ending = ending.unwrap_or_else(|| "jsonl".to_owned());
+    if let Some(info) = exports::find(&ending).filter(|info| info.extension == ending) {
+        return Ok(info);
+    }
+    let shown = text::one_line(&ending, 40);
+    let several: Vec<String> = exports::EXPORTS
+        .iter()
+        .filter(|info| info.extension == ending)
+        .map(|info| format!("`--format {}`", info.name))
+        .collect();
+    Err(Failed::usage(match several.is_empty() {
+        false => anyhow!("several formats end in `.{shown}`; say which: {}", several.join(", ")),
+        true => {
+            let known: Vec<&str> = exports::EXPORTS.iter().map(|info| info.name).collect();
+            let known = known.join(", ");
+            anyhow!("no format ends in `.{shown}`; use `.jsonl`, `.csv` or `.parquet`, or say `--format`: {known}")
+        }
+    }))
 }
 
 /// Says what a form leaves out, only where there is something of the kind.

@@ -21,7 +21,7 @@ use crate::ingest::api::PullProgress;
 use crate::ingest::{FileSummary, IngestError, ReadOptions, Rejected, TraceMapping, read_file, read_stream};
 use crate::lake::Lake;
 use crate::model::{Span, Trace, TraceScore};
-use crate::sys::files;
+use crate::sys::{files, text};
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -223,14 +223,26 @@ fn expand(project: &Project, world: &World, sources: &[String], note: &dyn Fn(&s
         }
         if configured {
             note(&format!("`{source}` is a file here and a platform under `[sources]`: reading the file."));
-        } else if !exists && source != "-" && !project.config.sources.is_empty() && !source.contains(['/', '.']) {
-            let known: Vec<&str> = project.config.sources.keys().map(String::as_str).collect();
-            let message = super::check::unknown("file or source", source, &known);
-            return Err(Failed::usage(anyhow!(message)));
+        } else if !exists && source != "-" && !source.contains(['/', '.']) {
+            return Err(Failed::usage(neither(project, source)));
         }
         expanded.extend(expand_files(project, world, std::slice::from_ref(source))?);
     }
     Ok(expanded)
+}
+
+/// What is said of a word that names neither a file nor a source.
+fn neither(project: &Project, word: &str) -> anyhow::Error {
+    let known: Vec<&str> = project.config.sources.keys().map(String::as_str).collect();
+    let near = text::nearest(word, known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+    let there = match known.as_slice() {
+        [] => "there is none yet".to_owned(),
+        known => format!("there is {}", known.join(", ")),
+    };
+    let word = text::one_line(word, 100);
+    let table = project.file.file_name().map_or_else(|| "assize.toml".into(), |name| name.to_string_lossy());
+    anyhow!("`{word}` is neither a file or folder here nor a source under `[sources]` of `{table}`{near} ({there})")
 }
 
 /// Files of all sources; folders are read recursively, hidden files left out.

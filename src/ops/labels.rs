@@ -1,6 +1,6 @@
 //! `assize labels`: sheets for people, their labels back onto the dataset, and how far they agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -11,16 +11,23 @@ use super::datasets::open;
 use super::exit::{Done, Failed};
 use super::outputs::plain_file;
 use super::project::{Project, World};
-use crate::dataset::Change;
 use crate::dataset::labels::{
     self, Answer, LabelReport, Merge, Merged, QueueAsk, QueueRow, read_sheet, write_csv, write_jsonl,
 };
+use crate::dataset::{Change, Rejections};
 use crate::judge;
 use crate::model::{DatasetHeader, Example, Operation};
-use crate::sys::files;
+use crate::sys::{files, text};
 
 /// How many rejected rows are told.
-const TOLD: usize = 50;
+const TOLD: usize = 20;
+/// How many of them, where not one row is good: they mostly say the same.
+const TOLD_OF_ALL: usize = 3;
+
+/// Column of a sheet that holds the labels.
+const VALUE: &str = "value";
+/// Most columns of a sheet that are told.
+const MOST_COLUMNS: usize = 60;
 
 /// Where a sheet's name says whose it is.
 const PLACEHOLDER: &str = "{annotator}";
@@ -49,7 +56,7 @@ pub struct QueueWanted {
     /// Hide what could lead.
     pub blind: bool,
     /// Sheet.
-    pub to: String,
+    pub out: String,
     /// Overwrite a sheet that is there.
     pub force: bool,
 }
@@ -128,12 +135,12 @@ pub fn queue(project: &Project, world: &World, wanted: &QueueWanted) -> Done<Que
 
 /// The rows of each sheet, all paths looked at before anything is written.
 fn sheets(world: &World, wanted: &QueueWanted, rows: &[QueueRow]) -> Done<BTreeMap<PathBuf, Vec<QueueRow>>> {
-    if wanted.to.contains(PLACEHOLDER) && wanted.annotators.is_empty() {
-        return Err(Failed::usage(anyhow!("`{PLACEHOLDER}` in `--to` needs `--annotators`")));
+    if wanted.out.contains(PLACEHOLDER) && wanted.annotators.is_empty() {
+        return Err(Failed::usage(anyhow!("`{PLACEHOLDER}` in `--out` needs `--annotators`")));
     }
     let mut sheets: BTreeMap<PathBuf, Vec<QueueRow>> = BTreeMap::new();
     for row in rows {
-        let file = wanted.to.replace(PLACEHOLDER, &slug(&row.annotator));
+        let file = wanted.out.replace(PLACEHOLDER, &slug(&row.annotator));
         sheets.entry(world.here.join(file)).or_default().push(row.clone());
     }
     for path in sheets.keys() {
@@ -219,11 +226,7 @@ pub fn import(
     }
     let Merged { added, replaced, same, blank, rejected } = merge.finish();
     if added + replaced + same == 0 {
-        let first = rejected.kept.iter().take(TOLD).map(|row| format!("\n  {row}")).collect::<String>();
-        return Err(Failed::usage(match rejected.total {
-            0 => anyhow!("no row has a value yet: fill the column `value`"),
-            many => anyhow!("no label was taken; {many} rows are wrong:{first}"),
-        }));
+        return Err(Failed::usage(no_label(&rejected)));
     }
     let files: Vec<String> = sheets.iter().map(|sheet| sheet.display().to_string()).collect();
     let operation = Operation::new("label")
@@ -245,17 +248,43 @@ pub fn import(
     })
 }
 
-/// Names that the rows of sheets have, each with a sheet that has it.
+fn no_label(rejected: &Rejections) -> anyhow::Error {
+    let first: String = rejected.kept.iter().take(TOLD_OF_ALL).map(|row| format!("\n  {row}")).collect();
+    match rejected.total.saturating_sub(TOLD_OF_ALL as u64) {
+        _ if rejected.is_empty() => anyhow!("no row has a value yet: fill the column `value`"),
+        0 => anyhow!("no label was taken; {} rows are wrong:{first}", rejected.total),
+        more => anyhow!("no label was taken; all {} rows are wrong:{first}\n  and {more} more", rejected.total),
+    }
+}
+
+/// Names that the rows of sheets have, each with a sheet that has it. A sheet without a column of values is refused
+/// here, once instead of for every row.
 fn names_in(world: &World, sheets: &[PathBuf], name: Option<&str>) -> Done<BTreeMap<String, PathBuf>> {
     let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
     let none = Path::new("--name");
     found.extend(name.map(|name| (name.to_owned(), none.to_owned())));
     for sheet in sheets {
+        let (mut has_values, mut columns) = (false, BTreeSet::new());
         read_sheet(&world.here.join(sheet), |row| {
-            let named = row.ok().and_then(|row| row.fields.get("name")?.as_str().map(|name| name.trim().to_owned()));
+            let Ok(row) = row else { return };
+            let Some(fields) = row.fields.as_object() else { return };
+            has_values |= fields.contains_key(VALUE);
+            if columns.len() < MOST_COLUMNS {
+                columns.extend(fields.keys().cloned());
+            }
+            let named = fields.get("name").and_then(|name| name.as_str()).map(|name| name.trim().to_owned());
             found.extend(named.filter(|name| !name.is_empty()).map(|name| (name, sheet.clone())));
         })
         .map_err(Failed::usage)?;
+        if !has_values && !columns.is_empty() {
+            let near = text::nearest(VALUE, columns.iter().map(String::as_str));
+            let near = near.map_or_else(|| ".".to_owned(), |near| format!("; is it `{}`?", text::one_line(near, 60)));
+            let columns = text::one_line(&columns.into_iter().collect::<Vec<_>>().join(", "), 300);
+            return Err(Failed::usage(anyhow!(
+                "`{}` has no column `{VALUE}`, which holds the labels{near} It has: {columns}",
+                sheet.display(),
+            )));
+        }
     }
     Ok(found)
 }

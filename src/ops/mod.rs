@@ -12,6 +12,7 @@ pub mod dataset_edit;
 pub mod dataset_verify;
 pub mod datasets;
 pub mod demo;
+mod dimensions;
 pub mod doctor;
 mod examples;
 mod exit;

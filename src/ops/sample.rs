@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::dataset_edit::changed;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::dataset::{
     self, Allocate, Combine, DatasetReader, Decided, Diverse, FromTraces, Opinions, Provenance, Seen, Selector,
-    Written, examples_from_traces, write_version,
+    Written, examples_from_traces, write_change,
 };
 use crate::lake::Lake;
 use crate::model::{DatasetHeader, Example, SampleDesign};
 use crate::sys::files;
+use crate::sys::text::thousands;
 
 mod embed;
 mod gate;
@@ -96,6 +98,8 @@ pub struct Ask {
     pub description: Option<String>,
     /// Choose, and write nothing.
     pub dry_run: bool,
+    /// Why the frozen holdout may change.
+    pub thaw: Option<String>,
     /// File for the decision on every candidate.
     pub decisions: Option<PathBuf>,
 }
@@ -136,9 +140,16 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     let spec = SampleSpec::of(project, world, &ask)?;
     let root = project.path(&project.config.datasets);
     let mut selector = Selector::new(spec.design.clone()).map_err(Failed::usage)?;
-    let pool = pool::gather(project, world, &ask, &spec, &mut selector)?;
+    let mut pool = pool::gather(project, world, &ask, &spec, &mut selector)?;
+    if pool.looked_at == 0 {
+        return Err(pool.why_nothing()?);
+    }
+    // Narrow columns know few names; the others are looked for when the chosen are open.
+    if !pool.narrow || selector.is_empty() {
+        pool.check_names(&[])?;
+    }
     if selector.is_empty() {
-        return Err(nothing(&ask, &pool));
+        return Err(nothing(&pool));
     }
     let mut frame = selector.frame().map_err(Failed::usage)?;
     if spec.design.diverse == Some(Diverse::Embeddings) {
@@ -148,6 +159,7 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     let selection = frame.choose(spec.design.seed, ask.decisions.is_some()).map_err(Failed::usage)?;
     drop(frame);
     let opened = pool.open(selection.chosen.keys())?;
+    pool.check_names(&opened)?;
     let not_chosen = pool.not_chosen(opened.len());
     let made = examples_from_traces(opened, &spec.traces, Some(&selection), &pool.opinions).map_err(Failed::usage)?;
     let mut warnings = [selection.warnings.clone(), pool.warnings.clone()].concat();
@@ -158,19 +170,13 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     design.checkpoint = pool.checkpoint.clone();
     design.reopened = reopened(&root, &ask.name, &made.examples)?;
     if design.reopened > 0 {
-        let count = design.reopened;
+        let count = thousands(design.reopened);
         warnings.push(format!("{count} traces changed since an earlier version held them: late spans came"));
     }
     if let Some(path) = &ask.decisions {
         write_decisions(&world.here.join(path), &selection.decided, &pool)?;
     }
-    let mut left_out = pool.left_out.clone();
-    for (reason, count) in &made.left_out {
-        *left_out.entry(reason.as_str().to_owned()).or_default() += count;
-    }
-    if not_chosen > 0 {
-        *left_out.entry(dataset::LeftOut::NotChosen.as_str().to_owned()).or_default() += not_chosen;
-    }
+    let left_out = left_out(&pool, &made, not_chosen);
     let (header, unchanged) = write(&root, world, &ask, &spec, made, &design)?;
     Ok(SampleReport {
         header,
@@ -185,17 +191,25 @@ pub async fn sample(project: &Project, world: &World, ask: Ask) -> Done<SampleRe
     })
 }
 
-/// Why there is nothing to choose from.
-fn nothing(ask: &Ask, pool: &pool::Pool) -> Failed {
-    if pool.looked_at == 0 {
-        let from = if ask.from.is_empty() { "the lake; `assize ingest` fills it" } else { "these files" };
-        let more: String = pool.warnings.iter().map(|warning| format!("; {warning}")).collect();
-        return Failed::usage(anyhow!("no trace fits in {from}{more}"));
+/// Traces that are in no example, by reason.
+fn left_out(pool: &pool::Pool, made: &FromTraces, not_chosen: u64) -> BTreeMap<String, u64> {
+    let mut left_out = pool.left_out.clone();
+    for (reason, count) in &made.left_out {
+        *left_out.entry(reason.as_str().to_owned()).or_default() += count;
     }
-    let reasons: Vec<String> = pool.left_out.iter().map(|(why, count)| format!("{count}: {why}")).collect();
+    if not_chosen > 0 {
+        *left_out.entry(dataset::LeftOut::NotChosen.as_str().to_owned()).or_default() += not_chosen;
+    }
+    left_out
+}
+
+/// Why none of the traces that were looked at can be chosen.
+fn nothing(pool: &pool::Pool) -> Failed {
+    let reasons: Vec<String> =
+        pool.left_out.iter().map(|(why, count)| format!("{}: {why}", thousands(*count))).collect();
     Failed::usage(anyhow!(
         "nothing selected: none of {} traces is a candidate ({})",
-        pool.looked_at,
+        thousands(pool.looked_at),
         reasons.join("; ")
     ))
 }
@@ -217,7 +231,8 @@ fn write(
         return Ok((header, false));
     }
     let provenance = Provenance { description: spec.description.clone(), sources, design: Some(design.clone()) };
-    let written = write_version(root, &ask.name, &made.examples, provenance, world.clock.as_ref());
+    let change = changed(root, &ask.name, "sample", ask.thaw.as_deref())?;
+    let written = write_change(root, &ask.name, made.examples, provenance, change, world.clock.as_ref());
     let written = written.map_err(Failed::usage)?;
     Ok((written.header().clone(), matches!(written, Written::Unchanged(_))))
 }
@@ -225,9 +240,13 @@ fn write(
 fn warnings_of(made: &FromTraces) -> Vec<String> {
     let mut warnings = Vec::new();
     if made.other_inputs > 0 {
-        warnings.push(format!("{} traces have another input than the first of their example", made.other_inputs));
+        warnings.push(format!(
+            "{} traces have another input than the first of their example",
+            thousands(made.other_inputs)
+        ));
     }
     for (dimension, count) in &made.mixed_dimensions {
+        let count = thousands(*count);
         warnings.push(format!("{count} examples have traces that disagree on `{dimension}`; it was left out there"));
     }
     warnings

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::dimensions::why_nothing_fits;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use super::sample::opinions;
@@ -44,6 +45,22 @@ pub fn list(project: &Project, world: &World, ask: &ListAsk) -> Done<Vec<TraceRo
     rows.sort_by_key(|row| std::cmp::Reverse(row.start_ns));
     rows.truncate(ask.limit);
     Ok(rows)
+}
+
+/// Why a list is empty, with the mend.
+pub fn why_none(project: &Project, world: &World, ask: &ListAsk) -> Done<String> {
+    let filter = ask.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
+    let (since, until) = between(world, ask.since.as_deref(), None)?;
+    let within = TraceFilter { since, until, ..TraceFilter::default() };
+    let lake = project.lake(&world.env)?;
+    let asked = filter.as_ref().is_some_and(|filter| filter.names().contains(&NEGATIVE_FEEDBACK));
+    if ask.errors && !lake.list(&within, 1).map_err(Failed::instrument)?.is_empty() {
+        return Ok("No trace that fits has a failed span.".to_owned());
+    }
+    let why = why_nothing_fits(&lake, &within, filter.as_ref(), &opinions(&lake, asked)?)?.error.to_string();
+    let mut letters = why.chars();
+    let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+    Ok(format!("{first}{}.", letters.as_str().trim_end_matches('.')))
 }
 
 /// One trace, by its id or its first characters.

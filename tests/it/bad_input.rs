@@ -377,7 +377,7 @@ fn report_paths_and_forms_are_checked_before_anything_runs() {
     assert_eq!(world.run(&["runs", "--json"]).expect(0).json(), json!([]));
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
     world.run(&["dataset", "import", "d", "examples.jsonl"]).expect(0);
-    says(&world.run(&["dataset", "export", "d", "/dev/null"]).expect(2), &["is a device or a pipe"]);
+    says(&world.run(&["dataset", "export", "d", "--out", "/dev/null"]).expect(2), &["is a device or a pipe"]);
 }
 
 /// A file system of a few kilobytes; only the superuser can make one.
@@ -464,7 +464,10 @@ fn nothing_selected_is_a_usage_error_that_says_why() {
     }
     world.write("good.jsonl", good(A1));
     world.run(&["ingest", "good.jsonl"]).expect(0);
-    says(&world.run(&["sample", "s", "--where", "name=nosuch"]).expect(2), &["no trace fits"]);
+    says(
+        &world.run(&["sample", "s", "--where", "name=nosuch"]).expect(2),
+        &["no trace of 1 fits `name=nosuch`", "`name` is"],
+    );
     world.write("examples.jsonl", "");
     says(&world.run(&["run"]).expect(2), &["examples.jsonl` holds no rows"]);
     fs::remove_file(world.path("examples.jsonl")).unwrap();

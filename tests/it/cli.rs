@@ -108,7 +108,7 @@ fn a_dataset_goes_out_and_comes_in_unchanged() {
     let world = started();
     let first = world.run(&["dataset", "import", "qa", "datasets/support.jsonl", "--json"]).expect(0).json();
     assert_eq!((first["header"]["version"].as_u64(), first["rejected"].as_u64()), (Some(1), Some(0)));
-    world.run(&["dataset", "export", "qa", "out.jsonl"]).expect(0);
+    world.run(&["dataset", "export", "qa", "--out", "out.jsonl"]).expect(0);
     assert_eq!(world.run(&["dataset", "export", "qa"]).expect(0).stdout, world.read("out.jsonl"));
     let again = world.run(&["dataset", "import", "qa", "out.jsonl", "--json"]).expect(0).json();
     assert_eq!((&again["unchanged"], &again["header"]["digest"]), (&json!(true), &first["header"]["digest"]));
@@ -194,15 +194,20 @@ fn traces_are_listed_and_shown() {
 #[test]
 fn doctor_says_what_is_there_and_what_is_missing() {
     let mut world = started();
-    let looks = world.run(&["doctor", "--offline", "--json"]).expect(3).json();
+    // The model that the starter configures is used by nothing: without its key, every run still works.
+    let looks = world.run(&["doctor", "--offline", "--json"]).expect(0).json();
     let found = |looks: &Value, what: &str| {
         let look = looks.as_array().unwrap().iter().find(|look| look["what"] == what).cloned();
         look.unwrap_or_else(|| panic!("{what}: {looks:#}"))
     };
     assert_eq!(found(&looks, "suite support")["standing"], "ok");
     let model = found(&looks, "model judge");
-    assert_eq!(model["standing"], "broken");
+    assert_eq!(model["standing"], "note");
     assert!(model["found"].as_str().unwrap().contains("OPENAI_API_KEY"), "{model}");
+    let used = "[[suites.support.graders]]\njudge = \"tone\"\nmodel = \"judge\"\n\n# What is demanded.";
+    world.write("assize.toml", world.read("assize.toml").replace("# What is demanded.", used));
+    let looks = world.run(&["doctor", "--offline", "--json"]).expect(3).json();
+    assert_eq!(found(&looks, "model judge")["standing"], "broken");
     world.set("OPENAI_API_KEY", "sk-very-secret");
     let ran = world.run(&["doctor", "--offline", "--json"]).expect(0);
     assert_eq!(found(&ran.json(), "model judge")["standing"], "note");

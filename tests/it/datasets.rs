@@ -198,7 +198,7 @@ fn labels_go_out_on_sheets_and_come_back() {
             ["labels", "queue", "support", "--name", "manner", "--values", "good,bad", "--count", "20", "--blind"];
         world.run(&[&base, extra].concat())
     };
-    let people = ["--annotators", "ann,bob", "--overlap", "2", "--to", "q-{annotator}.csv"];
+    let people = ["--annotators", "ann,bob", "--overlap", "2", "--out", "q-{annotator}.csv"];
     let done = queue(&[&people[..], &["--json"]].concat()).expect(0).json();
     assert_eq!(done["sheets"].as_array().unwrap().len(), 2);
     let sheet = world.read("q-ann.csv");
@@ -231,8 +231,10 @@ fn labels_go_out_on_sheets_and_come_back() {
     }
     let again = world.run(&["labels", "import", "support", "q-ann.csv", "--json"]).expect(0).json();
     assert_eq!((&again["unchanged"], &again["same"]), (&json!(true), &json!(20)));
-    let next =
-        world.run(&["labels", "queue", "support", "--name", "manner", "--to", "next.jsonl", "--json"]).expect(0).json();
+    let next = world
+        .run(&["labels", "queue", "support", "--name", "manner", "--out", "next.jsonl", "--json"])
+        .expect(0)
+        .json();
     assert_eq!((&next["items"], &next["labelled"]), (&json!(100), &json!(20)));
     // Digest of the task: labels are no part of it.
     let headers = world.run(&["dataset", "log", "support", "--json"]).expect(0).json();
@@ -265,7 +267,7 @@ fn attachments_are_kept_verified_and_carried() {
     world.write("photo.png", b"not really a picture");
     world.run(&["dataset", "attach", "claims", "a", "photo.png"]).expect(0);
     world.run(&["dataset", "attach", "claims", "b", "photo.png"]).expect(2);
-    let exported = world.run(&["dataset", "export", "claims", "out.jsonl"]).expect(0);
+    let exported = world.run(&["dataset", "export", "claims", "--out", "out.jsonl"]).expect(0);
     assert!(exported.stderr.contains("out.jsonl.attachments"), "{}", exported.stderr);
     world.run(&["dataset", "import", "copy", "out.jsonl"]).expect(0);
     world.run(&["dataset", "verify"]).expect(0);
@@ -292,12 +294,13 @@ fn exports_come_back_as_the_same_task() {
     let digest =
         |name: &str| world.run(&["dataset", "show", name, "--json"]).expect(0).json()["header"]["digest"].clone();
     for file in ["d.csv", "d.parquet", "d.jsonl"] {
-        world.run(&["dataset", "export", "support", file]).expect(0);
+        world.run(&["dataset", "export", "support", "--out", file]).expect(0);
         let name = file.replace('.', "-");
         world.run(&["dataset", "import", &name, file]).expect(0);
         assert_eq!(digest(&name), digest("support"), "{file}");
     }
-    let note = world.run(&["dataset", "export", "support", "items.json", "--format", "langfuse"]).expect(0).stderr;
+    let note =
+        world.run(&["dataset", "export", "support", "--out", "items.json", "--format", "langfuse"]).expect(0).stderr;
     assert!(note.contains("no place for recorded outputs"), "{note}");
     let items: Value = serde_json::from_str(&world.read("items.json")).unwrap();
     assert_eq!(items[0]["datasetName"], "support");

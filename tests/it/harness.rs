@@ -139,6 +139,7 @@ fn every_inspect_log_is_a_dataset() {
         assert_eq!(found.len(), samples.len());
         for sample in &samples {
             let id = sample["id"].as_str().map_or_else(|| sample["id"].to_string(), str::to_owned);
+            let id = format!("{}/{id}", head["eval"]["task"].as_str().unwrap());
             let example = found.iter().find(|example| example["id"] == id.as_str()).unwrap();
             if sample["input"].is_string() {
                 assert_eq!(example["input"], sample["input"]);

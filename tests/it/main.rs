@@ -32,4 +32,5 @@ mod reports;
 mod runner;
 mod sampling;
 mod store;
+mod telling;
 mod tidy;

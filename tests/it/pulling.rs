@@ -478,7 +478,11 @@ fn a_file_of_the_same_name_wins_and_is_said() {
     );
     assert!(fake.asks().is_empty() && ran.stdout.contains("2 new to the lake"), "{}", ran.stdout);
     let ran = world.run(&["ingest", "prdo"]).expect(2);
-    assert!(ran.stderr.contains("no file or source `prdo` (did you mean `prod`?)"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("nor a source under `[sources]` of `assize.toml`; did you mean `prod`? (there is prod)"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Samples of an Inspect AI log as examples: each epoch is a trial, each model a variant.
 //!
+//! Samples are numbered within their task, so the task stands before the number: `popularity/7`. Where a task puts
+//! something else in another epoch (shuffled choices, say), that epoch is an example of its own: `popularity/7#2`.
+//!
 //! Scores become metadata of the output, for `recorded_value`; Inspect's letters become the numbers its own metrics
 //! are made from (C 1, P 0.5, I and N 0). Opening logs is `inspect_log`'s.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -14,7 +18,7 @@ use super::sketch::{Form, Sketch};
 use crate::dataset::error::{DatasetError, Place, RowError, shown};
 use crate::dataset::native::scalar_text;
 use crate::dataset::rows::{Limits, OnRow, Row};
-use crate::model::{Example, ExampleId, Output, Recorded, Usage};
+use crate::model::{Digest, Example, ExampleId, Output, Recorded, Usage, canonical_json};
 use crate::sys::{files, text};
 
 /// The row of this format.
@@ -45,20 +49,38 @@ fn open(path: &Path, limits: Limits, on_row: &mut OnRow<'_>) -> Result<(), Datas
         format: "a log of Inspect",
         cause: text::one_line(&cause, 500),
     })?;
-    let variant = log.head.pointer("/eval/model").cloned().unwrap_or_default();
+    let [variant, task] =
+        ["/eval/model", "/eval/task"].map(|pointer| log.head.pointer(pointer).cloned().unwrap_or_default());
+    let mut first_inputs: HashMap<String, Digest> = HashMap::new();
     let mut line = 0;
     while let Some((name, sample)) = log.next_sample() {
         line += 1;
         on_row(match sample {
-            Ok(sample) => Ok(Row { line, fields: row_of(&sample, &variant), untyped: false }),
+            Ok(sample) => {
+                let mut row = row_of(&sample);
+                row.insert("variant".to_owned(), variant.clone());
+                row.insert("task".to_owned(), task.clone());
+                row.insert(SEPARATE.to_owned(), Value::Bool(is_separate(&row, &mut first_inputs)));
+                Ok(Row { line, fields: Value::Object(row), untyped: false })
+            }
             Err(cause) => Err(RowError::new(Place { file: path, line }, &name, &cause, "a whole sample")),
         })?;
     }
     Ok(())
 }
 
+/// Field of a row that says that the epoch is an example of its own.
+const SEPARATE: &str = "epoch_is_separate";
+
+/// Whether a sample asks something else than the first of its id that was met.
+fn is_separate(row: &Map<String, Value>, first_inputs: &mut HashMap<String, Digest>) -> bool {
+    let (Some(id), Some(input)) = (row.get("id").and_then(scalar_text), row.get("input")) else { return false };
+    let input = Digest::of(canonical_json(input).as_bytes());
+    first_inputs.entry(id).or_insert_with(|| input.clone()) != &input
+}
+
 /// What is wanted of a sample: nothing that is only about how it was run.
-fn row_of(sample: &InspectSample, variant: &Value) -> Value {
+fn row_of(sample: &InspectSample) -> Map<String, Value> {
     let wanted = [
         "id",
         "epoch",
@@ -84,15 +106,23 @@ fn row_of(sample: &InspectSample, variant: &Value) -> Value {
         None => sample.field("metadata"),
     };
     row.extend(metadata.map(|metadata| ("metadata".to_owned(), metadata)));
-    row.insert("variant".to_owned(), variant.clone());
-    Value::Object(row)
+    row
 }
 
 fn examples(mut row: Value, place: Place<'_>) -> Result<Vec<Example>, RowError> {
     let id = shape::need(&mut row, &["id"], place, "the sample's id")?;
-    let id = scalar_text(&id).ok_or_else(|| RowError::new(place, "id", &shown(&id), "text or a number"))?;
+    let mut id = scalar_text(&id).ok_or_else(|| RowError::new(place, "id", &shown(&id), "text or a number"))?;
     let input = shape::need(&mut row, &["input"], place, "the sample's input")?;
+    let task = shape::take_text(&mut row, &["task"]);
+    if let Some(task) = &task {
+        id = format!("{task}/{id}");
+    }
+    if shape::take(&mut row, &[SEPARATE]) == Some(Value::Bool(true)) {
+        let epoch = shape::take(&mut row, &["epoch"]).and_then(|epoch| scalar_text(&epoch)).unwrap_or_default();
+        id = format!("{id}#{epoch}");
+    }
     let mut example = Example::new(ExampleId::new(id), messages(input));
+    example.dimensions.extend(task.map(|task| ("task".to_owned(), task)));
     example.reference = shape::take(&mut row, &["target"]).filter(|target| !shape::is_nothing(target));
     example.metadata.extend(shape::take(&mut row, &["choices"]).map(|choices| ("choices".to_owned(), choices)));
     if let Some(Value::Object(metadata)) = shape::take(&mut row, &["metadata"]) {

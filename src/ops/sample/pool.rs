@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use serde::Serialize;
 
 use super::gate::{Gate, Looked};
@@ -14,11 +15,12 @@ use super::{Ask, opinions};
 use crate::dataset::{self, Candidate, CandidateReader, Filter, Opinions, Seen, Selector};
 use crate::lake::{Lake, NarrowTrace, TraceFilter, narrow_dimension};
 use crate::model::{Checkpoint, Digest, Trace, TraceId};
+use crate::ops::dimensions::{Asked, Census, why_none, why_nothing_fits};
 use crate::ops::exit::{Done, Failed};
 use crate::ops::ingest::{IngestReport, read_traces};
 use crate::ops::project::{Project, World};
 use crate::ops::traces::between;
-use crate::sys::text::one_line;
+use crate::sys::text::{one_line, thousands};
 
 /// Most characters of a warning that quotes what was read.
 const SAID: usize = 300;
@@ -59,15 +61,22 @@ pub struct Pool {
     pub narrow: bool,
     /// What others said about the traces, where the plan asks for it.
     pub opinions: Opinions,
+    /// Names that no trace which was looked at carries.
+    pub census: Census,
+    /// Begin and end of what was looked at.
+    within: TraceFilter,
+    filter: Option<Filter>,
 }
 
 /// Reads everything that could be chosen into the selector.
 pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, selector: &mut Selector) -> Done<Pool> {
     let (since, until) = between(world, spec.since.as_deref(), spec.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
+    let filter = spec.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?;
     let mut pass = Pass {
         spec,
-        filter: spec.filter.as_deref().map(Filter::parse).transpose().map_err(Failed::usage)?,
+        census: Census::new(spec.asked(filter.as_ref())),
+        filter,
         reader: CandidateReader::new(&spec.design).map_err(Failed::usage)?,
         gate: Gate::new(project, world, ask, spec)?,
         intake: Intake { each: ask.decisions.is_some().then(Vec::new), ..Intake::default() },
@@ -96,7 +105,7 @@ pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, se
         traces.iter().for_each(|trace| pass.whole(trace));
         Source::Memory(traces.into_iter().map(Arc::new).collect())
     };
-    let Pass { gate, mut intake, opinions, .. } = pass;
+    let Pass { gate, mut intake, opinions, census, filter, .. } = pass;
     intake.keep_newest(spec.newest);
     let mut traces: HashMap<String, Vec<TraceId>> = HashMap::new();
     for (_, id, candidate) in intake.found {
@@ -104,7 +113,7 @@ pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, se
         selector.offer(candidate);
     }
     if gate.abandoned > 0 {
-        let count = gate.abandoned;
+        let count = thousands(gate.abandoned);
         warnings.push(format!("{count} traces have no ended root and nothing came for long: taken as abandoned"));
     }
     Ok(Pool {
@@ -117,6 +126,9 @@ pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, se
         warnings,
         narrow: names.is_some(),
         opinions,
+        census,
+        within,
+        filter,
     })
 }
 
@@ -125,7 +137,11 @@ fn warnings_of(report: &IngestReport) -> Vec<String> {
     let mut warnings: Vec<String> =
         report.unusable.iter().map(|why| format!("left out whole: {}", one_line(why, SAID))).collect();
     if report.rejected > 0 {
-        let rows = if report.rejected == 1 { "1 row was".to_owned() } else { format!("{} rows were", report.rejected) };
+        let rows = if report.rejected == 1 {
+            "1 row was".to_owned()
+        } else {
+            format!("{} rows were", thousands(report.rejected))
+        };
         let kept = report.rejected_file.as_ref().map(|file| format!("; see {}", file.display())).unwrap_or_default();
         let first = report.rejections.first().map(|first| format!(", the first for {}", one_line(first, SAID)));
         warnings.push(format!("{rows} turned away{}{kept}", first.unwrap_or_default()));
@@ -142,15 +158,17 @@ struct Pass<'a> {
     gate: Gate<'a>,
     intake: Intake,
     opinions: Opinions,
+    census: Census,
 }
 
 impl Pass<'_> {
     /// Takes a whole trace.
     fn whole(&mut self, trace: &Trace) {
-        let Self { spec, filter, reader, gate, intake, opinions } = self;
+        let Self { spec, filter, reader, gate, intake, opinions, census } = self;
         if filter.as_ref().is_some_and(|filter| !filter.matches(|name| opinions.dimension(trace, name))) {
             return;
         }
+        census.see(|name| opinions.dimension(trace, name));
         let start_ns = trace.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
         let looked = Looked { id: trace.id.clone(), start_ns, activity: trace.activity() };
         let told = gate.judge(&looked, || Some(trace.content_digest()));
@@ -159,7 +177,7 @@ impl Pass<'_> {
 
     /// Takes all traces of a lake from its narrow columns.
     fn narrow(&mut self, lake: &Lake, within: &TraceFilter, names: &[String]) -> Done<()> {
-        let Self { spec, filter, reader, gate, intake, .. } = self;
+        let Self { spec, filter, reader, gate, intake, census, .. } = self;
         let key = spec.traces.key.as_deref().unwrap_or_default();
         let digests = if spec.only_new { digests(lake, &gate.seen)? } else { HashMap::new() };
         let take = |trace: NarrowTrace| {
@@ -167,6 +185,7 @@ impl Pass<'_> {
             if filter.as_ref().is_some_and(|filter| !filter.matches(lookup)) {
                 return;
             }
+            census.see(lookup);
             let looked = Looked { id: trace.trace_id.clone(), start_ns: trace.start_ns, activity: trace.activity };
             let told = gate.judge(&looked, || digests.get(&trace.trace_id).cloned());
             intake.take(looked, told, || {
@@ -244,6 +263,53 @@ impl Intake {
 }
 
 impl Pool {
+    /// Whether the names that were asked for mean anything. Says what a careful reader should know of those that only
+    /// other traces carry, and refuses names that none carries: they would make another dataset than was meant.
+    /// `chosen` are traces that were opened since; narrow columns do not know every name.
+    pub fn check_names(&mut self, chosen: &[Arc<Trace>]) -> Done<()> {
+        let mut census = std::mem::take(&mut self.census);
+        for trace in chosen {
+            census.see(|name| self.opinions.dimension(trace, name));
+        }
+        let absent = census.missing.clone();
+        let known = match &self.source {
+            Source::Memory(traces) => {
+                census.search(traces.iter().map(|trace| Ok(Arc::clone(trace))), &self.opinions)?
+            }
+            Source::Lake(_) if absent.is_empty() => return Ok(()),
+            Source::Lake(lake) => {
+                let all = lake.traces(&TraceFilter::default()).map_err(Failed::instrument)?;
+                census.search(all.map(|trace| trace.map_err(Failed::instrument)), &self.opinions)?
+            }
+        };
+        let (fatal, idle): (Vec<Asked>, Vec<Asked>) = census.missing.into_iter().partition(|asked| asked.matters);
+        if let Some(refusal) = known.refusal(&fatal) {
+            return Err(refusal);
+        }
+        let looked = if chosen.is_empty() { "that fits" } else { "that was chosen" };
+        for asked in absent {
+            let (name, place) = (one_line(&asked.name, 80), asked.place);
+            let whose = if idle.contains(&asked) { "at all" } else { looked };
+            self.warnings.push(format!("no trace {whose} carries `{name}`, which {place} names"));
+        }
+        Ok(())
+    }
+
+    /// Why no trace was looked at.
+    pub fn why_nothing(&self) -> Done<Failed> {
+        let filter = self.filter.as_ref();
+        match &self.source {
+            Source::Lake(lake) => why_nothing_fits(lake, &self.within, filter, &self.opinions),
+            Source::Memory(traces) => {
+                let why = why_none(traces.iter().map(|trace| Ok(Arc::clone(trace))), filter, &self.opinions)?;
+                Ok(why.unwrap_or_else(|| {
+                    let more: String = self.warnings.iter().map(|warning| format!("; {warning}")).collect();
+                    Failed::usage(anyhow!("these files hold no trace in the time that was asked for{more}"))
+                }))
+            }
+        }
+    }
+
     /// Opens the traces of some candidates.
     pub fn open<'a>(&self, keys: impl Iterator<Item = &'a String>) -> Done<Vec<Arc<Trace>>> {
         let ids: HashSet<&TraceId> = keys.filter_map(|key| self.traces.get(key)).flatten().collect();

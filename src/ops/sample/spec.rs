@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Ask;
 use crate::config;
-use crate::dataset::{Boost, Filter, NEGATIVE_FEEDBACK, NearRule, Risk, SamplePlan, TraceMapping};
+use crate::dataset::{Boost, Filter, NEGATIVE_FEEDBACK, NearRule, Risk, SamplePlan, TRACE_DIMENSIONS, TraceMapping};
 use crate::model::FinalityRule;
+use crate::ops::dimensions::Asked;
 use crate::ops::exit::{Done, Failed};
 use crate::ops::project::{Project, World};
 use crate::sys::files;
@@ -184,6 +185,36 @@ impl SampleSpec {
             return Err(Failed::usage(anyhow!("`--newest 0` leaves nothing; give at least 1")));
         }
         Ok(())
+    }
+
+    /// The names of dimensions it goes by, each with where it stands.
+    pub(super) fn asked(&self, filter: Option<&Filter>) -> Vec<Asked> {
+        let (design, mapping) = (&self.design, &self.traces);
+        let mut all: Vec<Asked> = Vec::new();
+        let mut ask = |place: &'static str, names: &mut dyn Iterator<Item = &str>, matters: bool| {
+            all.extend(names.map(|name| Asked { name: name.to_owned(), place, matters }));
+        };
+        let text = String::as_str;
+        ask("`--key`", &mut mapping.key.iter().map(text), true);
+        ask("`--stratify` (`stratify_by`)", &mut design.stratify_by.iter().map(text), true);
+        ask("`--cluster-by`", &mut design.cluster_by.iter().map(text), true);
+        ask("`--neyman-by`", &mut design.neyman_by.iter().map(text), true);
+        ask("`--risk`", &mut design.risk.iter().flat_map(|risk| risk.by.keys()).map(text), true);
+        ask("`--variant`", &mut mapping.variant.iter().map(text), true);
+        ask(
+            "`--cluster`",
+            &mut mapping.cluster.iter().filter(|name| design.cluster_by.as_ref() != Some(name)).map(text),
+            true,
+        );
+        ask("`--reference`", &mut mapping.reference.iter().map(text), true);
+        let kept = mapping.dimensions.iter().filter(|name| !design.stratify_by.contains(name));
+        ask("`--dimensions`", &mut kept.map(text), true);
+        ask("`output_metadata`", &mut mapping.output_metadata.iter().map(text), true);
+        // What is always known and nobody has today (feedback, say) is no mistake in a rule; the draw says so itself.
+        let ruled = design.boost_names();
+        ask("`--boost`", &mut ruled.iter().map(text).filter(|name| !TRACE_DIMENSIONS.contains(name)), true);
+        ask("the filter", &mut filter.iter().flat_map(|filter| filter.names()), false);
+        all
     }
 
     /// Whether anything looks at what others said: who is chosen, which traces fit, how they become examples.
