@@ -14,6 +14,7 @@ pub mod query;
 mod sample;
 mod serve;
 mod show;
+mod trace;
 mod verbs;
 
 use std::process::ExitCode;

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::dataset::{ChangedExample, DatasetDiff, Recognised};
-use crate::lake::TraceRow;
-use crate::model::{CancelReason, DatasetHeader, ExampleId, RunId, RunStatus, Span, SpanKind, Trace};
+use crate::model::{CancelReason, DatasetHeader, ExampleId, RunId, RunStatus};
 use crate::ops::datasets::{Imported, Shown};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
@@ -73,8 +72,14 @@ pub fn dollars(amount: f64) -> String {
     if amount >= 1.0 { format!("${amount:.2}") } else { format!("${amount:.4}") }
 }
 
+/// A moment in UTC, to the millisecond.
+pub fn moment(nanos: i64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(nanos));
+    time.map_or_else(|_| "?".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
+}
+
 /// A span of time as people say it.
-fn duration(ms: f64) -> String {
+pub fn duration(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }
 }
 
@@ -139,7 +144,7 @@ pub fn dataset(shown: &Shown) -> String {
     let _ = writeln!(
         text,
         "Made {} from {}. Versions: {}.",
-        header.created_at,
+        header.created_at.strftime("%Y-%m-%d %H:%M"),
         header.sources.join(", "),
         versions.join(", ")
     );
@@ -436,86 +441,6 @@ pub fn looks(looks: &[Look]) -> String {
             writeln!(text, "{mark}  {:<20} {}", look.what, look.found.replace('\n', "\n                             "));
     }
     text
-}
-
-pub fn traces(rows: &[TraceRow]) -> String {
-    if rows.is_empty() {
-        return "No trace fits: `assize ingest` fills the lake.".to_owned();
-    }
-    let row = |r: &TraceRow| {
-        let started = jiff::Timestamp::from_nanosecond(i128::from(r.start_ns))
-            .map(|t| t.strftime("%Y-%m-%d %H:%M:%S").to_string());
-        vec![
-            one_line(r.trace_id.as_str(), 36),
-            started.unwrap_or_else(|_| "?".to_owned()),
-            one_line(r.agent.as_deref().unwrap_or(&r.name), 30),
-            r.spans.to_string(),
-            r.errors.to_string(),
-            r.duration_ms.map_or("?".to_owned(), duration),
-            r.usage.total().map_or("?".to_owned(), thousands),
-            r.cost_usd.map_or("?".to_owned(), dollars),
-        ]
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
-    table(&["trace", "started", "agent", "spans", "errors", "took", "tokens", "cost"], &rows)
-}
-
-pub fn trace(trace: &Trace, ascii: bool) -> String {
-    let mut text = format!("{}\n", one_line(trace.id.as_str(), 80));
-    if let Some(session) = &trace.session_id {
-        let _ = writeln!(text, "session {}", one_line(session.as_str(), 80));
-    }
-    for fault in &trace.faults {
-        let _ = writeln!(text, "fault: {}", one_line(&serde_json::to_string(fault).unwrap_or_default(), 200));
-    }
-    let bullet = if ascii { "-" } else { "•" };
-    for (depth, span) in trace.outline() {
-        let indent = "  ".repeat(depth.min(20));
-        let _ = writeln!(text, "{indent}{bullet} {}", span_line(span));
-        for line in span_texts(span) {
-            let _ = writeln!(text, "{indent}    {line}");
-        }
-    }
-    text
-}
-
-fn span_line(span: &Span) -> String {
-    let mut line = format!("{:<9} {}", span.kind.as_str(), one_line(&span.name, 60));
-    if let Some(ms) = span.duration_ms() {
-        let _ = write!(line, "  {}", duration(ms));
-    }
-    if span.kind == SpanKind::Model {
-        if let Some(tokens) = span.usage.total() {
-            let _ = write!(line, "  {} tokens", thousands(tokens));
-        }
-        if let Some(cost) = span.cost_usd {
-            let _ = write!(line, "  {}", dollars(cost));
-        }
-    }
-    if span.failed() {
-        let why = span.error.as_ref().and_then(|error| error.message.as_deref().or(error.kind.as_deref()));
-        let _ = write!(line, "  FAILED {}", one_line(why.unwrap_or(""), 120));
-    }
-    line
-}
-
-fn span_texts(span: &Span) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(tool) = &span.tool {
-        if let Some(arguments) = &tool.arguments {
-            lines.push(format!("asked  {}", one_line(&arguments.to_string(), 160)));
-        }
-        if let Some(result) = &tool.result {
-            lines.push(format!("got    {}", one_line(&result.to_string(), 160)));
-        }
-    }
-    if let Some(last) = span.messages_out.last() {
-        let said = last.plain_text();
-        if !said.is_empty() {
-            lines.push(format!("said   {}", one_line(&said, 200)));
-        }
-    }
-    lines
 }
 
 pub fn demo(done: &Demo, comparison: &str) -> String {

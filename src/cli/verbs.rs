@@ -345,12 +345,12 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
     match verb {
         TracesVerb::Ls { filter, errors, since, limit } => {
             let rows = traces::list(project, world, &traces::ListAsk { filter, errors, since, limit })?;
-            printer.result(&rows, || show::traces(&rows))?;
+            printer.result(&rows, || super::trace::traces(&rows))?;
         }
         TracesVerb::Cost(args) => return super::cost::run(project, world, args, printer),
         TracesVerb::Show { trace } => {
-            let trace = traces::show(project, world, &trace)?;
-            printer.result(&trace, || show::trace(&trace, printer.ascii))?;
+            let shown = traces::show(project, world, &trace)?;
+            printer.result(&shown, || super::trace::trace(&shown, printer.ascii))?;
         }
         TracesVerb::Query(args) => return query::verb(project, world, args, printer),
         TracesVerb::Tables => return query::tables(printer),
