@@ -94,7 +94,6 @@ pub struct IngestReport {
 }
 
 /// Whether nothing is to be told.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
