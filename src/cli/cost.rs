@@ -1,11 +1,12 @@
 //! `assize traces cost`: its arguments and its table.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
 
 use super::print::Printer;
-use super::show::{dollars, table, thousands};
+use super::show::{count, dollars, short, table, thousands};
 use crate::dataset::labels::guarded;
 use crate::ops::cost::{Ask, CostReport, CostRow, NONE, cost};
 use crate::ops::{Done, Exit, Failed, Project, World};
@@ -26,7 +27,7 @@ pub struct CostArgs {
     /// Only traces that began before this: a time, a date, or how far back.
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// At most so many rows in the table; the others are one row.
+    /// At most so many rows in the table; the others are added up in one more. `--csv` and `--json` hold all.
     #[arg(long, default_value_t = 30)]
     pub limit: usize,
     /// Print comma-separated values with all rows.
@@ -63,39 +64,75 @@ fn shown(report: &CostReport, limit: usize) -> String {
         "per trace",
         "unknown",
     ];
-    let mut rows: Vec<Vec<String>> = report.rows.iter().take(limit).map(cells).collect();
+    let (shown, others) = report.rows.split_at(limit.min(report.rows.len()));
+    let mut rows: Vec<Vec<String>> = shown.iter().map(cells).collect();
+    if !others.is_empty() {
+        let mut cells = cells(&CostRow::together(count(others.len() as u64, "other", "others"), others));
+        for at in [1, 9] {
+            cells.get_mut(at).into_iter().for_each(|cell| "-".clone_into(cell));
+        }
+        rows.push(cells);
+    }
     rows.push(cells(&report.total));
     let mut text = table(&head, &rows);
-    if report.rows.len() > limit {
-        let _ = writeln!(
-            text,
-            "{} more rows; `--limit` shows them, `--csv` and `--json` hold all.",
-            report.rows.len() - limit
-        );
-    }
     if report.rows.iter().all(|row| row.name == NONE) {
         let _ = writeln!(text, "No call, nor a span above one, names `{}`.", report.by);
     }
     if let Some(evaluators) = &report.evaluators {
         let _ = writeln!(text, "Evaluators, not in the total: {} in {} calls.", money(evaluators), evaluators.calls);
     }
+    if !report.unknown_models.is_empty() {
+        let models = named(&report.unknown_models);
+        let _ = writeln!(text, "Without a known price: {models}. Add prices under `[prices]`.");
+    }
+    if !report.without_tokens.is_empty() {
+        let models = named(&report.without_tokens);
+        let _ = writeln!(text, "Without tokens: {models}. Their tracer has to record them; no price would help.");
+    }
     if report.total.unknown_calls > 0 {
-        let models: Vec<String> =
-            report.unknown_models.iter().take(10).map(|(name, n)| format!("{name} ({n})")).collect();
-        let _ = writeln!(
-            text,
-            "Without a known price: {}. Sums with them are lower bounds; add prices under `[prices]`.",
-            models.join(", ")
-        );
+        let _ = writeln!(text, "Sums with such calls are lower bounds.");
+    }
+    if let Some(day) = report.prices_as_of.as_ref().filter(|_| computed(report)) {
+        let own = match report.own_prices {
+            0 => String::new(),
+            n => format!("; {} of your own first", count(n, "price", "prices")),
+        };
+        let _ = writeln!(text, "Computed costs: shipped list prices as known on {day}{own}.");
     }
     text
+}
+
+/// The first names of a count, and how many more there are.
+fn named(counts: &BTreeMap<String, u64>) -> String {
+    let mut names: Vec<String> = counts.iter().take(10).map(|(name, n)| format!("{name} ({n})")).collect();
+    if counts.len() > 10 {
+        names.push(format!("{} more", counts.len() - 10));
+    }
+    names.join(", ")
+}
+
+/// Whether a price of the table is in any sum.
+fn computed(report: &CostReport) -> bool {
+    [Some(&report.total), report.evaluators.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|row| row.known_cost_usd > row.stated_cost_usd)
+}
+
+/// A value of the dimension; one that was computed is not shown to its last bit.
+fn name(text: &str) -> String {
+    let long = text.split_once('.').is_some_and(|(_, decimals)| decimals.len() > 6);
+    match text.parse::<f64>() {
+        Ok(number) if long && number.is_finite() => short(number, 6),
+        _ => one_line(text, 40),
+    }
 }
 
 fn cells(row: &CostRow) -> Vec<String> {
     let tokens = |count: Option<u64>| count.map_or_else(|| "?".to_owned(), thousands);
     let part = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), thousands);
     vec![
-        one_line(&row.name, 40),
+        name(&row.name),
         thousands(row.traces),
         thousands(row.calls),
         tokens(row.usage.input),

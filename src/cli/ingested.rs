@@ -51,10 +51,14 @@ pub fn ingested(report: &IngestReport) -> String {
     if report.unjoined > 0 {
         let _ = writeln!(
             text,
-            "warning: {} a span that was not met: what they say is in no trace. Spans and log records \
-             belong into one ingest, or reach the receiver within an hour.",
+            "warning: {} a span that is neither here nor in the lake: what they say is in no trace. Ingest the file of \
+             their spans, then this one again.",
             count(report.unjoined, "log record names", "log records name"),
         );
+    }
+    if report.joined_late > 0 {
+        let records = count(report.joined_late, "log record", "log records");
+        let _ = writeln!(text, "{records} joined spans that the lake held already.");
     }
     if report.unpriced_calls > 0 {
         let _ = writeln!(

@@ -21,10 +21,13 @@ pub enum LakeVerb {
         /// Only this day, such as `2026-11-21`.
         #[arg(long, value_name = "DATE")]
         day: Option<String>,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take out old days. Says what it would do; `--yes` does it.
     Expire {
-        /// Age of a day, such as `90d`.
+        /// Age of a day in days or weeks, such as `90d` or `12w`.
         #[arg(long, value_name = "AGE")]
         older_than: String,
         /// Keep traces that stand in a dataset.
@@ -33,6 +36,9 @@ pub enum LakeVerb {
         /// Do it.
         #[arg(long)]
         yes: bool,
+        /// Only say what would be done; this is also what happens without `--yes`.
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
     },
     /// Take out everything of a user, a session or a trace. Says what it would do; `--yes` does it.
     #[command(after_help = "Example:\n  assize lake delete --user u-1047\n  assize lake delete --user u-1047 --yes")]
@@ -49,7 +55,7 @@ pub struct DeleteArgs {
     /// Session.
     #[arg(long, group = "whose")]
     pub session: Option<String>,
-    /// Trace, by its whole id.
+    /// Trace id, or its first characters.
     #[arg(long, group = "whose")]
     pub trace: Option<String>,
     /// Do it.
@@ -67,11 +73,11 @@ pub async fn verb(project: &Project, world: &World, verb: LakeVerb, printer: &Pr
             let stats = lake::stats(project, world)?;
             printer.result(&stats, || totals(&stats))?;
         }
-        LakeVerb::Compact { day } => {
-            let done = lake::compact(project, world, day.as_deref())?;
+        LakeVerb::Compact { day, dry_run } => {
+            let done = lake::compact(project, world, day.as_deref(), !dry_run)?;
             printer.result(&done, || compacted(&done))?;
         }
-        LakeVerb::Expire { older_than, keep_sampled, yes } => {
+        LakeVerb::Expire { older_than, keep_sampled, yes, .. } => {
             let done = lake::expire(project, world, &older_than, keep_sampled, yes).await?;
             printer.result(&done, || taken(&done))?;
         }
@@ -115,14 +121,17 @@ fn compacted(done: &Compacted) -> String {
     if done.rewritten == 0 {
         return format!("Nothing to do: {} in {}.", count(done.parts_before, "file", "files"), days(done.days));
     }
-    let mut text =
-        format!("{} became {} in {}.", count(done.parts_before, "file", "files"), done.parts_after, days(done.days));
+    let (became, was, were) =
+        if done.done { ("became", "row was", "rows were") } else { ("would become", "row", "rows") };
+    let files = count(done.parts_before, "file", "files");
+    let mut text = format!("{files} {became} {} in {}.", done.parts_after, days(done.days));
     if done.superseded > 0 {
-        let _ = write!(
-            text,
-            " {} left out because another version of the span counts.",
-            count(done.superseded, "row was", "rows were")
-        );
+        let rows = count(done.superseded, was, were);
+        let would = if done.done { "" } else { " would be" };
+        let _ = write!(text, " {rows}{would} left out because another version of the span counts.");
+    }
+    if !done.done {
+        text.push_str("\nNothing was changed; leave `--dry-run` out to do it.");
     }
     text
 }
@@ -149,6 +158,10 @@ fn taken(done: &Taken) -> String {
         days(removed.days),
         removed.parts_removed
     );
+    let found = match &done.trace {
+        Some(trace) => format!("trace {}: {found}", one_line(trace.as_str(), 80)),
+        None => found,
+    };
     match &done.subject {
         None => format!("Would take out {found}: {files}.\nNothing was changed; add --yes to do it."),
         Some(subject) => format!(

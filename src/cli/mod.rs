@@ -16,6 +16,7 @@ mod sample;
 mod serve;
 mod show;
 mod table;
+mod trace;
 mod verbs;
 
 use std::process::ExitCode;

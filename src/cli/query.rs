@@ -31,7 +31,8 @@ pub struct QueryArgs {
     /// Only traces and spans that began before this: a time, a date, or how far back.
     #[arg(long, value_name = "WHEN")]
     pub until: Option<String>,
-    /// Form of the answer. Default: by the ending of `--out`, else `table`.
+    /// Form of the answer. Default: by the ending of `--out` (`.csv`, `.json`, `.jsonl`, `.parquet`, `.txt`), else
+    /// `table`.
     #[arg(long)]
     pub format: Option<Form>,
     /// File to write the answer to instead of stdout.
@@ -53,6 +54,16 @@ pub enum Form {
     /// Parquet.
     Parquet,
 }
+
+/// Endings of files and the forms they mean.
+const ENDINGS: &[(&str, Form)] = &[
+    ("csv", Form::Csv),
+    ("json", Form::Json),
+    ("jsonl", Form::Jsonl),
+    ("ndjson", Form::Jsonl),
+    ("parquet", Form::Parquet),
+    ("txt", Form::Table),
+];
 
 /// Carries out `traces query`.
 pub fn verb(project: &Project, world: &World, args: QueryArgs, printer: &Printer) -> Done<Exit> {
@@ -97,26 +108,22 @@ pub fn tables(printer: &Printer) -> Done<Exit> {
 }
 
 fn form(args: &QueryArgs, printer: &Printer) -> Done<Form> {
-    if let Some(form) = args.format {
-        return Ok(form);
-    }
-    let ending = args.out.as_ref().and_then(|path| path.extension()).map(|end| end.to_string_lossy().to_lowercase());
-    Ok(match ending.as_deref() {
-        Some("csv") => Form::Csv,
-        Some("json") => Form::Json,
-        Some("jsonl" | "ndjson") => Form::Jsonl,
-        Some("parquet") => Form::Parquet,
-        Some("txt") => Form::Table,
-        Some(other) => {
-            return Err(Failed::usage(anyhow::anyhow!(
-                "no form of an answer ends in `.{}`; use `.csv`, `.json`, `.jsonl`, `.parquet` or `.txt`, or say \
-                 `--format`",
-                one_line(other, 40)
-            )));
+    let ending = args.out.as_ref().and_then(|path| path.extension()).and_then(|end| end.to_str());
+    let known = ending.and_then(|ending| ENDINGS.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending)));
+    match (args.format, known, &args.out) {
+        (Some(form), ..) => Ok(form),
+        (None, Some((_, form)), _) => Ok(*form),
+        (None, None, _) if printer.json => Ok(Form::Json),
+        (None, None, None) => Ok(Form::Table),
+        (None, None, Some(path)) => {
+            let endings: Vec<String> = ENDINGS.iter().map(|(ending, _)| format!("`.{ending}`")).collect();
+            Err(Failed::usage(anyhow::anyhow!(
+                "`--out {}` has no ending that says its form; expected {}, or name the form with `--format`",
+                one_line(&path.display().to_string(), 200),
+                endings.join(", ")
+            )))
         }
-        None if printer.json => Form::Json,
-        None => Form::Table,
-    })
+    }
 }
 
 fn written(answer: &mut Answer, form: Form, printer: &Printer) -> Done<Vec<u8>> {
@@ -144,7 +151,9 @@ fn written(answer: &mut Answer, form: Form, printer: &Printer) -> Done<Vec<u8>> 
 fn grid(answer: &Answer, width: usize) -> String {
     let head: Vec<String> = answer.columns().iter().map(|name| one_line(name, 60)).collect();
     let rows: Vec<Vec<Value>> = (0..answer.len().min(SHOWN)).filter_map(|at| answer.row(at)).collect();
-    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|value| cell(value, width)).collect()).collect();
+    let times: Vec<bool> = answer.kinds().iter().map(|kind| kind.starts_with("datetime")).collect();
+    let one = |(value, time): (&Value, &bool)| cell(value, *time, width);
+    let cells: Vec<Vec<String>> = rows.iter().map(|row| row.iter().zip(&times).map(one).collect()).collect();
     let wide = |text: &String| text.chars().count();
     let natural: Vec<usize> = (0..head.len())
         .map(|at| cells.iter().filter_map(|row| row.get(at)).chain(head.get(at)).map(wide).max().unwrap_or(0))
@@ -172,9 +181,10 @@ fn grid(answer: &Answer, width: usize) -> String {
     text
 }
 
-fn cell(value: &Value, width: usize) -> String {
+fn cell(value: &Value, time: bool, width: usize) -> String {
     match value {
         Value::Null => "-".to_owned(),
+        Value::String(text) if time => to_millis(text),
         Value::String(text) => one_line(text, width.max(40)),
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() => short(float, 6),
@@ -182,6 +192,14 @@ fn cell(value: &Value, width: usize) -> String {
         },
         other => one_line(&other.to_string(), width.max(40)),
     }
+}
+
+/// A time without what is finer than a millisecond.
+fn to_millis(text: &str) -> String {
+    let (Some((seconds, rest)), true) = (text.split_once('.'), text.ends_with('Z')) else { return text.to_owned() };
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).take(3).collect();
+    let fraction = digits.trim_end_matches('0');
+    if fraction.is_empty() { format!("{seconds}Z") } else { format!("{seconds}.{fraction}Z") }
 }
 
 /// Widths that fit into a line: the widest give way first, none below the least.
@@ -214,6 +232,19 @@ mod tests {
         assert_eq!(fitted(&[4, 10], 30), [4, 10]);
         assert_eq!(fitted(&[50, 50], 10), [LEAST, LEAST]);
         assert_eq!(fitted(&[], 10), [0; 0]);
+    }
+
+    #[test]
+    fn times_are_shown_to_the_millisecond() {
+        for (time, shown) in [
+            ("2026-11-01T12:00:00.123456789Z", "2026-11-01T12:00:00.123Z"),
+            ("2026-11-01T12:00:00.100000001Z", "2026-11-01T12:00:00.1Z"),
+            ("2026-11-01T12:00:00.000456Z", "2026-11-01T12:00:00Z"),
+            ("2026-11-01T12:00:00Z", "2026-11-01T12:00:00Z"),
+        ] {
+            assert_eq!(cell(&Value::from(time), true, 80), shown);
+        }
+        assert_eq!(cell(&Value::from("v1.23456Z"), false, 80), "v1.23456Z");
     }
 
     #[test]

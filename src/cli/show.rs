@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-pub use super::table::{count, dollars, duration, short, table, thousands};
-use crate::lake::TraceRow;
-use crate::model::{CancelReason, RunId, RunStatus, Span, SpanKind, Trace};
+pub use super::table::{count, dollars, duration, moment, short, table, thousands};
+use crate::model::{CancelReason, RunId, RunStatus};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
 use crate::ops::init::Started;
@@ -195,83 +194,6 @@ pub fn looks(looks: &[Look]) -> String {
             writeln!(text, "{mark}  {:<20} {}", look.what, look.found.replace('\n', "\n                             "));
     }
     text
-}
-
-pub fn traces(rows: &[TraceRow]) -> String {
-    let row = |r: &TraceRow| {
-        let started = jiff::Timestamp::from_nanosecond(i128::from(r.start_ns))
-            .map(|t| t.strftime("%Y-%m-%d %H:%M:%S").to_string());
-        vec![
-            one_line(r.trace_id.as_str(), 36),
-            started.unwrap_or_else(|_| "?".to_owned()),
-            one_line(r.agent.as_deref().unwrap_or(&r.name), 30),
-            thousands(r.spans),
-            thousands(r.errors),
-            r.duration_ms.map_or("?".to_owned(), duration),
-            r.usage.total().map_or("?".to_owned(), thousands),
-            r.cost_usd.map_or("?".to_owned(), dollars),
-        ]
-    };
-    let rows: Vec<Vec<String>> = rows.iter().map(row).collect();
-    table(&["trace", "started", "agent", "spans", "errors", "took", "tokens", "cost"], &rows)
-}
-
-pub fn trace(trace: &Trace, ascii: bool) -> String {
-    let mut text = format!("{}\n", one_line(trace.id.as_str(), 80));
-    if let Some(session) = &trace.session_id {
-        let _ = writeln!(text, "session {}", one_line(session.as_str(), 80));
-    }
-    for fault in &trace.faults {
-        let _ = writeln!(text, "fault: {}", one_line(&serde_json::to_string(fault).unwrap_or_default(), 200));
-    }
-    let bullet = if ascii { "-" } else { "•" };
-    for (depth, span) in trace.outline() {
-        let indent = "  ".repeat(depth.min(20));
-        let _ = writeln!(text, "{indent}{bullet} {}", span_line(span));
-        for line in span_texts(span) {
-            let _ = writeln!(text, "{indent}    {line}");
-        }
-    }
-    text
-}
-
-fn span_line(span: &Span) -> String {
-    let mut line = format!("{:<9} {}", span.kind.as_str(), one_line(&span.name, 60));
-    if let Some(ms) = span.duration_ms() {
-        let _ = write!(line, "  {}", duration(ms));
-    }
-    if span.kind == SpanKind::Model {
-        if let Some(tokens) = span.usage.total() {
-            let _ = write!(line, "  {} tokens", thousands(tokens));
-        }
-        if let Some(cost) = span.cost_usd {
-            let _ = write!(line, "  {}", dollars(cost));
-        }
-    }
-    if span.failed() {
-        let why = span.error.as_ref().and_then(|error| error.message.as_deref().or(error.kind.as_deref()));
-        let _ = write!(line, "  FAILED {}", one_line(why.unwrap_or(""), 120));
-    }
-    line
-}
-
-fn span_texts(span: &Span) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(tool) = &span.tool {
-        if let Some(arguments) = &tool.arguments {
-            lines.push(format!("asked  {}", one_line(&arguments.to_string(), 160)));
-        }
-        if let Some(result) = &tool.result {
-            lines.push(format!("got    {}", one_line(&result.to_string(), 160)));
-        }
-    }
-    if let Some(last) = span.messages_out.last() {
-        let said = last.plain_text();
-        if !said.is_empty() {
-            lines.push(format!("said   {}", one_line(&said, 200)));
-        }
-    }
-    lines
 }
 
 pub fn demo(done: &Demo, comparison: &str) -> String {

@@ -71,6 +71,12 @@ pub fn dollars(amount: f64) -> String {
     if amount >= 1.0 { format!("${amount:.2}") } else { format!("${amount:.4}") }
 }
 
+/// A moment in UTC, to the millisecond.
+pub fn moment(nanos: i64) -> String {
+    let time = jiff::Timestamp::from_nanosecond(i128::from(nanos));
+    time.map_or_else(|_| "?".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string())
+}
+
 /// A span of time as people say it.
 pub fn duration(ms: f64) -> String {
     if ms < 1000.0 { format!("{ms:.0} ms") } else { format!("{:.1} s", ms / 1000.0) }

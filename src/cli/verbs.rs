@@ -350,13 +350,13 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
             let rows = traces::list(project, world, &ask)?;
             match rows.is_empty() && !printer.json {
                 true => printer.text(&traces::why_none(project, world, &ask)?)?,
-                false => printer.result(&rows, || show::traces(&rows))?,
+                false => printer.result(&rows, || super::trace::traces(&rows))?,
             }
         }
         TracesVerb::Cost(args) => return super::cost::run(project, world, args, printer),
         TracesVerb::Show { trace } => {
-            let trace = traces::show(project, world, &trace)?;
-            printer.result(&trace, || show::trace(&trace, printer.ascii))?;
+            let shown = traces::show(project, world, &trace)?;
+            printer.result(&shown, || super::trace::trace(&shown, printer.ascii))?;
         }
         TracesVerb::Query(args) => return query::verb(project, world, args, printer),
         TracesVerb::Tables => return query::tables(printer),

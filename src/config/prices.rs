@@ -128,6 +128,7 @@ impl Entry {
 
 #[derive(Deserialize)]
 struct Shipped {
+    as_of: Date,
     prices: BTreeMap<String, RawPrice>,
 }
 
@@ -137,13 +138,14 @@ pub struct PriceTable {
     shipped: BTreeMap<String, Entry>,
     own: BTreeMap<String, Entry>,
     tools: BTreeMap<String, f64>,
+    as_of: Option<Date>,
 }
 
 impl PriceTable {
     /// The shipped table.
     pub fn shipped() -> Result<Self, PriceError> {
         let shipped: Shipped = toml::from_str(SHIPPED).map_err(|error| PriceError(error.to_string()))?;
-        Ok(Self { shipped: entries(&shipped.prices), ..Self::default() })
+        Ok(Self { shipped: entries(&shipped.prices), as_of: Some(shipped.as_of), ..Self::default() })
     }
 
     /// The shipped table with the user's prices on top.
@@ -151,6 +153,16 @@ impl PriceTable {
         // The shipped table is read in a test of this file; unreadable here would mean no prices, not wrong ones.
         let table = Self::shipped().unwrap_or_default();
         Self { own: entries(own), tools: tools.clone(), ..table }
+    }
+
+    /// The day up to which the shipped prices are known; `None` without them.
+    pub fn as_of(&self) -> Option<Date> {
+        self.as_of
+    }
+
+    /// How many prices of models and tools the user gave.
+    pub fn own(&self) -> usize {
+        self.own.len() + self.tools.len()
     }
 
     /// The price of a model today: under its own name, or the name without a dated snapshot (`-2025-08-07`,

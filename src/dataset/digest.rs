@@ -54,7 +54,11 @@ pub fn digest_of<'a>(examples: impl IntoIterator<Item = &'a Example>) -> (Digest
 /// The id of an example that names none: a digest of its input, so that the same input keeps its id in every
 /// version and file. Sixteen hexadecimal digits: a clash among ten million inputs has a chance of 1 in 400,000.
 pub fn content_id(input: &Value) -> ExampleId {
-    let digest = Digest::of_json(input);
+    id_of_input(&Digest::of_json(input))
+}
+
+/// The id of an example by the digest of its input.
+pub fn id_of_input(digest: &Digest) -> ExampleId {
     ExampleId::new(format!("in-{}", digest.as_str().get(3..19).unwrap_or_default()))
 }
 

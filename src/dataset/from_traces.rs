@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::candidate::{Candidate, CandidateReader};
-use super::digest::content_id;
+use super::digest::id_of_input;
 use super::error::DatasetError;
 use super::features::feedback;
 use super::opinions::Opinions;
 use super::select::Selection;
-use crate::model::{Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace};
+use crate::model::{Digest, Example, ExampleId, Lineage, Output, Recorded, SpanStatus, Trace};
 
 /// How traces are read as examples. Names are those of [`Opinions::dimension`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ impl TraceMapping {
     pub fn key_of(&self, trace: &Trace, opinions: &Opinions) -> Result<ExampleId, LeftOut> {
         let input = input_of(trace).ok_or(LeftOut::NoInput)?;
         match &self.key {
-            None => Ok(content_id(&normalized(&input))),
+            None => Ok(id_of_input(&task_digest(&input))),
             Some(name) => {
                 let key = opinions.dimension(trace, name).filter(|key| !key.trim().is_empty());
                 key.map(ExampleId::new).ok_or(LeftOut::NoKey)
@@ -240,6 +240,16 @@ fn start_of(trace: &Trace) -> i64 {
 /// What was asked; text of nothing but white space is nothing.
 fn input_of(trace: &Trace) -> Option<Value> {
     trace.input().filter(|input| !input.is_null() && input.as_str().is_none_or(|text| !text.trim().is_empty()))
+}
+
+/// Digest of what was asked, apart from white space: what tells which traces are the same task where no dimension
+/// does. `None` when no span says what was asked.
+pub fn input_digest(trace: &Trace) -> Option<Digest> {
+    input_of(trace).map(|input| task_digest(&input))
+}
+
+fn task_digest(input: &Value) -> Digest {
+    Digest::of_json(&normalized(input))
 }
 
 /// The form in which inputs are compared: white space folded, for copied and pasted tasks differ in it.

@@ -52,12 +52,12 @@ pub use conversation::{Turn, readable, turns_of};
 pub use decision::{Decided, Decision};
 pub use dialogue::trace_of_messages;
 pub use diff::{ChangedExample, DatasetDiff, diff};
-pub use digest::{TaskDigester, content_id, digest_of};
+pub use digest::{TaskDigester, content_id, digest_of, id_of_input};
 pub use dimension::{TRACE_DIMENSIONS, attribute_names, example_dimension, trace_dimension};
 pub use error::{DatasetError, Place, Rejections, RowError};
 pub use field::Field;
 pub use filter::{FILTER_HELP, Filter, FilterError, Slices};
-pub use from_traces::{FromTraces, LeftOut, TraceMapping, examples_from_traces};
+pub use from_traces::{FromTraces, LeftOut, TraceMapping, examples_from_traces, input_digest};
 pub use import::{Import, ImportOptions, Importer, Recognised, import_file};
 pub use lines::{example_of_line, line_of_example};
 pub use mapping::{

@@ -13,6 +13,7 @@ use super::dialect;
 use super::error::{IngestError, Problem, SinkError};
 use super::hold::{Held, Hold};
 use super::item::Item;
+use super::json::mend_inner_json;
 use super::raw::{EVENTS_KEY, Event, LogEvent, RawSpan};
 use super::{FileSummary, ReadOptions, Rejected};
 
@@ -57,6 +58,8 @@ impl<'a> Gate<'a> {
 
     /// Lets one span in.
     pub(crate) fn admit(&mut self, mut raw: RawSpan, line: Option<u64>) -> Result<(), IngestError> {
+        let events = raw.events.iter_mut().flat_map(values_of);
+        self.ignore(HALVES, mend_inner_json(raw.attributes.values_mut().chain(events)));
         for score in dialect::take_scores(&mut raw) {
             self.admit_score(score, line)?;
         }
@@ -153,6 +156,7 @@ impl<'a> Gate<'a> {
 
     /// Lets one event in that came apart from its span.
     pub(crate) fn admit_event(&mut self, mut event: LogEvent, line: Option<u64>) -> Result<(), IngestError> {
+        self.ignore(HALVES, mend_inner_json(values_of(&mut event.event)));
         event.source = Source { file: Some(self.summary.file.clone()), line, ..Source::default() };
         if let Some(redact) = self.options.redact {
             redact_event(redact, &mut event.event, &mut self.summary.redacted);
@@ -232,6 +236,14 @@ impl<'a> Gate<'a> {
     fn stop_on(&self, taken: Result<(), SinkError>) -> Result<(), IngestError> {
         taken.map_err(|cause| IngestError::Sink { file: self.summary.file.clone(), cause })
     }
+}
+
+/// How halves of characters are counted.
+pub(super) const HALVES: &str = "halves of characters, replaced";
+
+/// All that an event says.
+fn values_of(event: &mut Event) -> impl Iterator<Item = &mut Value> {
+    event.attributes.values_mut().chain(&mut event.body)
 }
 
 /// Takes out of an event what the rules say. Messages are made of it later, so what holds for those holds for it as a

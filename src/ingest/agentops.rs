@@ -8,9 +8,9 @@ use crate::model::SpanStatus;
 
 use super::admit::Gate;
 use super::error::{IngestError, Problem};
-use super::json::{describe, is_empty, need_text, take_list, take_object, take_text, take_words, words};
+use super::json::{is_empty, need_text, take_list, take_object, take_text, take_words, words};
 use super::open::{Head, Opened};
-use super::platform::{Found, Ids, after_ms, moment, need_moment, take_row};
+use super::platform::{Found, Ids, after_ms, each_span, moment, need_moment, take_row};
 use super::raw::{Attributes, Event};
 use super::shape::Shape;
 use super::{SourceInfo, rows};
@@ -45,23 +45,7 @@ fn row(value: Value, line: Option<u64>, gate: &mut Gate<'_>) -> Result<(), Inges
         if !map.contains_key("spans") {
             return span(map, found);
         }
-        let (trace, project) = (map.get("trace_id").cloned(), map.get("project_id").cloned());
-        let tags = map.remove("tags");
-        for inner in take_list(&mut map, &["spans"])? {
-            let read = match inner {
-                Value::Object(mut inner) => {
-                    for (key, value) in [("trace_id", &trace), ("project_id", &project), ("tags", &tags)] {
-                        if let Some(value) = value {
-                            inner.entry(key).or_insert_with(|| value.clone());
-                        }
-                    }
-                    span(inner, found)
-                }
-                other => Err(Problem::new("`spans[]`", describe(&other), "an object")),
-            };
-            found.problems.extend(read.err());
-        }
-        Ok(())
+        each_span(&mut map, &["trace_id", "project_id", "tags"], found, span)
     })
 }
 

@@ -2,14 +2,14 @@
 //!
 //! The rules of a trace are [`crate::model::assemble`]; added here is the join of events that came as log records.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use crate::model::{Part, Source, Span, SpanId, Trace, TraceId, assemble};
+use crate::model::{Part, REVISION_KEY, Source, Span, SpanId, Trace, TraceId, assemble};
 
 use super::admit::Sink;
-use super::dialect::apply_events;
+use super::dialect::{event_identity, join_events};
 use super::error::{Rejected, SinkError};
 use super::raw::{Event, LogEvent};
 
@@ -34,9 +34,43 @@ pub struct Gathered {
 #[derive(Debug, Default)]
 pub struct Assembler {
     spans: Vec<Span>,
-    events: HashMap<(TraceId, SpanId), Vec<(Event, Source)>>,
+    events: HashMap<(TraceId, SpanId), Waiting>,
     rejected: Vec<Rejected>,
     weight: usize,
+}
+
+/// Events of one span that wait for it.
+#[derive(Debug, Default)]
+struct Waiting {
+    events: Vec<(Event, Source)>,
+    /// What tells them apart: one that is sent again is the same.
+    known: HashSet<String>,
+}
+
+/// Joins log records to spans of a trace that was written before; gives back those whose span is not in it, and how
+/// many were new. A span that gained something is a newer report of itself.
+pub fn join_late(trace: &mut Trace, events: Vec<LogEvent>) -> (Vec<LogEvent>, usize) {
+    let places: HashMap<SpanId, usize> =
+        trace.spans.iter().enumerate().map(|(at, span)| (span.span_id.clone(), at)).collect();
+    let (theirs, waiting): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|event| event.trace_id == trace.id && places.contains_key(&event.span_id));
+    let mut by_place: BTreeMap<usize, Vec<Event>> = BTreeMap::new();
+    for event in theirs {
+        if let Some(place) = places.get(&event.span_id) {
+            by_place.entry(*place).or_default().push(event.event);
+        }
+    }
+    let mut joined = 0;
+    for (place, events) in by_place {
+        let Some(span) = trace.spans.get_mut(place) else { continue };
+        let new = join_events(span, events);
+        if new > 0 {
+            let revision = span.attributes.get(REVISION_KEY).and_then(Value::as_i64).unwrap_or(0);
+            span.attributes.insert(REVISION_KEY.to_owned(), Value::from(revision.saturating_add(1)));
+        }
+        joined += new;
+    }
+    (waiting, joined)
 }
 
 impl Assembler {
@@ -68,7 +102,10 @@ impl Assembler {
 
     /// Takes an event for a span that may come later.
     pub fn add_event(&mut self, event: LogEvent) {
-        self.events.entry((event.trace_id, event.span_id)).or_default().push((event.event, event.source));
+        let waiting = self.events.entry((event.trace_id, event.span_id)).or_default();
+        if waiting.known.insert(event_identity(&event.event)) {
+            waiting.events.push((event.event, event.source));
+        }
     }
 
     /// Gives the traces of the spans held and lets go of them; events whose span is not there keep waiting.
@@ -76,8 +113,8 @@ impl Assembler {
         let mut joined = Vec::new();
         for span in &mut self.spans {
             let key = (span.trace_id.clone(), span.span_id.clone());
-            if let Some(events) = self.events.get(&key) {
-                apply_events(span, events.iter().map(|(event, _)| event.clone()).collect());
+            if let Some(waiting) = self.events.get(&key) {
+                join_events(span, waiting.events.iter().map(|(event, _)| event.clone()).collect());
                 joined.push(key);
             }
         }
@@ -89,7 +126,7 @@ impl Assembler {
         Gathered {
             traces: assembled.traces,
             duplicates: assembled.duplicates,
-            unjoined: self.events.values().map(|events| events.len() as u64).sum(),
+            unjoined: self.events.values().map(|waiting| waiting.events.len() as u64).sum(),
             rejected: std::mem::take(&mut self.rejected),
         }
     }
@@ -98,8 +135,8 @@ impl Assembler {
     pub fn waiting(&mut self) -> Vec<LogEvent> {
         let mut waiting: Vec<_> = std::mem::take(&mut self.events).into_iter().collect();
         waiting.sort_by(|a, b| a.0.cmp(&b.0));
-        let of_span = |((trace_id, span_id), events): ((TraceId, SpanId), Vec<(Event, Source)>)| {
-            events.into_iter().map(move |(event, source)| LogEvent {
+        let of_span = |((trace_id, span_id), waiting): ((TraceId, SpanId), Waiting)| {
+            waiting.events.into_iter().map(move |(event, source)| LogEvent {
                 trace_id: trace_id.clone(),
                 span_id: span_id.clone(),
                 event,

@@ -10,9 +10,9 @@ use crate::model::{ScoreOrigin, SpanKind, SpanStatus};
 use super::admit::Gate;
 use super::bodies::{put_input, put_output};
 use super::error::{IngestError, Problem};
-use super::json::{describe, is_empty, need_text, number, take, take_list, take_object, take_text, take_words, words};
+use super::json::{is_empty, need_text, number, take, take_object, take_text, take_words, words};
 use super::open::{Head, Opened};
-use super::platform::{Cache, Found, Ids, count_tokens, need_moment, score_of, state_cost, take_row};
+use super::platform::{Cache, Found, Ids, count_tokens, each_span, need_moment, score_of, state_cost, take_row};
 use super::raw::RawSpan;
 use super::shape::Shape;
 use super::times::{self, Unit};
@@ -65,21 +65,7 @@ fn unwrap(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem>
     if !map.get("spans").is_some_and(Value::is_array) {
         return span(map, found);
     }
-    for inner in take_list(&mut map, &["spans"])? {
-        let read = match inner {
-            Value::Object(mut inner) => {
-                for key in ["ml_app", "session_id", "tags"] {
-                    if let Some(value) = map.get(key) {
-                        inner.entry(key).or_insert_with(|| value.clone());
-                    }
-                }
-                span(inner, found)
-            }
-            other => Err(Problem::new("`spans[]`", describe(&other), "an object")),
-        };
-        found.problems.extend(read.err());
-    }
-    Ok(())
+    each_span(&mut map, &["ml_app", "session_id", "tags"], found, span)
 }
 
 fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {

@@ -26,6 +26,16 @@ pub enum IngestError {
         /// The file.
         file: String,
     },
+    /// Its form is known, and nothing of it can be read.
+    #[error("`{file}` cannot be read as {form} ({cause}); nothing was taken from it, export it again")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The form.
+        form: &'static str,
+        /// Why, in one line.
+        cause: String,
+    },
     /// No source knows the content.
     #[error("`{file}` is in no format known here; it begins with `{excerpt}`; give one of {known} as format")]
     Unrecognised {

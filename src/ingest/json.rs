@@ -44,6 +44,35 @@ pub(crate) fn replace_half_characters(bytes: &[u8]) -> (Vec<u8>, u64) {
     (replaced, count)
 }
 
+/// Replaces the halves of characters in texts that hold JSON of their own, as messages in an attribute do: else the
+/// whole text would be no JSON. Answers how many there were.
+pub(crate) fn mend_inner_json<'a>(values: impl IntoIterator<Item = &'a mut Value>) -> u64 {
+    let mut count = 0;
+    for value in values {
+        match value {
+            Value::String(text) if text.contains("\\ud") || text.contains("\\uD") => count += mend_text(text),
+            Value::Array(items) => count += mend_inner_json(items),
+            Value::Object(map) => count += mend_inner_json(map.values_mut()),
+            _ => {}
+        }
+    }
+    count
+}
+
+fn mend_text(text: &mut String) -> u64 {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return 0;
+    }
+    let (mended, count) = replace_half_characters(text.as_bytes());
+    match String::from_utf8(mended) {
+        Ok(mended) if count > 0 => {
+            *text = mended;
+            count
+        }
+        _ => 0,
+    }
+}
+
 /// The same text with each integer of twenty digits or more put in quotes.
 ///
 /// Some tracers write 128-bit ids as JSON numbers. `serde_json` would round them to a double; asking it for
@@ -295,6 +324,21 @@ mod tests {
         assert_eq!(count, 3);
         let value: Value = serde_json::from_slice(&replaced).unwrap();
         assert_eq!(value, json!(["\u{1f600}", "\u{fffd}", "\u{fffd}x", "\\ud83d", "\u{fffd}\n"]));
+    }
+
+    #[test]
+    fn half_characters_are_replaced_in_json_inside_of_texts_only() {
+        let mut values = [
+            json!(r#"[{"role": "user", "content": "cut \ud83d"}]"#),
+            json!({"deep": [r#"{"a": "\uDE00"}"#]}),
+            json!(r"how to write \ud83d in JSON"),
+            json!(r#"["\ud83d\ude00"]"#),
+        ];
+        let before = values.clone();
+        assert_eq!(mend_inner_json(&mut values), 2);
+        assert_eq!(container(values[0].as_str().unwrap()).unwrap()[0]["content"], json!("cut \u{fffd}"));
+        assert_eq!(values[1], json!({"deep": [r#"{"a": "\ufffd"}"#]}));
+        assert_eq!(values[2..], before[2..]);
     }
 
     #[test]

@@ -149,8 +149,11 @@ fn ragged_rows_cost_themselves_only_and_broken_tables_say_why() {
     let csv = "id,q\n1,a\n2\n3,\"b\nc\"\n4,d,e\n5,f\n";
     let (summary, _) = read_as(csv.as_bytes(), "trace_id = 'id'\ninput = 'q'");
     assert_eq!((summary.spans, summary.rejected), (3, 2));
-    let (summary, _) = read_as(b"PAR1 this is no table PAR1", "trace_id = 'id'");
-    assert_eq!((summary.spans, summary.rejected), (0, 1));
+    let mapping: TraceMapping = toml::from_str("trace_id = 'id'").unwrap();
+    let options = ReadOptions { map: Some(&mapping), ..ReadOptions::default() };
+    let reader = Box::new(std::io::Cursor::new(b"PAR1 this is no table PAR1".to_vec()));
+    let error = read_stream("rows", reader, None, &options, &mut Assembler::new()).unwrap_err().to_string();
+    assert!(error.starts_with("`rows` cannot be read as Parquet (") && error.ends_with("export it again"), "{error}");
 }
 
 #[test]

@@ -75,13 +75,13 @@ use admit::Gate;
 use open::Opened;
 
 pub use admit::{Sink, TRUNCATED_KEY};
-pub use assemble::{Assembler, Gathered};
+pub use assemble::{Assembler, Gathered, join_late};
 pub use error::{IngestError, Rejected, SinkError};
 pub use item::Item;
 pub use mapped::{TimeUnit, TraceMapping};
 pub use open::Head;
 pub use raw::{Attributes, Event, LogEvent};
-pub use request::{Request, RequestError, read_request};
+pub use request::{METRIC_POINTS, Request, RequestError, read_request};
 
 /// A wire format that can be read.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::admit::Gate;
+use super::admit::{Gate, HALVES};
 use super::dialect::flatten;
 use super::error::{IngestError, Problem};
 use super::ids::IdError;
@@ -20,7 +20,7 @@ use super::otlp_values::{any_value, attributes};
 use super::parallel::each_record;
 use super::raw::{Attributes, Event, RawSpan};
 use super::times::{self, Unit};
-use super::{SourceInfo, otlp_typed, span_json};
+use super::{METRIC_POINTS, SourceInfo, otlp_typed, span_json};
 
 /// The row of this source.
 pub(super) const SOURCE: SourceInfo = SourceInfo {
@@ -65,7 +65,7 @@ pub(super) fn record(bytes: &[u8], line: Option<u64>, gate: &mut Gate<'_>) -> Re
         Err(problem) => match replace_half_characters(bytes) {
             (_, 0) => Err(problem),
             (whole, count) => {
-                gate.ignore("halves of characters, replaced", count);
+                gate.ignore(HALVES, count);
                 parse(&whole).map(|value| (Cow::Owned(whole), value))
             }
         },
@@ -89,11 +89,18 @@ pub(super) fn record(bytes: &[u8], line: Option<u64>, gate: &mut Gate<'_>) -> Re
         said.admit(line, gate)?;
     }
     gate.ignore(log_records::OTHER, batch.other_logs);
-    gate.ignore("metrics", batch.metrics);
+    gate.ignore(METRIC_POINTS, batch.metrics);
     for problem in batch.problems {
         gate.reject(problem, line, bytes)?;
     }
     Ok(())
+}
+
+/// How many data points a metric holds: it has one list of them, in an object named for its kind.
+fn points(metric: &Value) -> u64 {
+    let kinds = metric.as_object().into_iter().flat_map(Map::values).filter_map(Value::as_object);
+    let lists = kinds.flat_map(|kind| ["dataPoints", "data_points"].map(|key| kind.get(key).and_then(Value::as_array)));
+    lists.flatten().map(|points| points.len() as u64).sum()
 }
 
 /// What one record holds. Collected before anything is handed out, so that a record can be read a second time.
@@ -187,7 +194,7 @@ impl Batch {
     fn resource_metrics(&mut self, value: Value, place: &str) {
         let Some((_, mut map)) = self.resource(value, place) else { return };
         for (_, metrics, _) in self.scopes(&mut map, &["scopeMetrics", "scope_metrics"], &["metrics"], place) {
-            self.metrics += metrics.len() as u64;
+            self.metrics += metrics.iter().map(points).sum::<u64>();
         }
     }
 

@@ -8,7 +8,7 @@ use crate::model::{Native, REVISION_KEY, ScoreOrigin, Source, SpanId, SpanStatus
 use super::TRUNCATED_KEY;
 use super::admit::Gate;
 use super::error::{IngestError, Problem};
-use super::json::{at, describe, field, is_empty, number, take, words};
+use super::json::{at, describe, field, is_empty, number, take, take_list, words};
 use super::raw::RawSpan;
 use super::times::{self, Unit};
 use super::{ids, json};
@@ -62,6 +62,31 @@ pub(super) fn take_row(
         gate.ignore(what, count);
     }
     found.problems.into_iter().try_for_each(|problem| gate.reject(problem, line, &excerpt))
+}
+
+/// Reads the spans of a row's list `spans`, each with what the row says for all of them where it does not say that
+/// itself. What is wrong with one costs that one.
+pub(super) fn each_span(
+    map: &mut Map<String, Value>,
+    shared: &[&str],
+    found: &mut Found,
+    read: fn(Map<String, Value>, &mut Found) -> Result<(), Problem>,
+) -> Result<(), Problem> {
+    for inner in take_list(map, &["spans"])? {
+        let read = match inner {
+            Value::Object(mut inner) => {
+                for key in shared {
+                    if let Some(value) = map.get(*key) {
+                        inner.entry(*key).or_insert_with(|| value.clone());
+                    }
+                }
+                read(inner, found)
+            }
+            other => Err(Problem::new("`spans[]`", describe(&other), "an object")),
+        };
+        found.problems.extend(read.err());
+    }
+    Ok(())
 }
 
 /// The first bytes of a value as JSON, for an excerpt; a row may be huge.

@@ -4,40 +4,19 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::tests::All;
 use super::*;
 use crate::model::{Message, ScoreOrigin, SpanKind, SpanStatus, Trace, TraceFault, TraceScore};
 
 const START: i64 = 1_795_248_000_100_000_000;
 
 /// Everything one reading gave.
-#[derive(Default)]
 struct Taken {
-    assembler: Assembler,
     scores: Vec<TraceScore>,
     rejected: Vec<Rejected>,
     traces: Vec<Trace>,
     duplicates: u64,
     summary: FileSummary,
-}
-
-impl Sink for Taken {
-    fn span(&mut self, span: Span) -> Result<(), SinkError> {
-        self.assembler.span(span)
-    }
-
-    fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
-        self.assembler.log_event(event)
-    }
-
-    fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
-        self.scores.push(score);
-        Ok(())
-    }
-
-    fn rejected(&mut self, rejected: Rejected) -> Result<(), SinkError> {
-        self.rejected.push(rejected);
-        Ok(())
-    }
 }
 
 impl Taken {
@@ -58,12 +37,11 @@ impl Taken {
 }
 
 fn read_as(text: &str, format: Option<&str>) -> Taken {
-    let mut taken = Taken::default();
+    let mut all = All::default();
     let reader = Box::new(std::io::Cursor::new(text.as_bytes().to_vec()));
-    taken.summary = read_stream("-", reader, format, &ReadOptions::default(), &mut taken).unwrap();
-    let gathered = taken.assembler.drain();
-    (taken.traces, taken.duplicates) = (gathered.traces, gathered.duplicates);
-    taken
+    let summary = read_stream("-", reader, format, &ReadOptions::default(), &mut all).unwrap();
+    let Gathered { traces, duplicates, rejected, .. } = all.assembler.drain();
+    Taken { scores: all.scores, rejected, traces, duplicates, summary }
 }
 
 fn read_rows(rows: &[Value]) -> Taken {

@@ -4,7 +4,9 @@
 //! spans are turned away and counted. Knows no transport.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use super::admit::{Gate, Sink};
 use super::error::IngestError;
@@ -19,7 +21,12 @@ pub enum Request<'a> {
     Traces(ExportTraceServiceRequest),
     /// Log records.
     Logs(ExportLogsServiceRequest),
+    /// Measurements, which are counted and not kept.
+    Metrics(ExportMetricsServiceRequest),
 }
+
+/// How measurements are counted in [`FileSummary::ignored`].
+pub const METRIC_POINTS: &str = "data points of metrics";
 
 /// A request that gave nothing.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +78,21 @@ pub fn read_request(
                 otlp_protobuf::resource_logs(message, &mut gate)?;
             }
         }
+        Request::Metrics(request) => gate.ignore(METRIC_POINTS, points(&request)),
     }
     Ok(gate.finish()?)
+}
+
+/// How many data points a request holds.
+fn points(request: &ExportMetricsServiceRequest) -> u64 {
+    let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);
+    let data = scopes.flat_map(|scope| &scope.metrics).filter_map(|metric| metric.data.as_ref());
+    let count = |data: &Data| match data {
+        Data::Gauge(gauge) => gauge.data_points.len(),
+        Data::Sum(sum) => sum.data_points.len(),
+        Data::Histogram(histogram) => histogram.data_points.len(),
+        Data::ExponentialHistogram(histogram) => histogram.data_points.len(),
+        Data::Summary(summary) => summary.data_points.len(),
+    };
+    data.map(|data| count(data) as u64).sum()
 }

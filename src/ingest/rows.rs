@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::admit::Gate;
+use super::admit::{Gate, HALVES};
 use super::error::{IngestError, Problem};
 use super::json::{parse, replace_half_characters};
 use super::open::{Head, Opened};
@@ -79,7 +79,7 @@ fn value(bytes: &[u8], gate: &mut Gate<'_>) -> Result<Value, Problem> {
     parse(bytes).or_else(|problem| match replace_half_characters(bytes) {
         (_, 0) => Err(problem),
         (whole, count) => {
-            gate.ignore("halves of characters, replaced", count);
+            gate.ignore(HALVES, count);
             parse(&whole)
         }
     })

@@ -69,17 +69,10 @@ pub(super) fn each(form: Form, opened: Opened, gate: &mut Gate<'_>, row: &mut On
 fn parquet(mut opened: Opened, gate: &mut Gate<'_>, row: &mut OnRow<'_>) -> Result<(), IngestError> {
     let file = opened.file.clone();
     let mut bytes = Vec::new();
-    if let Err(error) = opened.read_to_end(&mut bytes) {
-        let problem = Problem::new("stream", format!("cut off ({error})"), "a complete Parquet file");
-        return gate.reject(problem, None, &[]);
-    }
-    let table = match Table::open(&bytes) {
-        Ok(table) => table,
-        Err(cause) => {
-            let expected = "a complete Parquet file; export it again";
-            return gate.reject(Problem::new("file", format!("no readable Parquet ({cause})"), expected), None, &[]);
-        }
-    };
+    let unreadable = |cause: String| IngestError::Unreadable { file: file.clone(), form: "Parquet", cause };
+    opened.read_to_end(&mut bytes).map_err(|error| unreadable(format!("it breaks off: {error}")))?;
+    // What it holds stands at its end: of half a file nothing can be read.
+    let table = Table::open(&bytes).map_err(unreadable)?;
     drop(bytes);
     for index in 0..table.height() {
         let line = index as u64 + 1;

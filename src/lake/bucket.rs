@@ -23,9 +23,9 @@ const TOGETHER: usize = 8;
 /// The bucket behind a lake.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    objects: Objects,
+    pub(super) objects: Objects,
     /// Before every key; empty or ending with a slash.
-    prefix: String,
+    pub(super) prefix: String,
 }
 
 impl Lake {
@@ -91,7 +91,7 @@ impl Lake {
         format!("{}{}", remote.prefix, steps.join("/"))
     }
 
-    fn remotely<T>(&self, work: impl Future<Output = Result<T, ObjectError>>) -> Result<T, LakeError> {
+    pub(super) fn remotely<T>(&self, work: impl Future<Output = Result<T, ObjectError>>) -> Result<T, LakeError> {
         Ok(wait(work).map_err(|error| LakeError::unwritable(&self.root, error))??)
     }
 }

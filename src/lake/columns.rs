@@ -22,13 +22,15 @@ pub(crate) struct Row<'a> {
     pub(crate) counted: bool,
     pub(crate) paid: bool,
     pub(crate) duplicate: bool,
+    /// Digest of what the user asked, in the row of the root.
+    pub(crate) input_digest: Option<String>,
 }
 
 impl<'a> Row<'a> {
     pub(crate) fn new(span: &'a Span) -> Self {
         let text = serde_json::to_string(span).unwrap_or_default();
         let digest = digest_without_source(span, &text);
-        Self { span, text, digest, root: false, counted: true, paid: false, duplicate: false }
+        Self { span, text, digest, root: false, counted: true, paid: false, duplicate: false, input_digest: None }
     }
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn frame(rows: &[Row<'_>]) -> PolarsResult<DataFrame> {
         .iter()
         .map(|row| Some(row.span.error.as_ref()?.message.as_ref()?.chars().take(MESSAGE).collect()))
         .collect();
+    let inputs: Vec<Option<&str>> = rows.iter().map(|row| row.input_digest.as_deref()).collect();
     let digests: Vec<&str> = rows.iter().map(|row| row.digest.as_str()).collect();
     let keys: Vec<i64> = rows.iter().map(|row| trace_key(&row.span.trace_id)).collect();
     let bytes: Vec<i64> = rows.iter().map(|row| i64::try_from(row.text.len()).unwrap_or(i64::MAX)).collect();
@@ -118,6 +121,7 @@ pub(crate) fn frame(rows: &[Row<'_>]) -> PolarsResult<DataFrame> {
         flag("paid", |row| row.paid),
         flag("duplicate", |row| row.duplicate),
         Series::new("digest".into(), digests).into_column(),
+        Series::new("input_digest".into(), inputs).into_column(),
         Series::new("trace_key".into(), keys).into_column(),
         Series::new("span_bytes".into(), bytes).into_column(),
         Series::new("span".into(), texts).into_column(),

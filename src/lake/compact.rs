@@ -12,10 +12,9 @@ use polars::prelude::{BooleanChunked, DataFrame, IntoColumn, NamedFrom, PolarsRe
 use serde::{Deserialize, Serialize};
 
 use crate::model::Digester;
-use crate::sys::files;
 
 use super::parts::{Day, Table, one_of, query};
-use super::settle::{Kept, Settled};
+use super::settle::{Kept, Settled, unmarked};
 use super::write::{add_row, per_group, publish};
 use super::{Lake, LakeError};
 
@@ -35,67 +34,66 @@ pub struct Compacted {
     pub parts_after: u64,
     /// Rows left out because another version of the span counts, or the same row stood twice.
     pub superseded: u64,
+    /// Whether it was done, not only counted.
+    pub done: bool,
 }
 
 impl Lake {
-    /// Compacts one day, or all of them, of spans and scores. Days that are as they should be are left alone.
+    /// Compacts one day, or all of them, of spans and scores. Days that are as they should be are left alone. With
+    /// `really` false it only counts.
     ///
     /// # Errors
     /// When another tidying runs, or a part cannot be read or written. Nothing is lost then.
-    pub fn compact(&self, only: Option<Date>) -> Result<Compacted, LakeError> {
+    pub fn compact(&self, only: Option<Date>, really: bool) -> Result<Compacted, LakeError> {
         let _alone = self.alone()?;
-        self.retrying(|| self.compact_once(only))
+        self.retrying(|| self.compact_once(only, really))
     }
 
-    fn compact_once(&self, only: Option<Date>) -> Result<Compacted, LakeError> {
-        let mut done = Compacted::default();
+    fn compact_once(&self, only: Option<Date>, really: bool) -> Result<Compacted, LakeError> {
+        let mut done = Compacted { done: really, ..Compacted::default() };
         let days = self.days()?;
         let settled = Settled::of(&days)?;
         let kept: HashMap<(&str, &str), &Kept> =
             settled.rows.iter().map(|row| ((row.part.as_str(), row.digest.as_str()), row)).collect();
         let wanted = |day: &&Day| only.is_none_or(|only| only == day.date);
         for day in days.iter().filter(wanted) {
-            let parts = self.compact_spans(day, &settled, &kept, &mut done)?;
-            self.count(day, parts, &mut done);
+            let Some(plan) = plan(day, &settled, &kept)? else {
+                done.add(day, None);
+                continue;
+            };
+            done.superseded += plan.superseded as u64;
+            let parts = if really { self.compact_spans(day, plan, &settled, &kept)? } else { plan.ranges.len() };
+            done.add(day, Some(parts));
         }
         for day in self.days_between(Table::Scores, None, None)?.iter().filter(wanted) {
-            let parts = if day.parts.len() > 1 { Some(self.compact_scores(day)?) } else { None };
-            self.count(day, parts, &mut done);
+            let parts = match day.parts.len() {
+                0 | 1 => None,
+                _ if really => Some(self.compact_scores(day)?),
+                _ => Some(1),
+            };
+            done.add(day, parts);
         }
         Ok(done)
     }
 
-    fn count(&self, day: &Day, parts: Option<usize>, done: &mut Compacted) {
-        done.days += 1;
-        done.rewritten += u64::from(parts.is_some());
-        done.parts_before += day.parts.len() as u64;
-        done.parts_after += parts.unwrap_or(day.parts.len()) as u64;
-    }
-
-    /// Rewrites a day's spans; `None` when there is nothing to do.
+    /// Rewrites a day's spans; answers how many parts there are then.
     fn compact_spans(
         &self,
         day: &Day,
+        plan: Plan,
         settled: &Settled,
         kept: &HashMap<(&str, &str), &Kept>,
-        done: &mut Compacted,
-    ) -> Result<Option<usize>, LakeError> {
-        let ranges = ranges(day)?;
-        if day.parts.len() <= ranges.len() && superseded(day, settled, kept)? == 0 {
-            return Ok(None);
-        }
+    ) -> Result<usize, LakeError> {
         let mut written = HashSet::new();
-        for (first, last) in ranges {
+        for (first, last) in plan.ranges {
             let mut rows = query(&day.parts, |scan| {
                 scan.filter(col("trace_id").gt_eq(lit(first)).and(col("trace_id").lt_eq(lit(last))))
             })?;
-            let met = rows.height();
             rows = settle(&rows, settled, kept).map_err(|error| LakeError::unreadable(&day.folder(), &error))?;
-            done.superseded += (met - rows.height()) as u64;
             written.extend(self.write_rows(Table::Spans, day.date, rows)?);
         }
         self.replace(day, &written)?;
-        Ok(Some(written.len()))
+        Ok(written.len())
     }
 
     fn compact_scores(&self, day: &Day) -> Result<usize, LakeError> {
@@ -126,12 +124,36 @@ impl Lake {
     fn replace(&self, day: &Day, by: &HashSet<PathBuf>) -> Result<(), LakeError> {
         day.parts.iter().filter(|part| !by.contains(*part)).try_for_each(|part| self.retire(part))
     }
+}
 
-    /// Claims the lake for a tidying.
-    pub(super) fn alone(&self) -> Result<files::Lock, LakeError> {
-        let lock = files::lock(&self.root().join(".tidying"))?;
-        lock.ok_or_else(|| LakeError::Busy { folder: self.root().to_owned() })
+impl Compacted {
+    /// Adds a day that has so many parts afterwards; `None` when it is left alone.
+    fn add(&mut self, day: &Day, parts: Option<usize>) {
+        self.days += 1;
+        self.rewritten += u64::from(parts.is_some());
+        self.parts_before += day.parts.len() as u64;
+        self.parts_after += parts.unwrap_or(day.parts.len()) as u64;
     }
+}
+
+/// What is to be done with a day of spans.
+struct Plan {
+    ranges: Vec<(String, String)>,
+    superseded: usize,
+}
+
+/// `None` when a day is as it should be.
+fn plan(day: &Day, settled: &Settled, kept: &HashMap<(&str, &str), &Kept>) -> Result<Option<Plan>, LakeError> {
+    let plan = Plan { ranges: ranges(day)?, superseded: superseded(day, settled, kept)? };
+    let needed = day.parts.len() > plan.ranges.len() || plan.superseded > 0 || outdated(day)?;
+    Ok(needed.then_some(plan))
+}
+
+/// Whether a part was written before all columns were there.
+fn outdated(day: &Day) -> Result<bool, LakeError> {
+    let table = query(&day.parts, |scan| scan.select([unmarked().any(true).alias("any")]))?;
+    let any = table.column("any").and_then(|column| Ok(column.bool()?.get(0)));
+    Ok(any.map_err(|error| LakeError::unreadable(&day.folder(), &error))? == Some(true))
 }
 
 /// Ranges of trace ids that hold a bounded number of bytes each, whole traces only.
@@ -221,20 +243,25 @@ fn settle(rows: &DataFrame, settled: &Settled, kept: &HashMap<(&str, &str), &Kep
         let was = rows.column(name)?.bool()?.clone();
         let is = fates.iter().zip(was.iter()).map(|(fate, was)| match fate {
             Fate::Counts(mark) => Some(read(mark)),
-            _ => was,
+            // One that was written before the mark was there and does not count.
+            _ => was.or(Some(false)),
         });
         let is: Vec<Option<bool>> = is.collect();
         rows.with_column(Series::new(name.into(), is).into_column())?;
     }
+    // What was asked can be another thing now that the trace is whole; who needs it opens the trace.
+    let inputs = fates.iter().zip(rows.column("input_digest")?.str()?.iter());
+    let inputs = inputs.map(|(fate, was)| if matches!(fate, Fate::Whole) { was } else { None });
+    let inputs: Vec<Option<String>> = inputs.map(|was| was.map(str::to_owned)).collect();
+    rows.with_column(Series::new("input_digest".into(), inputs).into_column())?;
     let stays: BooleanChunked = fates.iter().map(|fate| !matches!(fate, Fate::Superseded)).collect();
     rows.filter(&stays)
 }
 
 /// Rows in the order of a part, with the digest that names it and the size of its row groups.
 fn arranged(table: Table, mut rows: DataFrame) -> PolarsResult<(DataFrame, crate::model::Digest, Option<usize>)> {
-    if rows.column("part").is_ok() {
-        rows = rows.drop("part")?;
-    }
+    // What a scan adds: the file a row stands in, and the day of its folder.
+    rows = rows.drop_many(["part", "day"]);
     let mut digester = Digester::new();
     if table == Table::Scores {
         rows = rows.sort(["digest"], Default::default())?;

@@ -38,6 +38,17 @@ pub enum LakeError {
         /// The lake.
         folder: PathBuf,
     },
+    /// Someone else tidies the lake in the bucket, or did when it ended badly.
+    #[error(
+        "the lake is being compacted or deleted from by {by}; try again when it has finished, or, if that process is \
+         gone, delete the object `{object}` first"
+    )]
+    Claimed {
+        /// Key of the object that claims it.
+        object: String,
+        /// What it says.
+        by: String,
+    },
     /// A query cannot be answered.
     #[error("{0}")]
     Sql(String),

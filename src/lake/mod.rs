@@ -8,6 +8,7 @@
 //! Knows spans and files. Where spans come from is `ingest`; which traces become examples is `dataset`.
 
 mod bucket;
+mod claim;
 mod columns;
 mod compact;
 mod error;
@@ -26,6 +27,8 @@ mod stats;
 mod views;
 mod write;
 
+#[cfg(test)]
+mod old_tests;
 #[cfg(test)]
 mod tests;
 

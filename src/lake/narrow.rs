@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use polars::prelude::{DataType, Expr, JoinArgs, JoinType, LazyFrame, PolarsResult, col, when};
 
-use crate::dataset::trace_dimension;
-use crate::model::{Activity, Trace, TraceId};
+use crate::dataset::{input_digest, trace_dimension};
+use crate::model::{Activity, Digest, Trace, TraceId};
 
 use super::list::{ROW, TraceRow, condition, rows_of};
 use super::parts::blame;
@@ -20,6 +20,9 @@ const MEASURED: &[&str] =
     &["trace_id", "session", "name", "agent", "status", "cost", "cost_usd", "latency_ms", "tokens", "spans", "day"];
 /// Dimensions of the summary row and those with a column.
 const IN_COLUMNS: &[&str] = &["user", "agent_version", "model", "prompt_version"];
+
+/// Traces that are opened at a time.
+const OPENED: usize = 1_000;
 
 /// Whether narrow columns know a dimension.
 pub fn narrow_dimension(name: &str) -> bool {
@@ -35,6 +38,8 @@ pub struct NarrowTrace {
     pub start_ns: i64,
     /// When it last grew, and whether its root has ended.
     pub activity: Activity,
+    /// Digest of what was asked, as [`input_digest`] gives it, where that was wanted; absent where no span says it.
+    pub input_digest: Option<Digest>,
     /// Values of the dimensions that were asked for; absent where unknown.
     values: HashMap<&'static str, String>,
 }
@@ -45,12 +50,13 @@ impl NarrowTrace {
         self.values.get(name).cloned()
     }
 
-    fn of(trace: &Trace, names: &[&'static str]) -> Option<Self> {
+    fn of(trace: &Trace, names: &[&'static str], inputs: bool) -> Option<Self> {
         let value = |name: &&'static str| Some((*name, trace_dimension(trace, name)?));
         Some(Self {
             trace_id: trace.id.clone(),
             start_ns: trace.spans.first()?.start_ns,
             activity: trace.activity(),
+            input_digest: if inputs { input_digest(trace) } else { None },
             values: names.iter().filter_map(value).collect(),
         })
     }
@@ -58,7 +64,8 @@ impl NarrowTrace {
 
 impl Lake {
     /// All traces that fit, from narrow columns, in any order; names that [`narrow_dimension`] does not know are never
-    /// found. Where the filter asks for an attribute without a column, whole traces are opened.
+    /// found. With `inputs` digests of what was asked are given, too; for the few traces that no column tells them of,
+    /// whole traces are opened, as they are where the filter asks for an attribute without a column.
     ///
     /// # Errors
     /// When a part cannot be read.
@@ -66,23 +73,62 @@ impl Lake {
         &self,
         filter: &TraceFilter,
         names: &[String],
+        inputs: bool,
         mut take: impl FnMut(NarrowTrace),
     ) -> Result<(), LakeError> {
         let wanted = |known: &&&'static str| names.iter().any(|name| name == **known);
         let names: Vec<&'static str> = MEASURED.iter().chain(IN_COLUMNS).filter(wanted).copied().collect();
         let Some(fits) = condition(filter) else {
             for trace in self.traces(filter)? {
-                NarrowTrace::of(&trace?, &names).into_iter().for_each(&mut take);
+                NarrowTrace::of(&trace?, &names, inputs).into_iter().for_each(&mut take);
             }
             return Ok(());
         };
-        let found = self.retrying(|| {
+        let mut found = self.retrying(|| {
             let views = self.views(filter)?;
-            read(&views, &fits, &names).map_err(|error| blame(&views.parts, &error))
+            let read = || {
+                let found = read(&views, &fits, &names)?;
+                if inputs { with_inputs(&views, found) } else { Ok(found) }
+            };
+            read().map_err(|error| blame(&views.parts, &error))
         })?;
+        if inputs {
+            self.open_inputs(&mut found)?;
+        }
         found.into_iter().for_each(take);
         Ok(())
     }
+}
+
+impl Lake {
+    /// Opens the traces whose input no column tells.
+    fn open_inputs(&self, found: &mut [NarrowTrace]) -> Result<(), LakeError> {
+        let mut unknown: Vec<&mut NarrowTrace> =
+            found.iter_mut().filter(|trace| trace.input_digest.is_none()).collect();
+        unknown.sort_by(|left, right| left.trace_id.cmp(&right.trace_id));
+        for some in unknown.chunks_mut(OPENED) {
+            let ids: Vec<TraceId> = some.iter().map(|trace| trace.trace_id.clone()).collect();
+            let traces = self.traces_by_id(&ids)?;
+            let digests: HashMap<&TraceId, Option<Digest>> =
+                traces.iter().map(|trace| (&trace.id, input_digest(trace))).collect();
+            for trace in some {
+                trace.input_digest = digests.get(&trace.trace_id).cloned().flatten();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// With the digests that columns tell.
+fn with_inputs(views: &Views, mut found: Vec<NarrowTrace>) -> PolarsResult<Vec<NarrowTrace>> {
+    let table = views.inputs().collect()?;
+    let (ids, digests) = (table.column("trace_id")?.str()?, table.column("input_digest")?.str()?);
+    let known: HashMap<&str, &str> =
+        ids.iter().zip(digests.iter()).filter_map(|(id, digest)| Some((id?, digest?))).collect();
+    for trace in &mut found {
+        trace.input_digest = known.get(trace.trace_id.as_str()).and_then(|digest| Digest::parse(digest));
+    }
+    Ok(found)
 }
 
 fn read(views: &Views, fits: &Expr, names: &[&'static str]) -> PolarsResult<Vec<NarrowTrace>> {
@@ -114,6 +160,7 @@ fn read(views: &Views, fits: &Expr, names: &[&'static str]) -> PolarsResult<Vec<
             trace_id: row.trace_id.clone(),
             start_ns: row.start_ns,
             activity,
+            input_digest: None,
             values: names.iter().filter_map(value).collect(),
         }
     };

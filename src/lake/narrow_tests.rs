@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::model::{AgentRef, ModelRef, SessionId, Span, SpanId, SpanKind, SpanStatus, assemble};
+use crate::model::{AgentRef, Message, ModelRef, SessionId, Span, SpanId, SpanKind, SpanStatus, assemble};
 
 const NOON: i64 = 1_795_262_400_000_000_000;
 
@@ -17,7 +17,7 @@ fn span(trace: &str, id: &str, parent: Option<&str>, start: i64) -> Span {
 fn all(lake: &Lake) -> BTreeMap<String, NarrowTrace> {
     let names: Vec<String> = MEASURED.iter().chain(IN_COLUMNS).map(|name| (*name).to_owned()).collect();
     let mut found = BTreeMap::new();
-    lake.narrow(&TraceFilter::default(), &names, |trace| {
+    lake.narrow(&TraceFilter::default(), &names, true, |trace| {
         assert!(found.insert(trace.trace_id.to_string(), trace).is_none(), "each trace once");
     })
     .unwrap();
@@ -38,6 +38,7 @@ fn columns_and_whole_traces_agree() {
     model.usage.input = Some(7);
     model.usage.output = Some(3);
     model.cost_usd = Some(0.25);
+    model.messages_in = vec![Message::text("user", "My  oven\nis broken.")];
     let mut open = span("b", "1", None, NOON + 7);
     open.end_ns = None;
     open.status = SpanStatus::Error;
@@ -53,10 +54,18 @@ fn columns_and_whole_traces_agree() {
     let whole: Vec<Trace> = lake.traces(&TraceFilter::default()).unwrap().map(Result::unwrap).collect();
     assert_eq!(found.len(), 3);
     for trace in &whole {
-        assert_eq!(found[trace.id.as_str()], NarrowTrace::of(trace, &names).unwrap());
+        assert_eq!(found[trace.id.as_str()], NarrowTrace::of(trace, &names, true).unwrap());
     }
     assert!(found["a"].activity.root_ended && !found["b"].activity.root_ended && !found["c"].activity.root_ended);
     assert_eq!(found["a"].dimension("model").as_deref(), Some("m"));
     assert_eq!(found["c"].dimension("cost"), None);
+    assert!(found["a"].input_digest.is_some() && found["b"].input_digest.is_none());
+    // Whole in one part, nothing is opened for it: the column tells.
+    let alone = Lake::new(folder.path().join("alone"));
+    let whole = lake.trace("a").unwrap();
+    alone.write(std::slice::from_ref(&whole)).unwrap();
+    let told = alone.views(&TraceFilter::default()).unwrap().inputs().collect().unwrap();
+    assert_eq!(told.height(), 1);
+    assert_eq!(all(&alone)["a"].input_digest, input_digest(&whole));
     assert!(narrow_dimension("user") && !narrow_dimension("ticket.id"));
 }

@@ -4,6 +4,7 @@
 //! from a damaged file, and [`Lake::retrying`] looks again at what is there.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -13,6 +14,7 @@ use polars::prelude::{DataFrame, Expr, LazyFrame, PlRefPath, ScanArgsParquet, Se
 
 use crate::sys::files;
 
+use super::schema::polars_schema;
 use super::{Lake, LakeError, TraceFilter};
 
 /// How often a reader looks again when parts went away under it.
@@ -37,6 +39,12 @@ impl Table {
             Self::Spans => "spans",
             Self::Scores => "scores",
         }
+    }
+
+    /// The table that a part lies in: `<table>/day=…/part-….parquet`.
+    fn of(part: &Path) -> Self {
+        let table = part.parent().and_then(Path::parent).and_then(Path::file_name);
+        if table.is_some_and(|name| name == Self::Scores.name()) { Self::Scores } else { Self::Spans }
     }
 }
 
@@ -130,12 +138,16 @@ pub(crate) fn query(parts: &[PathBuf], build: impl FnOnce(LazyFrame) -> LazyFram
     scan(parts).map(build).and_then(LazyFrame::collect).map_err(|error| blame(parts, &error))
 }
 
-/// A lazy scan; each row says in `part` which file it stands in.
+/// A lazy scan of parts of one table; each row says in `part` which file it stands in. A column that a part was written
+/// without is empty there.
 pub(crate) fn scan(parts: &[PathBuf]) -> Result<LazyFrame, PolarsError> {
     let paths = parts.iter().map(|part| PlRefPath::try_from_path(part)).collect::<Result<Vec<_>, _>>()?;
+    let table = parts.first().map_or(Table::Spans, |part| Table::of(part));
     let arguments = ScanArgsParquet {
         glob: false,
         cache: false,
+        schema: Some(Arc::new(polars_schema(table.name()))),
+        allow_missing_columns: true,
         include_file_paths: Some("part".into()),
         ..ScanArgsParquet::default()
     };

@@ -10,7 +10,7 @@ use polars::prelude::{DataFrame, NamedFrom, Series, col, lit};
 use crate::model::{Span, SpanId, Trace, TraceId, assemble};
 
 use super::columns::trace_key;
-use super::parts::{Day, Table, one_of, query};
+use super::parts::{Day, NEAR_DAYS, Table, date_of_nanos, one_of, query, shift};
 use super::select::{Candidate, candidates, restore_duplicates};
 use super::views::Reach;
 use super::{Lake, LakeError, TraceFilter};
@@ -28,31 +28,46 @@ impl Lake {
     }
 
     fn trace_once(&self, wanted: &str) -> Result<Trace, LakeError> {
-        let missing = || LakeError::NoSuchTrace { wanted: wanted.to_owned(), folder: self.root.clone() };
-        let days = self.days()?;
-        let parts: Vec<PathBuf> = days.iter().flat_map(|day| day.parts.iter().cloned()).collect();
+        let parts: Vec<PathBuf> = self.days()?.into_iter().flat_map(|day| day.parts).collect();
+        let id = self.named(&parts, wanted)?;
+        fetch(&parts, &[id])?.into_iter().next().ok_or_else(|| self.no_such(wanted))
+    }
+
+    /// The whole id of the trace with this id, or of the only one whose id begins so.
+    ///
+    /// # Errors
+    /// As [`Lake::trace`].
+    pub fn trace_id(&self, wanted: &str) -> Result<TraceId, LakeError> {
+        self.retrying(|| {
+            let parts: Vec<PathBuf> = self.days()?.into_iter().flat_map(|day| day.parts).collect();
+            self.named(&parts, wanted)
+        })
+    }
+
+    fn no_such(&self, wanted: &str) -> LakeError {
+        LakeError::NoSuchTrace { wanted: wanted.to_owned(), folder: self.root.clone() }
+    }
+
+    fn named(&self, parts: &[PathBuf], wanted: &str) -> Result<TraceId, LakeError> {
         if wanted.is_empty() || parts.is_empty() {
-            return Err(missing());
+            return Err(self.no_such(wanted));
         }
         // A range, not a prefix test: ranges skip row groups by their statistics.
         let beyond = format!("{wanted}\u{10ffff}");
-        let table = query(&parts, |scan| {
+        let table = query(parts, |scan| {
             let within = col("trace_id").gt_eq(lit(wanted)).and(col("trace_id").lt_eq(lit(beyond)));
             scan.filter(within).select([col("trace_id").unique().sort(Default::default())])
         })?;
-        let ids = texts(&table, "trace_id").map_err(|error| unreadable(&parts, &error))?;
-        let id = match ids.as_slice() {
-            [] => return Err(missing()),
-            [id] => id,
-            several => match several.iter().find(|id| *id == wanted) {
-                Some(id) => id,
-                None => {
-                    let found = several.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
-                    return Err(LakeError::Ambiguous { wanted: wanted.to_owned(), found });
-                }
-            },
-        };
-        fetch(&parts, &[TraceId::from(id.as_str())])?.into_iter().next().ok_or_else(missing)
+        let ids = texts(&table, "trace_id").map_err(|error| unreadable(parts, &error))?;
+        match ids.as_slice() {
+            [] => Err(self.no_such(wanted)),
+            [id] => Ok(TraceId::from(id.as_str())),
+            several if several.iter().any(|id| id == wanted) => Ok(TraceId::from(wanted)),
+            several => {
+                let found = several.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+                Err(LakeError::Ambiguous { wanted: wanted.to_owned(), found })
+            }
+        }
     }
 
     /// The traces with these ids, sorted by (start, id); ids that are not there are left out.
@@ -60,8 +75,28 @@ impl Lake {
     /// # Errors
     /// When a part cannot be read.
     pub fn traces_by_id(&self, ids: &[TraceId]) -> Result<Vec<Trace>, LakeError> {
+        self.traces_between(ids, None, None)
+    }
+
+    /// As [`Lake::traces_by_id`], but looks only near these moments, nanoseconds since 1970: a day's parts are not
+    /// read for traces that cannot lie there.
+    ///
+    /// # Errors
+    /// When a part cannot be read.
+    pub fn traces_near(&self, ids: &[TraceId], moments: (i64, i64)) -> Result<Vec<Trace>, LakeError> {
+        let day = |nanos: i64, by: i64| Some(shift(date_of_nanos(nanos), by));
+        self.traces_between(ids, day(moments.0, -NEAR_DAYS), day(moments.1, NEAR_DAYS))
+    }
+
+    fn traces_between(
+        &self,
+        ids: &[TraceId],
+        first: Option<Date>,
+        last: Option<Date>,
+    ) -> Result<Vec<Trace>, LakeError> {
         self.retrying(|| {
-            let parts: Vec<PathBuf> = self.days()?.into_iter().flat_map(|day| day.parts).collect();
+            let days = self.days_between(Table::Spans, first, last)?;
+            let parts: Vec<PathBuf> = days.into_iter().flat_map(|day| day.parts).collect();
             if ids.is_empty() || parts.is_empty() {
                 return Ok(Vec::new());
             }

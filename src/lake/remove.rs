@@ -22,7 +22,7 @@ pub enum Whose {
     User(String),
     /// Every trace of which a span names this session.
     Session(SessionId),
-    /// One trace, by its whole id.
+    /// One trace, by its whole id; see [`Lake::trace_id`].
     Trace(TraceId),
 }
 

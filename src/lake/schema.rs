@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use polars::prelude::{DataType, Field, Schema, TimeUnit};
 use serde::Serialize;
 
 /// A table that queries know.
@@ -96,6 +97,11 @@ const SPANS: &[ColumnInfo] = &[
     ),
     column("duplicate", "bool", "differing versions of the span were met; this one was kept"),
     column("digest", "text", "of the span's content without where it was read and without a computed price"),
+    column(
+        "input_digest",
+        "text",
+        "of what the user asked, apart from white space; in the row of the root, as far as known when written",
+    ),
     column("trace_key", "long", "first eight bytes of the digest of `trace_id`: cheap to look up"),
     column("span_bytes", "long", "length of `span`"),
     column("span", "text", "the whole span as JSON"),
@@ -177,6 +183,19 @@ const ATTRIBUTES: &[ColumnInfo] = &[
 /// The table of a name.
 pub(crate) fn table(name: &str) -> Option<&'static TableInfo> {
     TABLES.iter().find(|table| table.name == name)
+}
+
+/// The columns of a table as the engine knows them.
+pub(crate) fn polars_schema(name: &str) -> Schema {
+    let kind = |kind: &str| match kind {
+        "long" => DataType::Int64,
+        "double" => DataType::Float64,
+        "bool" => DataType::Boolean,
+        "datetime" => DataType::Datetime(TimeUnit::Nanoseconds, None),
+        _ => DataType::String,
+    };
+    let columns = table(name).into_iter().flat_map(|table| table.columns);
+    columns.map(|column| Field::new(column.name.into(), kind(column.kind))).collect()
 }
 
 /// All tables as Markdown, for the documentation.

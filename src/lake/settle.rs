@@ -9,13 +9,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 use polars::error::PolarsError;
-use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, PolarsResult, Series, col};
+use polars::prelude::{DataFrame, DataType, Expr, IntoColumn, NamedFrom, PolarsResult, Series, col, lit};
 
 use crate::model::{Span, SpanId, SpanKind, Trace, TraceId, assemble};
 
 use super::LakeError;
 use super::parts::{Day, one_of, query};
 use super::select::long_column;
+
+/// What the lake says of a row beside what its span says.
+pub(super) const MARKS: &[&str] = &["root", "counted", "paid", "duplicate"];
 
 /// The open traces of some days, settled.
 #[derive(Clone, Debug, Default)]
@@ -119,20 +122,26 @@ impl Settled {
     }
 }
 
-/// Keys of the traces that lie in several parts, or have not exactly one root.
+/// Keys of the traces that lie in several parts, have not exactly one root, or were written before all marks were.
 fn open_traces(parts: &[PathBuf]) -> Result<HashSet<i64>, LakeError> {
     let table = query(parts, |scan| {
-        scan.select([col("trace_key"), col("root"), col("part")])
+        scan.select([col("trace_key"), col("root"), col("part"), unmarked().alias("unmarked")])
             .group_by([col("trace_key")])
             .agg([
                 col("part").first().neq(col("part").last()).alias("several"),
                 col("root").cast(DataType::Int64).sum().alias("roots"),
+                col("unmarked").any(true),
             ])
-            .filter(col("several").or(col("roots").neq(polars::prelude::lit(1))))
+            .filter(col("several").or(col("roots").neq(lit(1))).or(col("unmarked")))
             .select([col("trace_key")])
     })?;
     long_column(&table, "trace_key")
         .map_err(|error| LakeError::unreadable(parts.first().map_or("?".as_ref(), |part| part), &error))
+}
+
+/// Whether a row was written before all marks were there.
+pub(super) fn unmarked() -> Expr {
+    MARKS.iter().map(|mark| col(*mark).is_null()).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
 fn pieces(table: &DataFrame) -> PolarsResult<Vec<Piece>> {

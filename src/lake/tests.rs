@@ -427,7 +427,7 @@ fn scores_are_written_once_and_found_by_trace() {
     assert_eq!(lake.scores_of(&["a".into(), "b".into()]).unwrap(), [scores[1].clone(), scores[0].clone()]);
     lake.write_scores(&[score(Some("c"), "thumbs", 1.0, Some(NOON))]).unwrap();
     assert_eq!(lake.stats().unwrap().scores, 4);
-    let done = lake.compact(None).unwrap();
+    let done = lake.compact(None, true).unwrap();
     assert_eq!((done.parts_before, done.parts_after), (3, 2));
     assert_eq!(lake.stats().unwrap().scores, 4);
     assert_eq!(
@@ -491,7 +491,7 @@ fn a_compaction_that_was_killed_changes_nothing_that_is_read() {
     for part in &day.parts {
         std::fs::copy(part, copy.join(part.file_name().unwrap())).unwrap();
     }
-    assert_eq!(lake.compact(None).unwrap().parts_after, 1);
+    assert_eq!(lake.compact(None, true).unwrap().parts_after, 1);
     // As a crash would leave it: the new part is there, and the old ones still are.
     for part in &day.parts {
         std::fs::copy(copy.join(part.file_name().unwrap()), part).unwrap();
@@ -500,9 +500,9 @@ fn a_compaction_that_was_killed_changes_nothing_that_is_read() {
     let after = (everything(&lake), TOTALS.iter().map(|query| sql(&lake, query)).collect::<Vec<_>>());
     assert_eq!(before, after);
     assert_eq!(lake.stats().unwrap().spans, 3);
-    let done = lake.compact(None).unwrap();
+    let done = lake.compact(None, true).unwrap();
     assert_eq!((done.parts_before, done.parts_after, done.superseded), (4, 1, 3));
-    assert_eq!(lake.compact(None).unwrap().rewritten, 0);
+    assert_eq!(lake.compact(None, true).unwrap().rewritten, 0);
 }
 
 #[test]
@@ -510,9 +510,9 @@ fn two_tidyings_do_not_meet() {
     let (_folder, lake) = lake();
     lake.write(&traces([span("a", "1", None, NOON)])).unwrap();
     let alone = lake.alone().unwrap();
-    assert!(matches!(lake.compact(None), Err(LakeError::Busy { .. })));
+    assert!(matches!(lake.compact(None, true), Err(LakeError::Busy { .. })));
     drop(alone);
-    assert!(lake.compact(None).is_ok());
+    assert!(lake.compact(None, true).is_ok());
 }
 
 #[test]
@@ -523,7 +523,7 @@ fn a_superseded_version_that_a_compaction_left_out_is_not_taken_in_again() {
     lake.write(&traces([open.clone()])).unwrap();
     lake.write(&traces([span("a", "1", None, NOON)])).unwrap();
     let before = lake.trace("a").unwrap();
-    assert_eq!(lake.compact(None).unwrap().superseded, 1);
+    assert_eq!(lake.compact(None, true).unwrap().superseded, 1);
     assert_eq!(lake.trace("a").unwrap(), before);
     assert_eq!(lake.write(&traces([open])).unwrap().already_there, 1);
 }
@@ -585,7 +585,7 @@ fn readers_that_lose_parts_to_a_compaction_look_again() {
     }
     let mut reading = lake.traces(&TraceFilter::default()).unwrap();
     let first = reading.next().unwrap().unwrap();
-    lake.compact(None).unwrap();
+    lake.compact(None, true).unwrap();
     let mut ids: Vec<String> = reading.map(|trace| trace.unwrap().id.to_string()).collect();
     ids.push(first.id.to_string());
     ids.sort();
@@ -621,10 +621,10 @@ proptest! {
             pieces.write(&traces(part)).unwrap();
         }
         prop_assert_eq!(&(read(&pieces), totals(&pieces), counts(&pieces)), &expected);
-        pieces.compact(None).unwrap();
+        pieces.compact(None, true).unwrap();
         prop_assert_eq!(&(read(&pieces), totals(&pieces), counts(&pieces)), &expected);
-        prop_assert_eq!(pieces.compact(None).unwrap().rewritten, 0);
-        once.compact(None).unwrap();
+        prop_assert_eq!(pieces.compact(None, true).unwrap().rewritten, 0);
+        once.compact(None, true).unwrap();
         prop_assert_eq!(&(read(&once), totals(&once), counts(&once)), &expected);
     }
 }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use polars::error::PolarsError;
 use polars::prelude::{
-    Column, DataType, Expr, Field, IntoColumn, IntoLazy, JoinArgs, JoinType, LazyFrame, ListChunked, NULL, NamedFrom,
-    PolarsResult, Series, StringChunked, TimeUnit, UnionArgs, coalesce, col, concat, len, lit, when,
+    AllowedOptimizations, Column, DataType, Expr, Field, IntoColumn, IntoLazy, JoinArgs, JoinType, LazyFrame,
+    ListChunked, NULL, NamedFrom, PolarsResult, Series, StringChunked, TimeUnit, UnionArgs, coalesce, col, concat, len,
+    lit, when,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ use crate::model::{Span, assemble};
 use super::columns::frame;
 use super::parts::{Day, JOIN_DAYS, NEAR_DAYS, Table, blame, one_of, scan, window};
 use super::schema;
-use super::settle::Settled;
+use super::settle::{MARKS, Settled};
 use super::{Lake, LakeError, TraceFilter};
 
 /// The days a filter reaches.
@@ -84,8 +85,7 @@ pub(super) fn open(parts: &[PathBuf], settled: &Settled) -> PolarsResult<Option<
     if settled.keys.is_empty() {
         return Ok(None);
     }
-    let marks = ["root", "counted", "paid", "duplicate"];
-    let plain = names("spans").filter(|name| !marks.contains(name)).chain(["part"]).map(col).collect::<Vec<_>>();
+    let plain = names("spans").filter(|name| !MARKS.contains(name)).chain(["part"]).map(col).collect::<Vec<_>>();
     let on = [col("part"), col("digest")];
     let spans = scan(parts)?
         .filter(one_of("trace_key", settled.series()))
@@ -131,11 +131,22 @@ impl Views {
         attributes(self.spans()?)
     }
 
+    /// Digests of what was asked, of the traces that lie whole in one part; an open trace is not among them.
+    pub(super) fn inputs(&self) -> LazyFrame {
+        let known = col("root").and(col("input_digest").is_not_null());
+        self.whole.clone().filter(known).select([col("trace_id"), col("input_digest")])
+    }
+
     /// Open traces and whole ones are never of one trace, so each may be grouped alone.
     pub(super) fn each(&self, make: impl Fn(LazyFrame) -> LazyFrame) -> PolarsResult<LazyFrame> {
         match &self.open {
             None => Ok(make(self.whole.clone())),
-            Some(open) => concat([make(self.whole.clone()), make(open.clone())], UnionArgs::default()),
+            Some(open) => {
+                let both = concat([make(self.whole.clone()), make(open.clone())], UnionArgs::default())?;
+                // The engine would count the rows of a union in a type that it was built without: a step between them
+                // that does nothing keeps it from that, and lets filters and columns through.
+                Ok(both.map(Ok, AllowedOptimizations::default(), None, Some("both")))
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use polars::prelude::{
 };
 use tempfile::NamedTempFile;
 
+use crate::dataset::input_digest;
 use crate::model::{Digest, Digester, Span, SpanId, Trace, TraceFault, TraceId};
 use crate::sys::files;
 
@@ -193,6 +194,8 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
         trace.root().filter(|root| !known || root.parent_id.is_none()).map(|root| &root.span_id);
     let evaluators = trace.evaluator_spans();
     let (repeating, paid) = (trace.repeating_spans(), trace.paid_spans());
+    // Of a trace that comes in pieces no piece tells what was asked.
+    let mut input = if known { None } else { input_digest(trace).map(|digest| digest.to_string()) };
     let duplicates: HashSet<&SpanId> = trace
         .faults
         .iter()
@@ -204,6 +207,7 @@ fn rows_of(trace: &Trace, known: bool) -> Vec<Row<'_>> {
     let row = |span| {
         let mut row = Row::new(span);
         row.root = Some(&row.span.span_id) == root;
+        row.input_digest = if row.root { input.take() } else { None };
         row.counted = !evaluators.contains(&row.span.span_id) && !repeating.contains(&row.span.span_id);
         row.paid = paid.contains(&row.span.span_id);
         row.duplicate = duplicates.contains(&row.span.span_id);

@@ -24,6 +24,12 @@ impl Digest {
         Self::of(canonical_json(value).as_bytes())
     }
 
+    /// A digest that was written down; `None` when the text has not the form of one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digest = Self(text.to_owned());
+        digest.hex().is_some().then_some(digest)
+    }
+
     /// The whole digest, prefix included.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -19,6 +19,7 @@ mod output;
 mod redact;
 mod run;
 mod score;
+mod span;
 mod trace;
 mod trace_score;
 mod trace_sums;
@@ -43,8 +44,9 @@ pub use run::{
     CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
-pub use trace::{
+pub use span::{
     AgentRef, ModelRef, Native, PRICED_KEY, PromptRef, REVISION_KEY, Source, Span, SpanError, SpanKind, SpanStatus,
-    ToolUse, Trace, TraceFault,
+    ToolUse,
 };
+pub use trace::{Trace, TraceFault};
 pub use trace_score::{ScoreOrigin, TraceScore};

@@ -52,11 +52,11 @@ pub struct CostRow {
     pub cost_usd: Option<f64>,
     /// US dollars of the calls whose price is known: a lower bound where `unknown_calls` is above 0.
     pub known_cost_usd: f64,
-    /// Calls without a known price.
+    /// Calls whose cost is unknown, for want of tokens or of a price.
     pub unknown_calls: u64,
     /// Of `known_cost_usd`, how much the sources stated.
     pub stated_cost_usd: f64,
-    /// Share of the known cost of all rows, in [0, 1]; `None` when that is 0.
+    /// Share of the known cost of all rows, in [0, 1]; `None` when that is 0, or when nothing of this row is known.
     pub share: Option<f64>,
     /// US dollars per trace; `None` when the price of a call is unknown.
     pub cost_per_trace_usd: Option<f64>,
@@ -76,8 +76,14 @@ pub struct CostReport {
     /// Evaluators, which are in no row and not in the total; absent when there were none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluators: Option<CostRow>,
-    /// Calls without a known price, by model.
+    /// Calls that say their tokens and have no known price, by model.
     pub unknown_models: BTreeMap<String, u64>,
+    /// Calls without a cost that do not say their tokens, by model: no price would help.
+    pub without_tokens: BTreeMap<String, u64>,
+    /// Day up to which the shipped prices are known.
+    pub prices_as_of: Option<String>,
+    /// Prices of models and tools that the configuration gives; they win.
+    pub own_prices: u64,
 }
 
 /// Adds up what the traces that fit cost.
@@ -106,13 +112,15 @@ struct Tally<'a> {
     total: CostRow,
     evaluators: CostRow,
     unknown_models: BTreeMap<String, u64>,
+    without_tokens: BTreeMap<String, u64>,
 }
 
 impl<'a> Tally<'a> {
     fn new(by: &'a str, prices: &'a PriceTable) -> Self {
         let total = CostRow { name: "total".to_owned(), ..CostRow::default() };
         let evaluators = CostRow { name: "evaluators".to_owned(), ..CostRow::default() };
-        Self { by, prices, rows: BTreeMap::new(), total, evaluators, unknown_models: BTreeMap::new() }
+        let (unknown_models, without_tokens) = (BTreeMap::new(), BTreeMap::new());
+        Self { by, prices, rows: BTreeMap::new(), total, evaluators, unknown_models, without_tokens }
     }
 
     fn add(&mut self, trace: &Trace) {
@@ -130,7 +138,9 @@ impl<'a> Tally<'a> {
             }
             any = true;
             if call.cost.is_none() {
-                *self.unknown_models.entry(one_line(&pricing::unpriced_name(span), 80)).or_default() += 1;
+                let lacks =
+                    if pricing::says_tokens(span) { &mut self.unknown_models } else { &mut self.without_tokens };
+                *lacks.entry(one_line(&pricing::unpriced_name(span), 80)).or_default() += 1;
             }
             let name = group(self.by, trace, span, &spans).unwrap_or_else(|| NONE.to_owned());
             let row =
@@ -148,7 +158,8 @@ impl<'a> Tally<'a> {
         let close = |row: &mut CostRow| {
             row.cost_usd = (row.unknown_calls == 0).then_some(row.known_cost_usd);
             row.cost_per_trace_usd = row.cost_usd.filter(|_| row.traces > 0).map(|cost| cost / row.traces as f64);
-            row.share = (sum > 0.0).then(|| row.known_cost_usd / sum);
+            let known = row.cost_usd.is_some() || row.known_cost_usd > 0.0;
+            row.share = (known && sum > 0.0).then(|| row.known_cost_usd / sum);
         };
         let mut rows: Vec<CostRow> = self.rows.into_values().collect();
         rows.iter_mut().for_each(close);
@@ -169,11 +180,31 @@ impl<'a> Tally<'a> {
             total: self.total,
             evaluators: (self.evaluators.calls + self.evaluators.tool_calls > 0).then_some(self.evaluators),
             unknown_models: self.unknown_models,
+            without_tokens: self.without_tokens,
+            prices_as_of: self.prices.as_of().map(|day| day.to_string()),
+            own_prices: self.prices.own() as u64,
         }
     }
 }
 
 impl CostRow {
+    /// Several rows as one. How many traces they have together, and what a trace costs, cannot be told from them: a
+    /// trace may be in several.
+    pub fn together<'a>(name: String, rows: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut sum = Self { name, cost_usd: Some(0.0), ..Self::default() };
+        for row in rows {
+            sum.calls += row.calls;
+            sum.tool_calls += row.tool_calls;
+            sum.usage = sum.usage.plus(&row.usage);
+            sum.cost_usd = sum.cost_usd.zip(row.cost_usd).map(|(left, right)| left + right);
+            sum.known_cost_usd += row.known_cost_usd;
+            sum.unknown_calls += row.unknown_calls;
+            sum.stated_cost_usd += row.stated_cost_usd;
+            sum.share = sum.share.into_iter().chain(row.share).reduce(|left, right| left + right);
+        }
+        sum
+    }
+
     fn count(&mut self, span: &Span, call: &Counted) {
         match span.kind {
             SpanKind::Model => self.calls += 1,

@@ -119,6 +119,36 @@ fn a_wrapper_is_not_a_second_call_and_a_failed_call_costs_nothing() {
 }
 
 #[test]
+fn a_call_without_tokens_does_not_lack_a_price() {
+    let silent = span("s", None, "model", json!({"model": {"request": "gpt-4o-mini"}}));
+    let half = span("h", None, "model", json!({"model": {"request": "gpt-4o-mini"}, "usage": {"input": 10}}));
+    let found = report("model", &[trace(vec![silent, half, call("b", "x", "in-house", 1_000, 10)])]);
+    assert_eq!(found.without_tokens, BTreeMap::from([("gpt-4o-mini".to_owned(), 2)]));
+    assert_eq!(found.unknown_models, BTreeMap::from([("in-house".to_owned(), 1)]));
+}
+
+#[test]
+fn what_is_not_known_has_no_share() {
+    let found = report("model", &[team(), trace(vec![call("b", "x", "in-house", 1_000, 10)])]);
+    let share = |name: &str| found.rows.iter().find(|row| row.name == name).unwrap().share;
+    assert_eq!(share("in-house"), None);
+    close(share("gpt-4.1").unwrap(), 0.56);
+    close(found.total.share.unwrap(), 1.0);
+}
+
+#[test]
+fn rows_together_are_their_sums_and_a_lower_bound_when_one_is() {
+    let found = report("model", &[team(), trace(vec![call("b", "x", "in-house", 1_000, 10)])]);
+    let known = CostRow::together("2 others".to_owned(), &found.rows[..2]);
+    close(known.cost_usd.unwrap(), 0.49);
+    close(known.share.unwrap(), 0.98);
+    let all = CostRow::together("others".to_owned(), &found.rows);
+    assert_eq!((all.cost_usd, all.unknown_calls, all.calls, all.tool_calls), (None, 1, 3, 1));
+    close(all.known_cost_usd, 0.5);
+    assert_eq!(all.usage.input, Some(1_101_000));
+}
+
+#[test]
 fn cached_and_reasoning_tokens_are_parts() {
     let usage = json!({"input": 1_000_000, "cache_read": 400_000, "output": 100_000, "reasoning": 90_000});
     let one = span("a", None, "model", json!({"model": {"request": "gpt-5"}, "usage": usage}));

@@ -51,6 +51,7 @@ pub async fn ingest(
 ) -> Done<IngestReport> {
     let lake = project.lake(&world.env)?;
     let sources = expand(project, world, &ask.sources, note)?;
+    only_pulls(&ask.pull, &sources)?;
     let price = |span: &Span| pricing::price(&project.config.prices, span);
     let redactor = redaction::redactor(project, world, !ask.no_redact)?;
     let map = ask.map.as_deref().map(|path| mapping(world, path)).transpose()?;
@@ -92,6 +93,22 @@ pub async fn ingest(
         first_error = Some(anyhow!("no file is in a known format; `--format` and `--map` say what they are"));
     }
     finish(taker, first_error).map(|read| read.report)
+}
+
+/// Refuses what bounds a pull where a file is read: a file is read whole, because a bound would cut its traces.
+fn only_pulls(how: &PullHow, sources: &[Source]) -> Done<()> {
+    let said = [
+        ("--since", how.since.is_some()),
+        ("--until", how.until.is_some()),
+        ("--limit", how.limit.is_some()),
+        ("--restart", how.restart),
+    ];
+    let Some((name, _)) = said.into_iter().find(|(_, said)| *said) else { return Ok(()) };
+    let Some(file) = sources.iter().find_map(Source::file) else { return Ok(()) };
+    Err(Failed::usage(anyhow!(
+        "`{name}` bounds what is pulled from a platform under `[sources]`, and `{file}` is a file, which is read whole; \
+         leave `{name}` out, and give it to `assize sample` or `assize traces query` instead"
+    )))
 }
 
 async fn stop_on_interrupt(stop: Stop) {
@@ -208,6 +225,18 @@ enum Source {
     Found(PathBuf),
     Platform(String),
     Stored(Stored),
+}
+
+impl Source {
+    /// Its name where it is no platform.
+    fn file(&self) -> Option<String> {
+        match self {
+            Self::Stdin => Some("-".to_owned()),
+            Self::File(path) | Self::Found(path) => Some(path.display().to_string()),
+            Self::Stored(stored) => Some(stored.name()),
+            Self::Platform(_) => None,
+        }
+    }
 }
 
 /// Files and platforms of all sources. A file wins over a platform of the same name, and that is said.

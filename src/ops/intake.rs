@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::pricing;
 use super::project::Project;
 use crate::ingest::api::PullSummary;
-use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
+use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError, join_late};
 use crate::lake::Lake;
 use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceId, TraceScore};
 use crate::sys::{files, text};
@@ -54,8 +54,11 @@ pub struct IngestReport {
     pub already_there: u64,
     /// Spans met twice in these files.
     pub duplicates: u64,
-    /// Log records that name a span which was not met, so what they say is in no trace.
+    /// Log records that name a span which is neither among these nor in the lake, so what they say is in no trace.
     pub unjoined: u64,
+    /// Log records that joined spans the lake held already.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub joined_late: u64,
     /// Scores met that someone else gave.
     pub scores: u64,
     /// Scores new to the lake.
@@ -90,6 +93,11 @@ pub struct IngestReport {
     pub warnings: Vec<String>,
 }
 
+/// Whether nothing is to be told.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl IngestReport {
     /// Adds what one request of a sender gave; all of a sender count as one file.
     pub(super) fn add_request(&mut self, summary: &FileSummary) {
@@ -121,6 +129,7 @@ impl IngestReport {
         self.already_there += other.already_there;
         self.duplicates += other.duplicates;
         self.unjoined += other.unjoined;
+        self.joined_late += other.joined_late;
         self.pulls.extend(other.pulls);
         self.scores += other.scores;
         self.scores_added += other.scores_added;
@@ -229,9 +238,39 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
+    /// Joins log records to spans that the lake holds already; gives back those whose span is not there.
+    pub(super) fn join_late(&mut self, events: Vec<LogEvent>) -> Result<Vec<LogEvent>, SinkError> {
+        let Some(lake) = self.lake.filter(|_| !events.is_empty()) else { return Ok(events) };
+        let mut by_trace: BTreeMap<TraceId, Vec<LogEvent>> = BTreeMap::new();
+        for event in events {
+            by_trace.entry(event.trace_id.clone()).or_default().push(event);
+        }
+        let ids: Vec<TraceId> = by_trace.keys().cloned().collect();
+        let mut waiting = Vec::new();
+        for ids in ids.chunks(CUT_AT_A_TIME) {
+            let times = || ids.iter().filter_map(|id| by_trace.get(id)).flatten().map(|event| event.event.time_ns);
+            let near = times().collect::<Option<BTreeSet<i64>>>();
+            let mut traces = match near.as_ref().and_then(|near| near.first().copied().zip(near.last().copied())) {
+                Some(near) => lake.traces_near(ids, near)?,
+                None => lake.traces_by_id(ids)?,
+            };
+            traces.retain_mut(|trace| {
+                let (left, joined) = join_late(trace, by_trace.remove(&trace.id).unwrap_or_default());
+                waiting.extend(left);
+                self.report.joined_late += joined as u64;
+                joined > 0
+            });
+            lake.write(&traces)?;
+        }
+        waiting.extend(by_trace.into_values().flatten());
+        Ok(waiting)
+    }
+
     /// Writes what is held, and counts the faults of traces that were written in pieces.
     pub(super) fn end(&mut self) -> Result<(), SinkError> {
         self.flush()?;
+        let waiting = self.waiting();
+        self.report.unjoined = self.join_late(waiting)?.len() as u64;
         let cut: Vec<TraceId> = std::mem::take(&mut self.met.cut).into_iter().collect();
         for ids in cut.chunks(CUT_AT_A_TIME) {
             let whole = self.lake.map(|lake| lake.traces_by_id(ids)).transpose()?.unwrap_or_default();
@@ -321,7 +360,7 @@ fn count_prices(report: &mut IngestReport, trace: &Trace) {
     let unpriced = trace
         .spans
         .iter()
-        .filter(|span| span.kind == SpanKind::Model && !span.usage.is_unknown() && span.cost_usd.is_none());
+        .filter(|span| span.kind == SpanKind::Model && pricing::says_tokens(span) && span.cost_usd.is_none());
     for span in unpriced {
         report.unpriced_calls += 1;
         let model = text::one_line(&pricing::unpriced_name(span), 80);

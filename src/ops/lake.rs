@@ -14,7 +14,7 @@ use super::intake::rejected_file;
 use super::project::{Project, World};
 use super::trail;
 use crate::dataset::{DatasetReader, list, versions};
-use crate::lake::{Compacted, LakeError, LakeStats, Removed, Whose};
+use crate::lake::{Compacted, Lake, LakeError, LakeStats, Removed, Whose};
 use crate::model::{SessionId, TraceId};
 use crate::sys::{files, new_run_id};
 
@@ -40,6 +40,9 @@ pub struct Taken {
     pub done: bool,
     /// The name in the audit trail, which is not the id that was deleted.
     pub subject: Option<String>,
+    /// The trace that was named, by its whole id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceId>,
 }
 
 /// Counts what is there.
@@ -48,10 +51,10 @@ pub fn stats(project: &Project, world: &World) -> Done<Stats> {
     Ok(Stats { place: project.config.lake.clone(), stats })
 }
 
-/// Compacts one day or all.
-pub fn compact(project: &Project, world: &World, day: Option<&str>) -> Done<Compacted> {
+/// Compacts one day or all; only counts when not `really`.
+pub fn compact(project: &Project, world: &World, day: Option<&str>, really: bool) -> Done<Compacted> {
     let day = day.map(|text| text.parse::<Date>().map_err(|_| wrong("--day", text, "a date such as 2026-11-21")));
-    project.lake(&world.env)?.compact(day.transpose()?).map_err(failed)
+    project.lake(&world.env)?.compact(day.transpose()?, really).map_err(failed)
 }
 
 /// Takes out days that ended at least so long ago.
@@ -61,7 +64,7 @@ pub async fn expire(project: &Project, world: &World, age: &str, keep_sampled: b
     let lake = project.lake(&world.env)?;
     let done = lake.expire(before, &keep, false).map_err(failed)?;
     if !yes {
-        return Ok(Taken { removed: done, rejected: 0, done: false, subject: None });
+        return Ok(Taken { removed: done, rejected: 0, done: false, subject: None, trace: None });
     }
     // The store first: what cannot be written down is not done.
     let store = project.store(&world.env).await?;
@@ -69,16 +72,21 @@ pub async fn expire(project: &Project, world: &World, age: &str, keep_sampled: b
     let subject = format!("days before {before}");
     let actor = trail::actor(project, world);
     trail::record(store.as_ref(), world, &actor, "expire", &subject, &detail(&removed, 0)).await?;
-    Ok(Taken { removed, rejected: 0, done: true, subject: Some(subject) })
+    Ok(Taken { removed, rejected: 0, done: true, subject: Some(subject), trace: None })
 }
 
-/// Takes out everything of a user, a session or a trace.
+/// Takes out everything of a user, a session or a trace; a trace may be named by the beginning of its id.
 pub async fn delete(project: &Project, world: &World, whose: Whose, yes: bool) -> Done<Taken> {
     let lake = project.lake(&world.env)?;
+    let whose = whole(&lake, whose)?;
+    let trace = match &whose {
+        Whose::Trace(trace) => Some(trace.clone()),
+        _ => None,
+    };
     let found = lake.delete(&whose, false).map_err(failed)?;
     let rejected = strip_rejected(project, &whose, &found, false)?;
     if !yes || (found.spans == 0 && found.scores == 0 && rejected == 0) {
-        return Ok(Taken { removed: found, rejected, done: false, subject: None });
+        return Ok(Taken { removed: found, rejected, done: false, subject: None, trace });
     }
     let subject = subject(project, world, &whose)?;
     let store = project.store(&world.env).await?;
@@ -86,7 +94,18 @@ pub async fn delete(project: &Project, world: &World, whose: Whose, yes: bool) -
     let rejected = strip_rejected(project, &whose, &removed, true)?;
     let actor = trail::actor(project, world);
     trail::record(store.as_ref(), world, &actor, "delete", &subject, &detail(&removed, rejected)).await?;
-    Ok(Taken { removed, rejected, done: true, subject: Some(subject) })
+    Ok(Taken { removed, rejected, done: true, subject: Some(subject), trace })
+}
+
+/// With the whole id of the trace that is meant. One that has no span here may still have scores and rejected rows.
+fn whole(lake: &Lake, whose: Whose) -> Done<Whose> {
+    let Whose::Trace(wanted) = &whose else { return Ok(whose) };
+    match lake.trace_id(wanted.as_str()) {
+        Ok(id) => Ok(Whose::Trace(id)),
+        Err(LakeError::NoSuchTrace { .. }) => Ok(whose),
+        Err(error @ LakeError::Ambiguous { .. }) => Err(Failed::usage(error)),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 fn failed(error: LakeError) -> Failed {
@@ -106,8 +125,11 @@ fn detail(removed: &Removed, rejected: u64) -> String {
 
 /// The first day that stays: days are taken out whole, when all of them is old enough.
 fn cutoff(now: Timestamp, age: &str) -> Done<Date> {
-    let days = age.trim().strip_suffix('d').unwrap_or(age.trim()).parse::<i64>().ok().filter(|days| *days > 0);
-    let days = days.ok_or_else(|| wrong("--older-than", age, "a number of days such as 90d"))?;
+    let age = age.trim();
+    let count = |unit: char| age.strip_suffix(unit)?.parse::<i64>().ok().filter(|count| *count > 0);
+    let days = count('d').or_else(|| count('w')?.checked_mul(7));
+    let days =
+        days.ok_or_else(|| wrong("--older-than", age, "days or weeks with their unit, such as `90d` or `12w`"))?;
     let today = now.to_zoned(TimeZone::UTC).date();
     today
         .checked_sub(jiff::Span::new().try_days(days).map_err(Failed::usage)?)
@@ -200,8 +222,8 @@ mod tests {
     fn days_are_taken_out_when_all_of_them_is_old_enough() {
         let now: Timestamp = "2026-11-21T23:59:59Z".parse().unwrap();
         assert_eq!(cutoff(now, "90d").unwrap().to_string(), "2026-08-23");
-        assert_eq!(cutoff(now, "1").unwrap().to_string(), "2026-11-20");
-        for age in ["0d", "-3d", "soon", "", "999999999999d"] {
+        assert_eq!(cutoff(now, " 1w ").unwrap().to_string(), "2026-11-14");
+        for age in ["0d", "-3d", "30", "soon", "", "d", "3h", "999999999999d", "9223372036854775807w"] {
             assert!(cutoff(now, age).is_err(), "{age}");
         }
     }

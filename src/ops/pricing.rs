@@ -41,6 +41,11 @@ pub(super) fn price(prices: &PriceTable, span: &Span) -> Option<f64> {
     }
 }
 
+/// Whether the source says the tokens that a price needs: without them no price would help.
+pub(super) fn says_tokens(span: &Span) -> bool {
+    span.usage.input.is_some() && span.usage.output.is_some()
+}
+
 /// The name a call without a price is told under: its model, with the service tier where that is what lacks.
 pub(super) fn unpriced_name(span: &Span) -> String {
     let model = span.model.as_ref().and_then(|model| model.response.as_ref().or(model.request.as_ref()));

@@ -81,7 +81,11 @@ impl Keeper for LakeKeeper {
             item.give(&mut taker)?;
         }
         taker.flush()?;
-        let (waiting, given_up) = self.patience.part(taker.waiting(), Instant::now());
+        // Those that wait already were looked for when they came; their span brings them along when it comes.
+        let (new, mut waiting): (Vec<_>, Vec<_>) =
+            taker.waiting().into_iter().partition(|event| !self.patience.knows(event));
+        waiting.extend(taker.join_late(new)?);
+        let (waiting, given_up) = self.patience.part(waiting, Instant::now());
         let mut total = locked(&self.total);
         total.waiting = waiting.len();
         total.report.add(IngestReport { unjoined: given_up as u64, ..taker.report });

@@ -48,6 +48,11 @@ impl Stored {
         Ok(found)
     }
 
+    /// As it is named in messages.
+    pub(super) fn name(&self) -> String {
+        self.name.clone()
+    }
+
     /// Fetches the file and reads it. One that cannot be fetched costs that one only.
     pub(super) fn read(
         &self,

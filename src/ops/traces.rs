@@ -1,6 +1,7 @@
 //! `assize traces`: what is in the lake.
 
 use anyhow::anyhow;
+use serde::Serialize;
 
 use super::dimensions::why_nothing_fits;
 use super::exit::{Done, Failed};
@@ -8,7 +9,7 @@ use super::project::{Project, World};
 use super::sample::opinions;
 use crate::dataset::{Filter, NEGATIVE_FEEDBACK};
 use crate::lake::{Answer, LakeError, TraceFilter, TraceRow};
-use crate::model::Trace;
+use crate::model::{PRICED_KEY, Span, Trace, TraceScore, Usage};
 use crate::sys::{Window, window};
 
 /// What is asked of the list.
@@ -63,9 +64,57 @@ pub fn why_none(project: &Project, world: &World, ask: &ListAsk) -> Done<String>
     Ok(format!("{first}{}.", letters.as_str().trim_end_matches('.')))
 }
 
+/// A trace with what holds of the whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShownTrace {
+    /// The trace.
+    #[serde(flatten)]
+    pub trace: Trace,
+    /// Tokens, each call counted once.
+    pub usage: Usage,
+    /// What it cost.
+    #[serde(flatten)]
+    pub money: Money,
+    /// Milliseconds from the first start to the last end; `None` when no span has ended.
+    pub duration_ms: Option<f64>,
+    /// What others said about it.
+    pub scores: Vec<TraceScore>,
+}
+
+/// What a trace cost, each call counted once, evaluators left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Money {
+    /// US dollars; `None` when the cost of a call is unknown.
+    pub cost_usd: Option<f64>,
+    /// US dollars of the calls whose cost is known: a lower bound where `unknown_calls` is above 0.
+    #[serde(rename = "known_cost_usd")]
+    pub known_usd: f64,
+    /// Calls with tokens and without a cost.
+    pub unknown_calls: u64,
+    /// Whether any of it was computed from a price table; else the source stated it.
+    pub computed: bool,
+}
+
+impl Money {
+    fn of(trace: &Trace) -> Self {
+        let paid = trace.paid_spans();
+        let paid: Vec<&Span> = trace.spans.iter().filter(|span| paid.contains(&span.span_id)).collect();
+        Self {
+            cost_usd: trace.cost_usd(),
+            known_usd: paid.iter().filter_map(|span| span.cost_usd).sum(),
+            unknown_calls: paid.iter().filter(|span| span.cost_usd.is_none()).count() as u64,
+            computed: paid.iter().any(|span| span.attributes.contains_key(PRICED_KEY)),
+        }
+    }
+}
+
 /// One trace, by its id or its first characters.
-pub fn show(project: &Project, world: &World, wanted: &str) -> Done<Trace> {
-    project.lake(&world.env)?.trace(wanted).map_err(Failed::usage)
+pub fn show(project: &Project, world: &World, wanted: &str) -> Done<ShownTrace> {
+    let lake = project.lake(&world.env)?;
+    let trace = lake.trace(wanted).map_err(Failed::usage)?;
+    let scores = lake.scores_of(std::slice::from_ref(&trace.id)).map_err(Failed::instrument)?;
+    let (usage, money, duration_ms) = (trace.usage(), Money::of(&trace), trace.duration_ms());
+    Ok(ShownTrace { trace, usage, money, duration_ms, scores })
 }
 
 /// What is asked of the tables.

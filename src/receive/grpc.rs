@@ -9,7 +9,9 @@ use opentelemetry_proto::tonic::collector::logs::v1::{
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
 };
-use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -93,14 +95,16 @@ impl LogsService for Services {
     }
 }
 
-/// Metrics are of no use here; refusing them would make senders retry for nothing.
 #[tonic::async_trait]
 impl MetricsService for Services {
     async fn export(
         &self,
-        _: Call<ExportMetricsServiceRequest>,
+        call: Call<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+        let (rejected_data_points, error_message) = self.take(call, Request::Metrics).await?;
+        let partial = ExportMetricsPartialSuccess { rejected_data_points, error_message };
+        let partial_success = (rejected_data_points > 0).then_some(partial);
+        Ok(Response::new(ExportMetricsServiceResponse { partial_success }))
     }
 }
 

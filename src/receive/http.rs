@@ -15,6 +15,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -26,10 +27,13 @@ use super::body;
 use super::budget::{Budget, Share};
 use super::inbox::{Inbox, Refused};
 use super::parcel::Parcel;
-use crate::ingest::{FileSummary, Request, RequestError, Sink};
+use crate::ingest::{FileSummary, METRIC_POINTS, Request, RequestError, Sink};
 
 /// Longest wait for open connections when stopping.
 const LINGER: Duration = Duration::from_secs(3);
+
+/// Why measurements are not kept.
+const NO_METRICS: &str = "traces and logs are kept here, metrics are not; send them elsewhere";
 
 /// Reads one request into a sink, with the project's prices and redaction.
 pub type ReadFn =
@@ -84,7 +88,8 @@ impl Signal {
     fn decode(self, body: &[u8]) -> Result<Request<'static>, DecodeError> {
         match self {
             Self::Logs => ExportLogsServiceRequest::decode(body).map(Request::Logs),
-            _ => ExportTraceServiceRequest::decode(body).map(Request::Traces),
+            Self::Metrics => ExportMetricsServiceRequest::decode(body).map(Request::Metrics),
+            Self::Traces => ExportTraceServiceRequest::decode(body).map(Request::Traces),
         }
     }
 
@@ -143,7 +148,10 @@ impl Receiver {
             })?;
         }
         (self.taken)(&summary);
-        Ok((summary.rejected, first_rejection.unwrap_or_default()))
+        // Measurements are of no use here. That is said rather than refused: a refusal would be sent again.
+        let points = summary.ignored.get(METRIC_POINTS).copied().unwrap_or(0);
+        let why = first_rejection.or_else(|| (points > 0).then(|| NO_METRICS.to_owned()));
+        Ok((summary.rejected + points, why.unwrap_or_default()))
     }
 
     /// Whether an `Authorization` header will do.
@@ -157,10 +165,18 @@ impl Receiver {
 
 /// The routes.
 pub(super) fn router(receiver: Receiver) -> Router {
+    let taking = |signal: Signal| {
+        post(
+            move |State(receiver): State<Receiver>,
+                  ConnectInfo(peer): ConnectInfo<SocketAddr>,
+                  headers: HeaderMap,
+                  body: Body| async move { answer(&receiver, peer, &headers, body, signal).await },
+        )
+    };
     Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(logs))
-        .route("/v1/metrics", post(metrics))
+        .route("/v1/traces", taking(Signal::Traces))
+        .route("/v1/logs", taking(Signal::Logs))
+        .route("/v1/metrics", taking(Signal::Metrics))
         .route_layer(from_fn_with_state(receiver.clone(), let_in))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(receiver)
@@ -207,29 +223,6 @@ pub async fn serve(
     let _ = told.send(true);
     // A client that keeps its connection open and silent must not hold the process.
     tokio::time::timeout(LINGER, both).await.unwrap_or(Ok(()))
-}
-
-async fn traces(
-    State(receiver): State<Receiver>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&receiver, peer, &headers, body, Signal::Traces).await
-}
-
-async fn logs(
-    State(receiver): State<Receiver>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&receiver, peer, &headers, body, Signal::Logs).await
-}
-
-/// Metrics are of no use here; refusing them would make senders retry for nothing.
-async fn metrics(headers: HeaderMap) -> Response {
-    accepted(is_json(&headers).unwrap_or(false), Signal::Metrics, 0, String::new())
 }
 
 async fn answer(receiver: &Receiver, peer: SocketAddr, headers: &HeaderMap, body: Body, signal: Signal) -> Response {

@@ -18,6 +18,11 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// Whether log records of the same span wait already.
+    pub fn knows(&self, event: &LogEvent) -> bool {
+        self.since.contains_key(&key(event))
+    }
+
     /// Parts what is to wait on from what waited long enough; the latter is counted. `waiting` is everything that
     /// waits at `now`; the order stays.
     pub fn part(&mut self, waiting: Vec<LogEvent>, now: Instant) -> (Vec<LogEvent>, usize) {
@@ -66,7 +71,9 @@ mod tests {
     fn an_hour_after_the_first_record_of_a_span_its_records_are_given_up() {
         let mut patience = Patience::default();
         let begun = Instant::now();
+        assert!(!patience.knows(&event("a")));
         assert_eq!(patience.part(vec![event("a")], begun), (vec![event("a")], 0));
+        assert!(patience.knows(&event("a")) && !patience.knows(&event("b")));
         let later = begun + LONGEST / 2;
         let both = vec![event("a"), event("a"), event("b")];
         assert_eq!(patience.part(both.clone(), later), (both.clone(), 0));

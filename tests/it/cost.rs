@@ -57,6 +57,39 @@ fn sums_are_by_hand_and_what_is_unknown_is_named() {
 }
 
 #[test]
+fn what_is_lacking_is_told_and_rows_beyond_the_limit_are_one() {
+    let mut silent = call(4, "gpt-4o-mini", 0, 0, &[("tier", "free")]);
+    silent["attributes"].as_array_mut().unwrap().retain(|pair| !pair["key"].as_str().unwrap().contains("usage"));
+    let world = world(&[
+        call(1, "gpt-4o-mini", 1_000_000, 0, &[("tier", "gold")]),
+        call(2, "gpt-4o-mini", 2_000_000, 0, &[("tier", "silver")]),
+        call(3, "gpt-4o-mini", 1_000_001, 0, &[("tier", "bronze")]),
+        silent,
+    ]);
+    let ingested = world.run(&["ingest", "in.json"]).expect(0).stdout;
+    assert!(!ingested.contains("without a known price"), "{ingested}");
+    let text = world.run(&["traces", "cost", "--by", "tier", "--limit", "1"]).expect(0).stdout;
+    let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+    assert!(row("silver").contains("50.0 %"), "{text}");
+    assert!(row("3 others").contains("at least $0.3000") && row("3 others").contains("50.0 %"), "{text}");
+    assert!(text.contains("Without tokens: gpt-4o-mini (1). Their tracer has to record them"), "{text}");
+    assert!(!text.contains("Without a known price"), "{text}");
+    assert!(text.contains("Computed costs: shipped list prices as known on 20"), "{text}");
+    let all = world.run(&["traces", "cost", "--by", "tier"]).expect(0).stdout;
+    let free = all.lines().find(|line| line.starts_with("free")).unwrap();
+    assert!(!free.contains('%') && free.contains("unknown"), "{all}");
+    // A dimension that was computed is not shown to its last bit.
+    let costs = world.run(&["traces", "cost", "--by", "cost"]).expect(0).stdout;
+    let names: Vec<&str> = costs.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(names.iter().take(4).all(|name| name.len() <= 8), "{costs}");
+    let report = world.run(&["traces", "cost", "--json"]).expect(0).json();
+    assert_eq!(report["without_tokens"], json!({"gpt-4o-mini": 1}));
+    world.write("assize.toml", "[prices.\"gpt-4o-mini\"]\ninput = 1.0\noutput = 1.0\n");
+    let own = world.run(&["traces", "cost"]).expect(0).stdout;
+    assert!(own.contains("; 1 price of your own first."), "{own}");
+}
+
+#[test]
 fn wrong_prices_are_told_with_their_lines() {
     let world = world(&[]);
     world.write(

@@ -84,6 +84,76 @@ fn queries_answer_in_every_form() {
 }
 
 #[test]
+fn an_unknown_ending_of_out_is_refused_with_the_known_ones() {
+    let world = filled(1);
+    let sql = "SELECT name FROM traces";
+    for name in ["found.xls", "found", "found.csv.gz"] {
+        let ran = world.run(&["traces", "query", sql, "--out", name]).expect(2);
+        let told = "`.csv`, `.json`, `.jsonl`, `.ndjson`, `.parquet`, `.txt`, or name the form with `--format`";
+        assert!(ran.stderr.contains(&format!("`--out {name}`")) && ran.stderr.contains(told), "{}", ran.stderr);
+        assert!(!world.path(name).exists());
+    }
+    world.run(&["traces", "query", sql, "--out", "found.xls", "--format", "csv"]).expect(0);
+    world.run(&["traces", "query", sql, "--out", "FOUND.CSV"]).expect(0);
+    assert_eq!(world.read("found.xls"), world.read("FOUND.CSV"));
+    world.run(&["traces", "query", sql, "--out", "found.txt"]).expect(0);
+    assert_eq!(world.read("found.txt"), "name\nagent\n");
+}
+
+#[test]
+fn a_trace_is_deleted_by_the_beginning_of_its_id_when_that_is_one() {
+    let world = World::new();
+    let ids = [format!("aa{:030x}", 1), format!("ab{:030x}", 2)];
+    for (at, id) in ids.iter().enumerate() {
+        world.write("spans.json", otlp(id, at as u32 + 1));
+        world.run(&["ingest", "spans.json"]).expect(0);
+    }
+    let ran = world.run(&["lake", "delete", "--trace", "a", "--yes"]).expect(2);
+    assert!(ran.stderr.contains("beginning of several trace ids") && ran.stderr.contains(&ids[1]), "{}", ran.stderr);
+    let dry = world.run(&["lake", "delete", "--trace", "aa"]).expect(0).stdout;
+    assert!(dry.contains(&format!("Would take out trace {}: 1 trace, 2 spans", ids[0])), "{dry}");
+    let done = world.run(&["lake", "delete", "--trace", "aa", "--yes", "--json"]).expect(0).json();
+    assert_eq!((&done["traces"], &done["trace"]), (&json!(1), &json!(ids[0])));
+    let none = world.run(&["lake", "delete", "--trace", "ffff"]).expect(0).stdout;
+    assert!(none.contains("Nothing of that is in the lake."), "{none}");
+    assert_eq!(world.run(&["lake", "stats", "--json"]).expect(0).json()["traces"], 1);
+}
+
+#[test]
+fn a_dry_run_says_what_a_tidying_would_do_and_changes_nothing() {
+    let world = World::new();
+    for id in 1..=3 {
+        world.write("spans.json", otlp(&format!("{id:032x}"), 1));
+        world.run(&["ingest", "spans.json"]).expect(0);
+    }
+    let mut before = Vec::new();
+    files_below(&world.path(".assize/lake/spans"), &mut before);
+    let dry = world.run(&["lake", "compact", "--dry-run"]).expect(0).stdout;
+    assert!(dry.contains("3 files would become 1 in 1 day.") && dry.contains("Nothing was changed"), "{dry}");
+    let dry = world.run(&["lake", "expire", "--older-than", "1d", "--dry-run"]).expect(0).stdout;
+    assert!(dry.contains("Nothing"), "{dry}");
+    let mut after = Vec::new();
+    files_below(&world.path(".assize/lake/spans"), &mut after);
+    assert_eq!(before, after);
+    world.run(&["lake", "expire", "--older-than", "1d", "--dry-run", "--yes"]).expect(2);
+    let ran = world.run(&["lake", "expire", "--older-than", "30"]).expect(2);
+    assert!(ran.stderr.contains("`--older-than` is `30`; expected days or weeks with their unit"), "{}", ran.stderr);
+    assert_eq!(world.run(&["lake", "compact", "--json"]).expect(0).json()["done"], true);
+}
+
+#[test]
+fn tables_show_times_to_the_millisecond_and_files_keep_them_whole() {
+    let world = World::new();
+    let text = otlp(&format!("{:032x}", 1), 1).replace("1793534400000000000", "1793534400123456789");
+    world.write("spans.json", text);
+    world.run(&["ingest", "spans.json"]).expect(0);
+    let sql = "SELECT start FROM traces";
+    let table = world.run(&["traces", "query", sql]).expect(0).stdout;
+    assert_eq!(table, "start\n2026-11-01T12:00:00.123Z\n");
+    assert!(world.run(&["traces", "query", sql, "--json"]).expect(0).stdout.contains("12:00:00.123456789Z"));
+}
+
+#[test]
 fn text_of_traces_cannot_speak_to_the_terminal() {
     let world = World::new();
     world.write("spans.json", otlp(&format!("{:032x}", 1), 1).replace("\"agent\"", "\"\\u001b[31mred\\nline\""));

@@ -13,6 +13,7 @@ mod mock;
 mod world;
 
 mod bad_input;
+mod bad_traces;
 mod browser;
 mod ci;
 mod cli;

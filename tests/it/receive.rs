@@ -7,10 +7,14 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use serde_json::{Value, json};
@@ -303,9 +307,111 @@ fn log_records_without_a_span_are_told_by_an_ingest_too() {
     world.write("logs.json", json_logs("b2b2b2b2b2b2b2b2").to_string());
     world.write("span.json", json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string());
     let ran = world.run(&["ingest", "logs.json"]).expect(0);
-    assert!(ran.stdout.contains("warning: 2 log records name a span that was not met"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("warning: 2 log records name a span that is neither here nor in the lake"),
+        "{}",
+        ran.stdout
+    );
     let report = world.run(&["--json", "ingest", "logs.json", "span.json"]).expect(0).json();
     assert_eq!((&report["added"], &report["unjoined"]), (&json!(1), &json!(0)), "{report}");
+}
+
+/// What a trace says, but for the marks of how its log records came.
+fn said(world: &World) -> Value {
+    let mut trace = world.run(&["--json", "traces", "show", TRACE]).expect(0).json();
+    for span in trace["spans"].as_array_mut().unwrap() {
+        span["source"] = Value::Null;
+        span["attributes"].as_object_mut().unwrap().remove("assize.revision");
+    }
+    trace
+}
+
+#[test]
+fn log_records_that_come_after_their_span_was_written_join_it_once() {
+    let whole = World::new();
+    whole.write("logs.json", json_logs("b2b2b2b2b2b2b2b2").to_string());
+    whole.write("span.json", json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string());
+    whole.run(&["ingest", "logs.json", "span.json"]).expect(0);
+    let expected = said(&whole);
+    assert!(expected.to_string().contains("on its way"), "{expected}");
+    let world = World::new();
+    let serving = Serving::start(&world, &["--flush", "1", "--json"]);
+    let span = json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string();
+    assert_eq!(serving.post("/v1/traces", JSON, &[], span.as_bytes()).0, 200);
+    while listed(&world).is_empty() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    // The answer first, then the question and the answer again: a sender that heard nothing sends twice.
+    let mut records = json_logs("b2b2b2b2b2b2b2b2");
+    let all = records.clone();
+    records["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array_mut().unwrap().remove(0);
+    for logs in [&records, &all, &all] {
+        assert_eq!(serving.post("/v1/logs", JSON, &[], logs.to_string().as_bytes()).0, 200);
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+    let (code, report) = serving.stop();
+    assert_eq!((code, &report["joined_late"], &report["unjoined"]), (0, &json!(2), &json!(0)), "{report}");
+    assert_eq!(said(&world), expected);
+    world.run(&["lake", "compact"]).expect(0);
+    assert_eq!(said(&world), expected);
+    // The span itself, sent again, changes nothing.
+    world.write("span.json", span);
+    world.run(&["ingest", "span.json"]).expect(0);
+    assert_eq!(said(&world), expected);
+    let spans = world.run(&["--json", "traces", "query", "SELECT COUNT(*) AS n FROM spans"]).expect(0).json();
+    assert_eq!(spans, json!([{"n": 1}]));
+}
+
+#[test]
+fn a_log_file_read_after_its_spans_joins_them_and_reading_it_again_changes_nothing() {
+    let world = World::new();
+    world.write("span.json", json_request(TRACE, "b2b2b2b2b2b2b2b2").to_string());
+    world.write("logs.json", json_logs("b2b2b2b2b2b2b2b2").to_string());
+    world.run(&["ingest", "span.json"]).expect(0);
+    let ran = world.run(&["ingest", "logs.json"]).expect(0);
+    assert!(ran.stdout.contains("2 log records joined spans that the lake held already."), "{}", ran.stdout);
+    let before = said(&world);
+    assert_eq!(before["faults"], Value::Null, "{before}");
+    let report = world.run(&["--json", "ingest", "logs.json"]).expect(0).json();
+    assert_eq!((&report["joined_late"], &report["unjoined"]), (&Value::Null, &json!(0)), "{report}");
+    assert_eq!(said(&world), before);
+    let input = world.run(&["--json", "traces", "query", "SELECT input, output FROM traces"]).expect(0).json();
+    assert_eq!(input, json!([{"input": "where is my parcel", "output": "on its way"}]));
+}
+
+#[test]
+fn metrics_are_turned_away_in_words_and_counted() {
+    let point = json!({"asInt": "1", "timeUnixNano": "1795248000100000000"});
+    let metrics = json!([{"name": "a", "gauge": {"dataPoints": [point, point]}},
+        {"name": "b", "histogram": {"dataPoints": [{"count": "1"}]}}]);
+    let body = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).to_string();
+    let number = NumberDataPoint::default();
+    let sum = Data::Sum(Sum { data_points: vec![number.clone(), number], ..Sum::default() });
+    let metric = Metric { name: "c".to_owned(), data: Some(sum), ..Metric::default() };
+    let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..ResourceMetrics::default() }];
+    let request = ExportMetricsServiceRequest { resource_metrics };
+    let world = World::new();
+    let serving = Serving::start(&world, &["--json"]);
+    let (status, answer) = serving.post("/v1/metrics", JSON, &[], body.as_bytes());
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["partialSuccess"]["rejectedDataPoints"]), (200, &json!("3")), "{answer}");
+    assert!(answer["partialSuccess"]["errorMessage"].as_str().unwrap().contains("metrics are not"), "{answer}");
+    let (status, answer) = serving.post("/v1/metrics", PROTOBUF, &[], &request.encode_to_vec());
+    let partial = ExportMetricsServiceResponse::decode(answer.as_slice()).unwrap().partial_success.unwrap();
+    assert_eq!((status, partial.rejected_data_points), (200, 2));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(async {
+        let channel = tonic::transport::Endpoint::new(format!("http://{}", serving.grpc)).unwrap();
+        let mut client = MetricsServiceClient::new(channel.connect().await.unwrap());
+        client.export(request).await.unwrap().into_inner()
+    });
+    assert_eq!(answer.partial_success.unwrap().rejected_data_points, 2);
+    assert_eq!(serving.post("/v1/metrics", JSON, &[], b"{}"), (200, b"{}".to_vec()));
+    assert_eq!(serving.post("/v1/metrics", JSON, &[], b"{broken").0, 400);
+    let (code, report) = serving.stop();
+    let ignored = |at: usize| report["files"][at]["ignored"]["data points of metrics"].as_u64().unwrap();
+    assert_eq!((code, ignored(0) + ignored(1), &report["rejected"]), (0, 7, &json!(0)), "{report}");
 }
 
 #[test]

@@ -4,11 +4,12 @@
 //! event holds all (`gen_ai.client.inference.operation.details`); Traceloop-style tracers wrote
 //! `gen_ai.content.prompt`. Attributes of the span are believed before events.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::model::{Message, PromptRef, Span};
+use crate::model::{Digest, Message, PromptRef, Span};
 
 use super::super::json::structured;
 use super::super::raw::{EVENTS_KEY, Event, events_value};
@@ -42,9 +43,12 @@ fn role_of(name: &str) -> Option<&'static str> {
     }
 }
 
+/// The attribute that names the log records that are part of a span, in their order, so that each joins once.
+pub(crate) const JOINED_KEY: &str = "assize.log_records";
+
 /// Makes messages of a span's events; those nothing was made from are kept in an attribute.
 ///
-/// The order in which events are handed in does not matter. May be called again with further events.
+/// The order in which events are handed in does not matter. For log records see [`join`].
 pub(crate) fn apply(span: &mut Span, mut events: Vec<Event>) {
     let order = |event: &Event| (event.time_ns, rank(&event.name), serde_json::to_string(event).unwrap_or_default());
     events.sort_by_cached_key(order);
@@ -59,16 +63,117 @@ pub(crate) fn apply(span: &mut Span, mut events: Vec<Event>) {
     if no_in {
         add_prompt_digest(span);
     }
+    keep(span, &left);
+}
+
+/// Keeps events that no field was made from.
+fn keep(span: &mut Span, left: &[Event]) {
     if left.is_empty() {
         return;
     }
-    let Value::Array(new) = events_value(&left) else { return };
+    let Value::Array(new) = events_value(left) else { return };
     let entry = span.attributes.entry(EVENTS_KEY.to_owned()).or_insert_with(|| Value::Array(Vec::new()));
     // Where the span itself has an attribute of that name that is no list, the attribute stays.
     if let Value::Array(kept) = entry {
         let known: HashSet<String> = kept.iter().map(Value::to_string).collect();
         kept.extend(new.into_iter().filter(|event| !known.contains(&event.to_string())));
     }
+}
+
+/// A log record that is part of a span. Its order among others is that of the fields.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Joined {
+    time_ns: Option<i64>,
+    rank: u8,
+    name: String,
+    /// What tells it from others of the same span.
+    digest: String,
+    /// How many messages were made of it.
+    #[serde(rename = "in")]
+    messages_in: usize,
+    #[serde(rename = "out")]
+    messages_out: usize,
+}
+
+impl Joined {
+    fn of(event: &Event) -> Self {
+        let (time_ns, rank, name) = (event.time_ns, rank(&event.name), event.name.clone());
+        Self { time_ns, rank, name, digest: identity(event), messages_in: 0, messages_out: 0 }
+    }
+}
+
+/// What tells an event from others of the same span: a digest of its content and time.
+pub(crate) fn identity(event: &Event) -> String {
+    let digest = Digest::of_json(&serde_json::to_value(event).unwrap_or_default());
+    digest.hex().and_then(|hex| hex.get(..16)).unwrap_or_default().to_owned()
+}
+
+/// What was made of one log record.
+type Made = (Joined, Vec<Message>, Vec<Message>);
+
+/// Joins log records to their span, whenever they come; answers how many were new. One that was joined before is not
+/// joined again, and messages stand in the order of their records, as if all had come at once.
+pub(crate) fn join(span: &mut Span, events: Vec<Event>) -> usize {
+    let before: Vec<Joined> =
+        span.attributes.get(JOINED_KEY).and_then(|value| Vec::deserialize(value).ok()).unwrap_or_default();
+    let known: HashSet<&str> = before.iter().map(|joined| joined.digest.as_str()).collect();
+    let new: BTreeMap<Joined, Event> = events.into_iter().map(|event| (Joined::of(&event), event)).collect();
+    let new: Vec<_> = new.into_iter().filter(|(joined, _)| !known.contains(joined.digest.as_str())).collect();
+    if new.is_empty() {
+        return 0;
+    }
+    // What the span itself says is believed before its log records.
+    let met_in: usize = before.iter().map(|joined| joined.messages_in).sum();
+    let met_out: usize = before.iter().map(|joined| joined.messages_out).sum();
+    let (no_in, no_out) = (span.messages_in.len() == met_in, span.messages_out.len() == met_out);
+    let mut made = apart(span, before);
+    let (count, mut left) = (new.len(), Vec::new());
+    for (mut joined, event) in new {
+        let mut alone = Span::new(span.trace_id.clone(), span.span_id.clone(), span.kind, "", 0);
+        if !take(&mut alone, &event, no_in, no_out) {
+            left.push(event);
+        }
+        (joined.messages_in, joined.messages_out) = (alone.messages_in.len(), alone.messages_out.len());
+        add_reasons(span, alone.finish_reasons);
+        made.push((joined, alone.messages_in, alone.messages_out));
+    }
+    made.sort_by(|one, other| one.0.cmp(&other.0));
+    let mut joined = Vec::with_capacity(made.len());
+    for (record, messages_in, messages_out) in made {
+        if no_in {
+            span.messages_in.extend(messages_in);
+        }
+        if no_out {
+            span.messages_out.extend(messages_out);
+        }
+        joined.push(record);
+    }
+    if no_in {
+        if let Some(prompt) = span.prompt.as_mut().filter(|_| met_in > 0) {
+            prompt.digest = None;
+        }
+        add_prompt_digest(span);
+    }
+    keep(span, &left);
+    span.attributes.insert(JOINED_KEY.to_owned(), serde_json::to_value(&joined).unwrap_or_default());
+    count
+}
+
+/// Takes the messages that were made of log records out of a span, each with its record. Messages of the span itself
+/// stay.
+fn apart(span: &mut Span, joined: Vec<Joined>) -> Vec<Made> {
+    let sum = |count: fn(&Joined) -> usize| joined.iter().map(count).sum::<usize>();
+    let (all_in, all_out) = (sum(|joined| joined.messages_in), sum(|joined| joined.messages_out));
+    let whole = |messages: &mut Vec<Message>, all: usize| {
+        if messages.len() == all { std::mem::take(messages).into_iter() } else { Vec::new().into_iter() }
+    };
+    let (mut messages_in, mut messages_out) =
+        (whole(&mut span.messages_in, all_in), whole(&mut span.messages_out, all_out));
+    let part = |joined: Joined| {
+        let (count_in, count_out) = (joined.messages_in, joined.messages_out);
+        (joined, messages_in.by_ref().take(count_in).collect(), messages_out.by_ref().take(count_out).collect())
+    };
+    joined.into_iter().map(part).collect()
 }
 
 /// Messages of one moment: instructions before the conversation before the answer.
@@ -243,6 +348,43 @@ mod tests {
             vec![event(1, "gen_ai.choice", json!({"index": 0, "finish_reason": "stop", "message": {}}))],
         );
         assert_eq!((silent.messages_out.len(), silent.finish_reasons.as_slice()), (0, ["stop".to_owned()].as_slice()));
+    }
+
+    #[test]
+    fn log_records_join_once_in_any_pieces() {
+        let events = [
+            event(1, "gen_ai.user.message", json!({"content": "Weather?"})),
+            event(1, "gen_ai.system.message", json!({"content": "Be brief."})),
+            event(2, "gen_ai.tool.message", json!({"content": "rainy", "id": "c"})),
+            event(4, "gen_ai.choice", json!({"index": 0, "finish_reason": "stop", "message": {"content": "Rain."}})),
+            event(5, "gen_ai.user.message", json!({})),
+        ];
+        let mut whole = span();
+        assert_eq!(join(&mut whole, events.to_vec()), 5);
+        let roles: Vec<&str> = whole.messages_in.iter().map(|message| message.role.as_str()).collect();
+        assert_eq!(roles, ["system", "user", "tool"]);
+        assert_eq!((whole.messages_out.len(), whole.finish_reasons.as_slice()), (1, ["stop".to_owned()].as_slice()));
+        for pieces in [vec![3, 0, 1, 4, 2], vec![2, 4, 3, 1, 0], vec![0, 0, 1, 2, 3, 3, 4]] {
+            let mut late = span();
+            for at in pieces {
+                join(&mut late, vec![events[at].clone(), events[at].clone()]);
+            }
+            assert_eq!(late, whole);
+        }
+        assert_eq!(join(&mut whole, events.to_vec()), 0);
+        assert_eq!(whole.attributes[EVENTS_KEY].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_the_span_says_stays_when_log_records_come_late() {
+        let mut span = span();
+        span.messages_in = vec![Message::text("user", "from attributes")];
+        let choice = event(4, "gen_ai.choice", json!({"index": 0, "message": {"content": "Rain."}}));
+        assert_eq!(join(&mut span, vec![choice]), 1);
+        assert_eq!(join(&mut span, vec![event(1, "gen_ai.user.message", json!({"content": "from a record"}))]), 1);
+        assert_eq!(span.messages_in, [Message::text("user", "from attributes")]);
+        assert_eq!(span.messages_out, [Message::text("assistant", "Rain.")]);
+        assert_eq!(span.attributes[EVENTS_KEY].as_array().unwrap().len(), 1);
     }
 
     #[test]

@@ -23,7 +23,8 @@ use crate::model::{
 };
 
 pub(crate) use bag::flatten;
-pub(crate) use events::{apply as apply_events, is_message_event, message_fields};
+use events::apply as apply_events;
+pub(crate) use events::{identity as event_identity, is_message_event, join as join_events, message_fields};
 pub(crate) use scores::{EVALUATION, number, of_event as score_of_event, origin as score_origin, take as take_scores};
 pub(crate) use usage::of_buckets as usage_of_buckets;
 

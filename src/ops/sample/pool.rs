@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::gate::{Gate, Looked};
 use super::spec::SampleSpec;
 use super::{Ask, opinions};
-use crate::dataset::{self, Candidate, CandidateReader, Filter, Opinions, Seen, Selector};
+use crate::dataset::{self, Candidate, CandidateReader, Filter, LeftOut, Opinions, Seen, Selector};
 use crate::lake::{Lake, NarrowTrace, TraceFilter, narrow_dimension};
 use crate::model::{Checkpoint, Digest, Trace, TraceId};
 use crate::ops::dimensions::{Asked, Census, why_none, why_nothing_fits};
@@ -178,7 +178,7 @@ impl Pass<'_> {
     /// Takes all traces of a lake from its narrow columns.
     fn narrow(&mut self, lake: &Lake, within: &TraceFilter, names: &[String]) -> Done<()> {
         let Self { spec, filter, reader, gate, intake, census, .. } = self;
-        let key = spec.traces.key.as_deref().unwrap_or_default();
+        let key = spec.traces.key.as_deref();
         let digests = if spec.only_new { digests(lake, &gate.seen)? } else { HashMap::new() };
         let take = |trace: NarrowTrace| {
             let lookup = |name: &str| trace.dimension(name);
@@ -189,22 +189,29 @@ impl Pass<'_> {
             let looked = Looked { id: trace.trace_id.clone(), start_ns: trace.start_ns, activity: trace.activity };
             let told = gate.judge(&looked, || digests.get(&trace.trace_id).cloned());
             intake.take(looked, told, || {
-                let id = trace.dimension(key).filter(|key| !key.trim().is_empty());
-                let id = id.ok_or(dataset::LeftOut::NoKey.as_str())?;
-                Ok(reader.read(id, lookup, || None))
+                let id = match key {
+                    Some(key) => trace.dimension(key).filter(|key| !key.trim().is_empty()).ok_or(LeftOut::NoKey),
+                    None => trace.input_digest.as_ref().map(input_id).ok_or(LeftOut::NoInput),
+                };
+                Ok(reader.read(id.map_err(|why| why.as_str())?, lookup, || None))
             });
         };
-        lake.narrow(within, names, take).map_err(Failed::instrument)
+        lake.narrow(within, names, key.is_none(), take).map_err(Failed::instrument)
     }
 
     /// The dimensions looked at, when narrow columns know all of them.
     fn narrow_names(&self) -> Option<Vec<String>> {
         let mut names = self.spec.design.dimensions();
         names.extend(self.filter.iter().flat_map(Filter::names).map(str::to_owned));
-        names.push(self.spec.traces.key.clone()?);
+        names.extend(self.spec.traces.key.clone());
         let known = names.iter().all(|name| narrow_dimension(name));
         (known && !self.spec.design.reads_inputs()).then_some(names)
     }
+}
+
+/// The key of an example that no dimension names.
+fn input_id(input: &Digest) -> String {
+    dataset::id_of_input(input).as_str().to_owned()
 }
 
 /// What traces of earlier versions say now. They are few, so that opening them costs little.

@@ -125,6 +125,45 @@ fn a_lake_in_a_bucket_is_shared_by_machines() {
 }
 
 #[test]
+fn one_machine_at_a_time_tidies_a_bucket() {
+    let Some(server) = Server::start("one_machine_at_a_time_tidies_a_bucket") else { return };
+    let (here, there) = (server.world(), server.world());
+    for trace in 1..=2 {
+        here.write("spans.json", otlp(&format!("{trace:032x}"), 1));
+        here.run(&["ingest", "spans.json"]).expect(0);
+    }
+    let done = there.run(&["lake", "compact", "--json"]).expect(0).json();
+    assert_eq!((&done["parts_before"], &done["parts_after"]), (&2.into(), &1.into()));
+    assert_eq!(server.keys().len(), 1, "the claim is given up: {:?}", server.keys());
+    server.raw("PUT", "/traces/our/lake/tidying.lock", "process 7 since noon");
+    for arguments in [&["lake", "compact"][..], &["lake", "delete", "--user", "u-1", "--yes"]] {
+        let ran = here.run(arguments).expect(3);
+        let told = "from by process 7 since noon; try again when it has finished, or, if that process is gone, delete \
+                    the object `our/lake/tidying.lock` first";
+        assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    }
+    assert_eq!(server.keys().len(), 2, "{:?}", server.keys());
+}
+
+#[test]
+fn exports_in_a_bucket_are_redacted_before_they_are_written() {
+    let Some(server) = Server::start("exports_in_a_bucket_are_redacted_before_they_are_written") else { return };
+    let world = server.world();
+    let config = world.read("assize.toml");
+    world.write("assize.toml", format!("{config}[redact]\npersonal = \"mask\"\n"));
+    let export = otlp(&format!("{:032x}", 1), 1).replace("task 1", "write to ann@example.org");
+    server.raw("PUT", "/traces/exports/1.json", &export);
+    let report = world.run(&["ingest", "s3://traces/exports", "--json"]).expect(0).json();
+    assert_eq!((&report["added"], &report["redacted"]["rules"]["email"]), (&2.into(), &1.into()), "{report}");
+    let spans = world.run(&["traces", "query", "SELECT span FROM spans", "--json"]).expect(0).stdout;
+    assert!(spans.contains("write to [email]") && !spans.contains("ann@"), "{spans}");
+    for part in parts(&world) {
+        let bytes = fs::read(part).unwrap();
+        assert!(!bytes.windows(4).any(|bytes| bytes == b"ann@"));
+    }
+}
+
+#[test]
 fn exports_in_a_bucket_are_ingested() {
     let Some(server) = Server::start("exports_in_a_bucket_are_ingested") else { return };
     let mut world = server.world();
