@@ -13,18 +13,13 @@ use crate::sys::text::one_line;
 const LISTED: usize = 20;
 
 pub fn traces(rows: &[TraceRow]) -> String {
-    if rows.is_empty() {
-        return "No trace fits: `assize ingest` fills the lake.".to_owned();
-    }
     let row = |r: &TraceRow| {
-        let started = jiff::Timestamp::from_nanosecond(i128::from(r.start_ns))
-            .map(|t| t.strftime("%Y-%m-%d %H:%M:%S").to_string());
         vec![
             one_line(r.trace_id.as_str(), 36),
-            started.unwrap_or_else(|_| "?".to_owned()),
+            moment(r.start_ns),
             one_line(r.agent.as_deref().unwrap_or(&r.name), 30),
-            r.spans.to_string(),
-            r.errors.to_string(),
+            thousands(r.spans),
+            thousands(r.errors),
             r.duration_ms.map_or("?".to_owned(), duration),
             r.usage.total().map_or("?".to_owned(), thousands),
             r.cost_usd.map_or("?".to_owned(), dollars),

@@ -59,7 +59,7 @@ pub(super) enum Answered {
 
 /// When a batch is worth it, and how often it is looked after.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
+pub struct Pace {
     /// Fewer questions than this are asked live.
     pub least: usize,
     /// How long nothing must come before what is there is handed over.

@@ -50,7 +50,7 @@ pub struct EndpointOptions {
     /// When a batch is worth it and how often it is looked after; tests have less time than people.
     #[serde(skip)]
     #[schemars(skip)]
-    pub(super) pace: Pace,
+    pub pace: Pace,
     /// What the models here do not take, so that it is not even tried: `temperature`, `seed`, `logprobs`,
     /// `structured` (answers bound to a schema; it is told in words then).
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -33,6 +33,7 @@ mod table;
 mod wire;
 
 pub use allowance::Allowance;
+pub use batch::Pace;
 pub use cache::{CacheEntry, CacheError, CacheStats, CacheUse, ReplyCache};
 pub use cassette::{Cassette, CassetteError, Recorder, Recording};
 pub use client::{Client, ClientBuilder, ClientStats, PriceFn};
