@@ -4,6 +4,7 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::explained;
 use super::layout::{Cell, Row, Table, wrap};
 use super::{Material, ReportError, Subject, number, words};
 use crate::compare::{Comparison, MetricComparison, MetricSummary, Missing, RunCard, RunView, SliceComparison};
@@ -81,6 +82,9 @@ impl Page {
         self.table("metrics", rows);
         let rows = comparison.measures.iter().map(|metric| self.metric_row(metric)).collect();
         self.table("measures", rows);
+        let told = explained::told(comparison).into_iter().map(|one| one.sentence.as_str());
+        self.sentences("where it sits", told);
+        self.sentences("what quality costs", explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()));
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();
@@ -212,6 +216,20 @@ impl Page {
         }
     }
 
+    fn sentences<'a>(&mut self, title: &str, sentences: impl Iterator<Item = &'a str>) {
+        let mut head = Some(title);
+        for sentence in sentences {
+            if let Some(title) = head.take() {
+                self.line("");
+                let title = self.ink(title, "faint", false);
+                self.line(&format!("  {title}"));
+            }
+            for (index, line) in wrap(&one_line(sentence, 900), self.width() - 6).iter().enumerate() {
+                self.line(&format!("  {}{line}", if index == 0 { "" } else { "    " }));
+            }
+        }
+    }
+
     fn unscored<'a>(&mut self, entries: impl Iterator<Item = (&'a String, String)>) {
         let entries: Vec<_> = entries.collect();
         if entries.is_empty() {
@@ -327,7 +345,7 @@ fn missing(missing: &Missing) -> String {
 }
 
 /// The same text in ASCII: known signs get a plain twin, other characters an escape.
-fn to_ascii(text: &str) -> String {
+pub fn to_ascii(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

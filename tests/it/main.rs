@@ -18,6 +18,7 @@ mod ci;
 mod cli;
 mod cost;
 mod datasets;
+mod explain;
 mod faults;
 mod formats;
 mod harness;

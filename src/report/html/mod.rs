@@ -6,6 +6,8 @@
 
 mod diff;
 mod examples;
+mod explained;
+mod matrix;
 mod metrics;
 mod opened;
 mod origin;
@@ -23,6 +25,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Material, ReportError};
+pub(super) use matrix::render as render_matrix;
 use crate::sys::text::for_terminal;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports/templates");
