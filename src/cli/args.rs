@@ -96,9 +96,11 @@ pub enum Verb {
                             assize compare 1c9e44d0 7f3a91c2 0b55e1aa")]
     Compare(CompareArgs),
     /// Compare systems by scores that are recorded already: a file of rows becomes runs, in one command.
-    #[command(after_help = "Example:\n  assize outcomes scores.csv --id task --system model --score resolved --cost usd\n  \
+    #[command(
+        after_help = "Example:\n  assize outcomes scores.csv --id task --system model --score resolved --cost usd\n  \
                             assize outcomes old.csv new.csv --id question --score correct\n  \
-                            assize outcomes wide.csv --id question --system old=score_old --system new=score_new")]
+                            assize outcomes wide.csv --id question --system old=score_old --system new=score_new"
+    )]
     Outcomes(Box<super::outcomes::OutcomesArgs>),
     /// Run, compare with the baseline, gate and write the PR comment, in one command.
     #[command(after_help = "Example:\n  assize ci support --report markdown=comment.md --report junit=junit.xml")]

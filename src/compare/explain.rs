@@ -254,7 +254,10 @@ impl Subject<'_> {
             }
             (None, _) if tested == 0 => format!("{name}: no slice is large enough to be tested."),
             (None, Change::Regressed | Change::Improved) => {
-                format!("{name}: no slice stands apart from the rest; the change is spread over the examples ({}).", tests(tested))
+                format!(
+                    "{name}: no slice stands apart from the rest; the change is spread over the examples ({}).",
+                    tests(tested)
+                )
             }
             (None, _) => format!("{name}: no slice moved apart from the rest ({}).", tests(tested)),
         }

@@ -180,7 +180,7 @@ fn slices_of_other_graders_never_explain_themselves() {
 
 #[test]
 fn too_few_examples_have_no_explanation() {
-    let few = |n: usize| super::testing::binary("a", (0..n).map(|index| index % 2 == 0));
+    let few = |n: usize| testing::binary("a", (0..n).map(|index| index % 2 == 0));
     for n in [0, 1, 2, 39] {
         let found = compare(&few(n), &few(n), &[], &GatePolicy::default(), &[]);
         assert_eq!(found.explanations, [], "{n} examples");
@@ -202,7 +202,7 @@ fn a_split_equals_its_definition() {
     let mut metas = Vec::new();
     for index in 0..120 {
         for side in [&mut baseline, &mut candidate] {
-            put(side, id(index).as_str(), 0, "x", super::testing::number(random.random_range(0.0..1.0)));
+            put(side, id(index).as_str(), 0, "x", testing::number(random.random_range(0.0..1.0)));
         }
         metas.push(ExampleMeta {
             id: id(index),
@@ -269,7 +269,9 @@ fn cost_of_a_good_answer_equals_the_reference() {
     let joined = found.frontier.iter().find(|one| one.spent == "cost_usd").unwrap();
     let equals = |estimate: &crate::stats::Estimate, wanted: (f64, f64, f64)| {
         let interval = estimate.interval.as_ref().unwrap();
-        for (found, wanted) in [(estimate.estimate.unwrap(), wanted.0), (interval.lo, wanted.1), (interval.hi, wanted.2)] {
+        for (found, wanted) in
+            [(estimate.estimate.unwrap(), wanted.0), (interval.lo, wanted.1), (interval.hi, wanted.2)]
+        {
             assert!((found - wanted).abs() < 1e-9, "{found} and {wanted}");
         }
     };
@@ -280,7 +282,7 @@ fn cost_of_a_good_answer_equals_the_reference() {
     let equal = joined.ratio_at_equal_quality.as_ref().unwrap();
     assert!((equal.estimate.unwrap() - 12.25 / 10.75).abs() < 1e-12 && equal.n == 5);
     assert!(joined.sentence.contains("a good answer costs $3.38 in place of $2.79"), "{}", joined.sentence);
-    let none = super::testing::binary("none", [false, false, false]);
+    let none = testing::binary("none", [false, false, false]);
     let mut costly = none.clone();
     (0..3).for_each(|index| output(&mut costly, &format!("e{index:03}"), 0, 1.0, 1.0));
     let view = summarize(&costly, &[], &GatePolicy::default());

@@ -225,7 +225,8 @@ impl Seen {
         let mut path: Vec<&str> = Vec::new();
         for (_, span) in trace.outline() {
             let agent = span.agent_name().or((span.kind == SpanKind::Agent).then_some(span.name.as_str()));
-            if let Some(agent) = agent.filter(|agent| !evaluators.contains(&span.span_id) && path.last() != Some(agent)) {
+            if let Some(agent) = agent.filter(|agent| !evaluators.contains(&span.span_id) && path.last() != Some(agent))
+            {
                 path.push(agent);
             }
         }

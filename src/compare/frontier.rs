@@ -299,8 +299,8 @@ fn sentence(found: &Frontier, metric: &Metric, spent: &Metric) -> String {
     let span = found.per_good_ratio.interval.as_ref().map_or_else(String::new, |interval| {
         format!("; {} interval ×{:.2} to ×{:.2}", words::level_text(interval.level), interval.lo, interval.hi)
     });
-    let further = found.per_further_good.map_or_else(String::new, |cost| {
-        format!("; each further one {verb} {}", form.level(cost))
-    });
+    let further = found
+        .per_further_good
+        .map_or_else(String::new, |cost| format!("; each further one {verb} {}", form.level(cost)));
     format!("{head}; {thing} {verb} {after} in place of {before} ({ratio}{span}){further}.")
 }

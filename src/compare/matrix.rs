@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Comparability, ExampleMeta, Frontier, RunCard, RunResults,
     change::{self, Assessed},
-    comparability,
-    contrast,
+    comparability, contrast,
     frontier::frontier,
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Sample},
@@ -115,12 +114,7 @@ pub struct PairCompared {
 }
 
 /// Compares all pairs of runs. `metas`, `policy`, `allow` as for two.
-pub fn compare_many(
-    runs: &[RunResults],
-    metas: &[ExampleMeta],
-    policy: &GatePolicy,
-    allow: &[String],
-) -> Matrix {
+pub fn compare_many(runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePolicy, allow: &[String]) -> Matrix {
     let differences: Vec<Comparability> = match runs.split_first() {
         Some((first, rest)) => rest.iter().map(|run| comparability(first, run, policy, allow)).collect(),
         None => Vec::new(),
@@ -246,9 +240,8 @@ fn finish(table: &mut MatrixMetric, runs: usize) {
             table.pairs.iter().filter(|pair| found(pair, one.run) == Some(above)).count()
         };
         let each = |pair: &PairCompared, run: usize| other_is_better(pair, run, sign);
-        let all = |pair: &PairCompared, run: usize| {
-            pair.p_holm.filter(|p| *p <= ALPHA).and_then(|_| leans(pair, run, sign))
-        };
+        let all =
+            |pair: &PairCompared, run: usize| pair.p_holm.filter(|p| *p <= ALPHA).and_then(|_| leans(pair, run, sign));
         one.rank = (1 + count(true, &each), ranked.saturating_sub(count(false, &each)).max(1));
         one.rank_all_at_once = (1 + count(true, &all), ranked.saturating_sub(count(false, &all)).max(1));
         one.beaten_by = table
@@ -271,7 +264,13 @@ fn other_is_better(pair: &PairCompared, run: usize, sign: f64) -> Option<bool> {
         None => pair.difference.interval.as_ref().map(|interval| (interval.lo, interval.hi)),
     };
     let (lo, hi) = interval?;
-    let credible = if lo > 0.0 { 1.0 } else if hi < 0.0 { -1.0 } else { return None };
+    let credible = if lo > 0.0 {
+        1.0
+    } else if hi < 0.0 {
+        -1.0
+    } else {
+        return None;
+    };
     turned(pair, run, sign * credible)
 }
 
@@ -318,7 +317,10 @@ fn not_comparable(differences: &[Comparability], names: &[String]) -> String {
             format!("{name} ({})", what.join(", "))
         })
         .collect();
-    format!("Not measured alike: against the first run differ {}; `--allow WHAT` says that it does not matter.", odd.join(", "))
+    format!(
+        "Not measured alike: against the first run differ {}; `--allow WHAT` says that it does not matter.",
+        odd.join(", ")
+    )
 }
 
 /// `Ok: best is a (70.6 %), rank 1 to 2 of 5; 6 of 10 pairs differ after Holm.`

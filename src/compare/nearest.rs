@@ -85,8 +85,8 @@ impl<'a> Nearest<'a> {
             }
             let words = words.get_or_insert_with(|| tokens(&example.input_text()));
             let theirs = self.rows.get(target.id).map(|row| &row.dimensions);
-            let alike =
-                WORDS * shared(wanted, words) + (1.0 - WORDS) * theirs.map_or(0.0, |theirs| same(theirs, &row.dimensions));
+            let alike = WORDS * shared(wanted, words)
+                + (1.0 - WORDS) * theirs.map_or(0.0, |theirs| same(theirs, &row.dimensions));
             if target.best.is_none_or(|(best, other, _)| alike > best || (alike == best && id < other)) {
                 target.best = Some((alike, id, held));
             }

@@ -103,8 +103,10 @@ pub(super) fn all(units: &[Unit<'_>], features: &Features) -> Vec<Slice> {
             Some(room) => room,
             None => break,
         };
+        let mut conditions: Vec<Condition> = one.conditions.iter().chain(&other.conditions).cloned().collect();
+        conditions.sort_by(|a, b| (a.origin, &a.dimension).cmp(&(b.origin, &b.dimension)));
         found.push(Slice {
-            conditions: one.conditions.iter().chain(&other.conditions).cloned().collect(),
+            conditions,
             also: Vec::new(),
             members: one.members.iter().copied().filter(|member| within.has(*member)).collect(),
         });

@@ -362,6 +362,9 @@ pub struct BreakdownSide {
     pub mean_ms: Option<f64>,
     /// Tokens of model spans of that agent.
     pub tokens: Option<u64>,
+    /// Money of model spans of that agent, in US dollars, as far as the traces say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// Two runs, compared.

@@ -107,7 +107,8 @@ pub async fn outcomes(project: &Project, world: &World, ask: &Ask, watch: &Watch
     let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { sources, ..Provenance::default() };
     let root = project.path(&project.config.datasets);
-    let written = write_version(&root, &name, &import.examples, provenance, world.clock.as_ref()).map_err(Failed::usage)?;
+    let written =
+        write_version(&root, &name, &import.examples, provenance, world.clock.as_ref()).map_err(Failed::usage)?;
     let dataset = written.header().reference();
     let project = with_suite(project, &name, suite, &dataset)?;
     let mut runs = Vec::new();
@@ -220,7 +221,11 @@ fn mappings(world: &World, ask: &Ask, scores: &[ScoreAsk]) -> Done<Vec<(PathBuf,
                     let why = anyhow!("`--system {odd}` beside others: write `--system NAME=FIELD` for each system");
                     return Err(Failed::usage(why));
                 }
-                several.iter().map(|system| named(system)).map(|(name, field)| (json!({ "value": name }), Some(field))).collect()
+                several
+                    .iter()
+                    .map(|system| named(system))
+                    .map(|(name, field)| (json!({ "value": name }), Some(field)))
+                    .collect()
             }
         };
         for (variant, field) in variants {
@@ -289,7 +294,21 @@ fn is_yes_or_no(examples: &[Example], score: &str) -> bool {
         Value::Bool(_) => true,
         Value::Number(number) => number.as_f64().is_some_and(|number| number == 0.0 || number == 1.0),
         Value::String(text) => {
-            matches!(text.trim().to_lowercase().as_str(), "" | "0" | "1" | "0.0" | "1.0" | "true" | "false" | "yes" | "no" | "pass" | "fail" | "passed" | "failed")
+            matches!(
+                text.trim().to_lowercase().as_str(),
+                "" | "0"
+                    | "1"
+                    | "0.0"
+                    | "1.0"
+                    | "true"
+                    | "false"
+                    | "yes"
+                    | "no"
+                    | "pass"
+                    | "fail"
+                    | "passed"
+                    | "failed"
+            )
         }
         Value::Null => true,
         _ => false,
@@ -305,7 +324,8 @@ fn suite(name: &str, examples: &[Example], systems: &[String], scores: &[ScoreAs
     let targets: Map<String, Value> =
         systems.iter().map(|system| (system.clone(), json!({ "kind": "recorded", "variant": system }))).collect();
     let settings = Settings::of(ask, scores)?;
-    let graders: Vec<Value> = scores.iter().map(|score| settings.grader(score, is_yes_or_no(examples, &score.name))).collect();
+    let graders: Vec<Value> =
+        scores.iter().map(|score| settings.grader(score, is_yes_or_no(examples, &score.name))).collect();
     let most = examples.iter().flat_map(|example| &example.recorded).map(|one| one.trial).max().unwrap_or(0);
     let mut suite = json!({
         "candidate": last, "trials": most + 1, "targets": targets, "graders": graders,
@@ -337,12 +357,13 @@ impl Settings {
         };
         let only = scores.first().map(|score| score.name.clone()).unwrap_or_default();
         let number = |flag: &str, text: &String| -> Done<(String, f64)> {
-            let (name, value) = text.split_once('=').map_or((only.as_str(), text.as_str()), |(name, value)| (name, value));
+            let (name, value) =
+                text.split_once('=').map_or((only.as_str(), text.as_str()), |(name, value)| (name, value));
             known(name)?;
             let value = value.trim().parse::<f64>().ok().filter(|value| value.is_finite());
-            value.map(|value| (name.to_owned(), value)).ok_or_else(|| {
-                Failed::usage(anyhow!("expected `--{flag} NAME=NUMBER`, found `{text}`"))
-            })
+            value
+                .map(|value| (name.to_owned(), value))
+                .ok_or_else(|| Failed::usage(anyhow!("expected `--{flag} NAME=NUMBER`, found `{text}`")))
         };
         for name in &ask.lower {
             known(name)?;
@@ -406,7 +427,8 @@ impl Settings {
 
 /// The project with the suite in it, read as a configuration is read.
 fn with_suite(project: &Project, name: &str, mut suite: Value, dataset: &str) -> Done<Project> {
-    if let Some(suite) = suite.get_mut("suites").and_then(|suites| suites.get_mut(name)).and_then(Value::as_object_mut) {
+    if let Some(suite) = suite.get_mut("suites").and_then(|suites| suites.get_mut(name)).and_then(Value::as_object_mut)
+    {
         suite.insert("dataset".to_owned(), json!(dataset));
     }
     let text = toml::to_string(&suite).map_err(Failed::instrument)?;

@@ -44,8 +44,8 @@ fn json(matrix: &Matrix, made_at: Timestamp) -> Result<Vec<u8>, ReportError> {
         matrix: &'a Matrix,
     }
     let document = Document { schema: SCHEMA, made_at, matrix };
-    let mut bytes = serde_json::to_vec_pretty(&document)
-        .map_err(|error| ReportError { form: "json", cause: error.to_string() })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(&document).map_err(|error| ReportError { form: "json", cause: error.to_string() })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -203,7 +203,10 @@ pub fn matrix_text(matrix: &Matrix, width: usize) -> String {
         let widest = rows.iter().map(|row| row.name.chars().count()).max().unwrap_or(0);
         for row in &rows {
             let pad = " ".repeat(widest - row.name.chars().count());
-            line(&mut text, &format!("  {:>5}  {}{pad}  {} {}  n={}", row.rank_all, row.name, row.point, row.interval, row.n));
+            line(
+                &mut text,
+                &format!("  {:>5}  {}{pad}  {} {}  n={}", row.rank_all, row.name, row.point, row.interval, row.n),
+            );
             if row.frontier.starts_with("beaten") {
                 for one in wrap(&format!("{}, which costs no more", row.frontier), width - 9) {
                     line(&mut text, &format!("         {one}"));
@@ -214,7 +217,10 @@ pub fn matrix_text(matrix: &Matrix, width: usize) -> String {
     for metric in &matrix.metrics {
         let rows = pairs(matrix, metric);
         line(&mut text, "");
-        line(&mut text, &format!("pairs of {}: second minus first; p after Holm, q after Benjamini-Hochberg", metric.name));
+        line(
+            &mut text,
+            &format!("pairs of {}: second minus first; p after Holm, q after Benjamini-Hochberg", metric.name),
+        );
         for row in rows.iter().take(PAIRS) {
             line(&mut text, &format!("  {} {} → {}", row.sign, row.baseline, row.candidate));
             let cost = if row.cost.is_empty() { String::new() } else { format!("; cost {}", row.cost) };
@@ -296,6 +302,9 @@ fn markdown(matrix: &Matrix, made_at: Timestamp) -> String {
         text.push_str("\n</details>\n\n");
     }
     let made = made_at.strftime("%-d %b %Y %H:%M UTC");
-    text.push_str(&format!("<sub>Ranks hold all at once (Holm). Made {made} by assize {}.</sub>\n", env!("CARGO_PKG_VERSION")));
+    text.push_str(&format!(
+        "<sub>Ranks hold all at once (Holm). Made {made} by assize {}.</sub>\n",
+        env!("CARGO_PKG_VERSION")
+    ));
     text
 }

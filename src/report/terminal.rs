@@ -84,7 +84,10 @@ impl Page {
         self.table("measures", rows);
         let told = explained::told(comparison).into_iter().map(|one| one.sentence.as_str());
         self.sentences("where it sits", told);
-        self.sentences("what quality costs", explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()));
+        self.sentences(
+            "what quality costs",
+            explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()),
+        );
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();

@@ -42,8 +42,23 @@ fn tickets() -> String {
 }
 
 const TICKETS: [&str; 17] = [
-    "outcomes", "tickets.csv", "--id", "ticket", "--system", "version", "--score", "solved", "--cost", "usd", "--by",
-    "intent", "--by", "channel", "--by", "tier", "--margin=0.02",
+    "outcomes",
+    "tickets.csv",
+    "--id",
+    "ticket",
+    "--system",
+    "version",
+    "--score",
+    "solved",
+    "--cost",
+    "usd",
+    "--by",
+    "intent",
+    "--by",
+    "channel",
+    "--by",
+    "tier",
+    "--margin=0.02",
 ];
 
 #[test]
@@ -61,7 +76,8 @@ fn a_planted_regression_is_named_in_every_report() {
     assert!(sentence.starts_with("Solved: the regression is in examples where"), "{sentence}");
     assert_eq!(explanation["contrasting"].as_array().unwrap().len(), 3, "{explanation:#}");
     assert!(explanation["slices"].as_array().unwrap().iter().any(|slice| slice["overlap"]["share"].is_f64()));
-    let cost = done["comparison"]["frontier"].as_array().unwrap().iter().find(|one| one["spent"] == "cost_usd").unwrap();
+    let cost =
+        done["comparison"]["frontier"].as_array().unwrap().iter().find(|one| one["spent"] == "cost_usd").unwrap();
     assert!(cost["per_good_ratio"]["interval"]["hi"].as_f64().unwrap() < 0.7, "{cost:#}");
     for report in ["r.html", "r.md", "r.txt"] {
         let text = world.read(report).split_whitespace().collect::<Vec<_>>().join(" ");
@@ -115,8 +131,7 @@ fn what_cannot_be_read_says_how_to_mend_it() {
     refused(&["outcomes", "a.csv", "--id", "id", "--system", "a=s", "--score", "s"], "leave `--score` out");
     refused(&["outcomes", "a.csv", "--id", "none", "--score", "s"], "none");
     refused(&["compare", "a", "b", "c", "--report", "junit=x.xml"], "has no form `junit`");
-    let done = world
-        .run(&["outcomes", "rows.csv", "--id", "id", "--system", "system", "--score", "s", "--json"]);
+    let done = world.run(&["outcomes", "rows.csv", "--id", "id", "--system", "system", "--score", "s", "--json"]);
     assert!(done.stderr.contains("rejected:"), "a row without an id is told: {}", done.stderr);
     let missing = &done.json()["comparison"]["metrics"][0]["missing"];
     assert_eq!(missing["candidate_reasons"]["off_menu"], 1, "nonsense is no score, and no 0: {missing}");
@@ -128,7 +143,8 @@ fn taubench_chances_over_four_trials() {
     let world = World::new();
     let file = folder.join("taubench_airline/gpt-4o-airline.json.gz");
     let file = file.to_str().unwrap();
-    let arguments = ["outcomes", file, "--id", "task_id", "--trial", "trial", "--score", "reward", "--name", "tau", "--json"];
+    let arguments =
+        ["outcomes", file, "--id", "task_id", "--trial", "trial", "--score", "reward", "--name", "tau", "--json"];
     let done = world.run(&arguments).expect(0).json();
     let rows = done["view"]["repeated"].as_array().unwrap();
     assert_eq!(rows.len(), 4);
@@ -158,8 +174,22 @@ fn alpacaeval_equals_its_leaderboard() {
     let file = folder.join("alpacaeval2/preferences.csv.gz");
     let done = world
         .run(&[
-            "outcomes", file.to_str().unwrap(), "--id", "instruction_idx", "--system", "model", "--score",
-            "win=preference", "--plus=-1", "--range", "win=0..1", "--by", "dataset", "--name", "alpaca", "--json",
+            "outcomes",
+            file.to_str().unwrap(),
+            "--id",
+            "instruction_idx",
+            "--system",
+            "model",
+            "--score",
+            "win=preference",
+            "--plus=-1",
+            "--range",
+            "win=0..1",
+            "--by",
+            "dataset",
+            "--name",
+            "alpaca",
+            "--json",
         ])
         .expect(0)
         .json();
@@ -182,7 +212,8 @@ fn alpacaeval_equals_its_leaderboard() {
     let (plain, concise) = (place("gpt-3.5-turbo-1106"), place("gpt-3.5-turbo-1106_concise"));
     let pairs = matrix["metrics"][0]["pairs"].as_array().unwrap();
     let of = |a: usize, b: usize| pairs.iter().find(|pair| pair["baseline"] == a && pair["candidate"] == b);
-    let (pair, sign) = of(concise, plain).map(|pair| (pair, 1.0)).or(of(plain, concise).map(|pair| (pair, -1.0))).unwrap();
+    let (pair, sign) =
+        of(concise, plain).map(|pair| (pair, 1.0)).or(of(plain, concise).map(|pair| (pair, -1.0))).unwrap();
     let difference = sign * pair["difference"]["estimate"].as_f64().unwrap();
     assert!((difference - 0.0176).abs() < 5e-5, "{difference}");
     close(&pair["difference"]["se"], 0.0066, 5e-5, "paired standard error");
@@ -201,9 +232,27 @@ fn five_coding_agents_by_all_pairs() {
     let file = folder.join("swebench_verified/per_instance.csv.gz");
     let done = world
         .run(&[
-            "outcomes", file.to_str().unwrap(), "--id", "instance_id", "--system", "name", "--score", "resolved",
-            "--cost", "cost", "--by", "repository=instance_id:^(.*)__", "--name", "swe", "--json", "--report",
-            "html=m.html", "--report", "markdown=m.md", "--report", "terminal=m.txt",
+            "outcomes",
+            file.to_str().unwrap(),
+            "--id",
+            "instance_id",
+            "--system",
+            "name",
+            "--score",
+            "resolved",
+            "--cost",
+            "cost",
+            "--by",
+            "repository=instance_id:^(.*)__",
+            "--name",
+            "swe",
+            "--json",
+            "--report",
+            "html=m.html",
+            "--report",
+            "markdown=m.md",
+            "--report",
+            "terminal=m.txt",
         ])
         .expect(0)
         .json();
@@ -231,7 +280,10 @@ fn five_coding_agents_by_all_pairs() {
     let (full, mini) = (place("GPT-5 (2025"), place("GPT-5 mini"));
     let pair = pairs
         .iter()
-        .find(|pair| [full, mini].contains(&(p(pair, "baseline") as usize)) && [full, mini].contains(&(p(pair, "candidate") as usize)))
+        .find(|pair| {
+            [full, mini].contains(&(p(pair, "baseline") as usize))
+                && [full, mini].contains(&(p(pair, "candidate") as usize))
+        })
         .unwrap();
     close(&pair["exact_p"], 0.00544, 5e-6, "exact McNemar p");
     for pair in pairs {

@@ -86,7 +86,8 @@ pub(in crate::report) fn render(matrix: &Matrix, made_at: Timestamp) -> Result<V
 
 fn section(matrix: &Matrix, metric: &MatrixMetric, place: usize) -> Section {
     let reach = metric.ranking.iter().filter_map(|one| ends(&one.estimate));
-    let (low, high) = reach.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (lo, hi)| (low.min(lo), high.max(hi)));
+    let (low, high) =
+        reach.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (lo, hi)| (low.min(lo), high.max(hi)));
     let room = 0.05 * (high - low);
     let axis = Axis::between(low - room, high + room);
     let rows = ranking(matrix, metric);

@@ -25,8 +25,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{Material, ReportError};
-pub(super) use matrix::render as render_matrix;
 use crate::sys::text::for_terminal;
+pub(super) use matrix::render as render_matrix;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports/templates");
 const STYLE: &str = include_str!("../../../reports/assets/report.css");

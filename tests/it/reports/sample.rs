@@ -409,8 +409,9 @@ impl Sample {
     }
 
     fn breakdown(&self) -> Vec<Breakdown> {
-        let side =
-            |calls, errors, mean_ms, tokens| Some(BreakdownSide { calls, errors, mean_ms: Some(mean_ms), tokens });
+        let side = |calls, errors, mean_ms, tokens| {
+            Some(BreakdownSide { calls, errors, mean_ms: Some(mean_ms), tokens, cost_usd: None })
+        };
         let part = |kind: &str, name: &str, baseline, candidate| Breakdown {
             kind: kind.to_owned(),
             name: self.t(name),
