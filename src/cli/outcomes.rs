@@ -23,6 +23,9 @@ pub struct OutcomesArgs {
     /// Without it each file is a system.
     #[arg(long = "system", value_name = "[NAME=]FIELD")]
     pub systems: Vec<String>,
+    /// System that the others are set against; the first when left out.
+    #[arg(long, value_name = "NAME")]
+    pub baseline: Option<String>,
     /// Field of a score; may be repeated. Values that are all yes or no are shares, others means.
     #[arg(long = "score", value_name = "[NAME=]FIELD")]
     pub scores: Vec<String>,
@@ -35,7 +38,8 @@ pub struct OutcomesArgs {
     /// Number added to every value of a score.
     #[arg(long, value_name = "[NAME=]NUMBER", allow_hyphen_values = true)]
     pub plus: Vec<String>,
-    /// Smallest change of a score that matters; the score is gated.
+    /// Smallest change of a score that matters; only scores with one are gated. Without any: a twentieth of the range of
+    /// each score that is yes or no or has a `--range`.
     #[arg(long = "margin", value_name = "[NAME=]NUMBER")]
     pub margins: Vec<String>,
     /// Field that numbers the trials of an example. Without it, rows of one example and system are trials in their order.
@@ -68,6 +72,7 @@ pub async fn run(project: &Project, world: &World, args: OutcomesArgs, printer: 
         name: args.name,
         id: args.id,
         systems: args.systems,
+        baseline: args.baseline,
         scores: args.scores,
         lower: args.lower,
         ranges: args.ranges,

@@ -176,17 +176,31 @@ impl Subject<'_> {
     }
 
     fn effect(&self, slice: &Slice, members: &[u32], split: &Split, board: &Board, prior: &Prior) -> SliceEffect {
-        let pairs = self.pairs(members);
+        self.effect_of(slice, &self.pairs(members), split, board, prior).0
+    }
+
+    /// The effect with the contrast that it shows.
+    fn effect_of(
+        &self,
+        slice: &Slice,
+        pairs: &Pairs,
+        split: &Split,
+        board: &Board,
+        prior: &Prior,
+    ) -> (SliceEffect, contrast::Contrast) {
         let sign = self.question.sign;
-        SliceEffect {
+        let found = contrast::paired(pairs, &self.question);
+        let words = slice.words();
+        let also: Vec<String> = slice.also.iter().map(slicing::in_words).filter(|other| *other != words).collect();
+        let effect = SliceEffect {
             conditions: slice.conditions.clone(),
-            words: slice.words(),
-            also: slice.also.iter().map(slicing::in_words).collect(),
+            words,
+            also,
             examples: split.n as u64,
             share: split.n as f64 / board.count.max(1) as f64,
             baseline: contrast::arm(&pairs.baseline, self.question.bounds),
             candidate: contrast::arm(&pairs.candidate, self.question.bounds),
-            inside: contrast::paired(&pairs, &self.question).estimate,
+            inside: found.estimate.clone(),
             outside: split.outside_estimate(sign, LEVEL),
             shrunk: Some(sign * prior.shrunk(split)),
             share_of_change: board.is_clear().then(|| split.sum / board.total()),
@@ -194,7 +208,8 @@ impl Subject<'_> {
             q: None,
             change: Change::Inconclusive,
             overlap: None,
-        }
+        };
+        (effect, found)
     }
 
     /// The slices with the most evidence, over all examples.
@@ -210,9 +225,8 @@ impl Subject<'_> {
         order.sort_by(|a, b| a.1.p.total_cmp(&b.1.p).then(b.1.gain.total_cmp(&a.1.gain)).then(a.0.cmp(&b.0)));
         let listed = order.into_iter().take(LISTED).filter_map(|(place, split, q)| {
             let slice = self.slices.get(place)?;
-            let mut effect = self.effect(slice, &slice.members, &split, board, prior);
+            let (mut effect, found) = self.effect_of(slice, &self.pairs(&slice.members), &split, board, prior);
             effect.q = Some(q);
-            let found = self.contrast(&slice.members);
             let moved = |p: Option<f64>| p.is_some_and(|p| p <= OWN_ALPHA);
             effect.change = match split.inside - split.outside {
                 apart if q <= LISTED_RATE && apart < 0.0 && moved(found.p_worse) => Change::Regressed,

@@ -116,8 +116,8 @@ fn a_change_everywhere_is_blamed_on_no_slice() {
     assert!(named <= 3, "{named} of 20");
 }
 
-/// Two hundred tries with the labels of the runs swapped at random in each example, so that there is nothing to find, and
-/// two hundred with the slices dealt out anew, so that what there is sits nowhere: something is named in at most a tenth.
+/// Two hundred tries with the labels of the runs swapped at random in each example, so that there is nothing to find, and a
+/// hundred with the slices dealt out anew, so that what there is sits nowhere: something is named in at most a tenth.
 #[test]
 fn with_labels_permuted_nothing_is_named() {
     const TRIES: usize = 200;
@@ -128,7 +128,7 @@ fn with_labels_permuted_nothing_is_named() {
     let found = compare(&baseline, &candidate, &metas, &policy, &[]).metrics;
     let features = Features::default();
     let (mut swapped, mut dealt) = (0, 0);
-    for _ in 0..TRIES {
+    for turn in 0..TRIES {
         let (mut left, mut right) = (baseline.clone(), candidate.clone());
         for (one, other) in left.examples.values_mut().zip(right.examples.values_mut()) {
             if random.random_bool(0.5) {
@@ -137,14 +137,17 @@ fn with_labels_permuted_nothing_is_named() {
         }
         let told = explain(&left, &right, &metas, &policy, &found, &features);
         swapped += usize::from(!told[0].named.is_empty());
+        if turn % 2 == 1 {
+            continue;
+        }
         let mut deal: Vec<_> = metas.iter().map(|meta| meta.dimensions.clone()).collect();
         deal.shuffle(&mut random);
         metas.iter_mut().zip(deal).for_each(|(meta, dimensions)| meta.dimensions = dimensions);
         let told = explain(&baseline, &candidate, &metas, &policy, &found, &features);
         dealt += usize::from(!told[0].named.is_empty());
     }
-    println!("something named: {swapped} of {TRIES} with runs swapped, {dealt} of {TRIES} with slices dealt anew");
-    assert!(swapped <= TRIES / 10 && dealt <= TRIES / 10, "{swapped} and {dealt} of {TRIES}");
+    println!("something named: {swapped} of {TRIES} with runs swapped, {dealt} of {} with slices dealt anew", TRIES / 2);
+    assert!(swapped <= TRIES / 10 && dealt <= TRIES / 20, "{swapped} and {dealt} of {TRIES}");
 }
 
 /// A small slice with a large change by chance is drawn towards the change over all.

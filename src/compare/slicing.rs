@@ -116,30 +116,28 @@ pub(super) fn all(units: &[Unit<'_>], features: &Features) -> Vec<Slice> {
 
 /// Slices by one condition; of those with the same members, one, which knows the others.
 fn singles(units: &[Unit<'_>], features: &Features) -> Vec<Slice> {
-    let mut dimensions: BTreeMap<(Origin, String), BTreeMap<String, Vec<u32>>> = BTreeMap::new();
+    let mut dimensions: BTreeMap<(Origin, &str), BTreeMap<&str, Vec<u32>>> = BTreeMap::new();
     let mut total = 0;
     for (place, unit) in units.iter().enumerate().filter(|(_, unit)| unit.is_paired()) {
         total += 1;
-        let mut add = |origin: Origin, dimension: &str, value: &str| {
-            let values = dimensions.entry((origin, dimension.to_owned())).or_default();
-            values.entry(value.to_owned()).or_default().push(place as u32);
-        };
-        for (dimension, value) in unit.dimensions.into_iter().flatten() {
-            add(Origin::Example, dimension, value);
-        }
-        for feature in features.of(unit.id) {
-            add(feature.origin, &feature.dimension, &feature.value);
+        let own = unit.dimensions.into_iter().flatten();
+        let own = own.map(|(dimension, value)| (Origin::Example, dimension.as_str(), value.as_str()));
+        let known = features.of(unit.id);
+        let known = known.map(|feature| (feature.origin, feature.dimension.as_str(), feature.value.as_str()));
+        for (origin, dimension, value) in own.chain(known) {
+            let values = dimensions.entry((origin, dimension)).or_default();
+            values.entry(value).or_default().push(place as u32);
         }
     }
     let mut slices = Vec::new();
     for ((origin, dimension), values) in dimensions {
-        let mut kept: Vec<(String, Vec<u32>)> = values
+        let mut kept: Vec<(&str, Vec<u32>)> = values
             .into_iter()
             .filter(|(_, members)| members.len() >= LEAST && total - members.len() >= LEAST)
             .collect();
-        kept.sort_by(|left, right| right.1.len().cmp(&left.1.len()).then_with(|| left.0.cmp(&right.0)));
+        kept.sort_by(|left, right| right.1.len().cmp(&left.1.len()).then(left.0.cmp(right.0)));
         slices.extend(kept.into_iter().take(VALUES).map(|(value, members)| Slice {
-            conditions: vec![Condition { dimension: dimension.clone(), value, origin }],
+            conditions: vec![Condition { dimension: dimension.to_owned(), value: value.to_owned(), origin }],
             also: Vec::new(),
             members,
         }));

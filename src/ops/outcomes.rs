@@ -3,7 +3,7 @@
 //! Nothing in it is special: it writes the mapping and the suite that a user would, with the `recorded` target and the
 //! `recorded_value` scorer, and runs them. The suite is not written to the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -21,6 +21,8 @@ use crate::model::{Example, RunId};
 
 /// Rejected rows that are told.
 const TOLD: usize = 5;
+/// Share of a score's range that matters when no margin is named.
+const MARGIN: f64 = 0.05;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Ask {
     /// `FIELD` that names the system of a row, or `NAME=FIELD` for each system that has a field of its own. Without any,
     /// each file is a system.
     pub systems: Vec<String>,
+    /// System that the others are set against; the first when absent.
+    pub baseline: Option<String>,
     /// Scores, `FIELD` or `NAME=FIELD`.
     pub scores: Vec<String>,
     /// Names of scores of which less is better.
@@ -42,7 +46,8 @@ pub struct Ask {
     pub ranges: Vec<String>,
     /// `NAME=NUMBER`: added to every value.
     pub plus: Vec<String>,
-    /// `NAME=NUMBER` or `NUMBER`: smallest change that matters; the score is gated.
+    /// `NAME=NUMBER` or `NUMBER`: smallest change that matters; only these scores are gated. Without any, scores of a known
+    /// range are gated at a twentieth of it.
     pub margins: Vec<String>,
     /// Field that numbers the trials of an example; where absent, repeated rows are trials in the order of the file.
     pub trial: Option<String>,
@@ -102,7 +107,7 @@ pub async fn outcomes(project: &Project, world: &World, ask: &Ask, watch: &Watch
         importer.add_file(&file, Some(&mapping), ImportOptions::default()).map_err(Failed::usage)?;
     }
     let import = importer.finish().map_err(Failed::usage)?;
-    let systems = systems(&import.examples);
+    let systems = systems(&import.examples, ask)?;
     let suite = suite(&name, &import.examples, &systems, &scores, ask)?;
     let sources = ask.files.iter().map(|file| file.display().to_string()).collect();
     let provenance = Provenance { sources, ..Provenance::default() };
@@ -197,11 +202,7 @@ fn wide(ask: &Ask) -> bool {
 }
 
 fn name(ask: &Ask) -> Done<String> {
-    let stem = |file: &PathBuf| {
-        let name = file.file_name()?.to_str()?;
-        Some(name.split('.').next().unwrap_or(name).to_owned())
-    };
-    let name = ask.name.clone().or_else(|| ask.files.first().and_then(stem)).map(|name| plain(&name));
+    let name = ask.name.clone().or_else(|| ask.files.first().map(|file| stem(file))).map(|name| plain(&name));
     name.filter(|name| !name.is_empty()).ok_or_else(|| Failed::usage(anyhow!("name the dataset with `--name NAME`")))
 }
 
@@ -210,10 +211,8 @@ fn mappings(world: &World, ask: &Ask, scores: &[ScoreAsk]) -> Done<Vec<(PathBuf,
     let mut found = Vec::new();
     for file in &ask.files {
         let path = world.here.join(file);
-        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("recorded");
-        let stem = stem.split('.').next().unwrap_or(stem);
         let variants: Vec<(Value, Option<String>)> = match ask.systems.as_slice() {
-            [] => vec![(json!({ "value": stem }), None)],
+            [] => vec![(json!({ "value": stem(file) }), None)],
             [field] if !field.contains('=') => vec![(json!(field), None)],
             several => {
                 let odd = several.iter().find(|system| !system.contains('='));
@@ -276,15 +275,34 @@ fn field(typed: &str) -> Value {
     }
 }
 
-/// Variants in the order in which the examples name them first.
-fn systems(examples: &[Example]) -> Vec<String> {
+/// A file's name up to its first point.
+fn stem(file: &Path) -> String {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("recorded");
+    name.split('.').next().unwrap_or(name).to_owned()
+}
+
+/// The systems that are recorded: as they were typed, else by name, the baseline first.
+fn systems(examples: &[Example], ask: &Ask) -> Done<Vec<String>> {
+    let recorded = examples.iter().flat_map(|example| &example.recorded).filter_map(|one| one.variant.clone());
+    let there: BTreeSet<String> = recorded.collect();
+    let typed: Vec<String> = match ask.systems.as_slice() {
+        [] => ask.files.iter().map(|file| stem(file)).collect(),
+        several => several.iter().map(|system| named(system).0).collect(),
+    };
     let mut found: Vec<String> = Vec::new();
-    for variant in examples.iter().flat_map(|example| &example.recorded).filter_map(|one| one.variant.as_ref()) {
-        if !found.contains(variant) {
-            found.push(variant.clone());
+    for system in typed.into_iter().filter(|system| there.contains(system)).chain(there.iter().cloned()) {
+        if !found.contains(&system) {
+            found.push(system);
         }
     }
-    found
+    if let Some(baseline) = &ask.baseline {
+        let Some(place) = found.iter().position(|system| system == baseline) else {
+            return Err(Failed::usage(anyhow!("no system `{baseline}` is recorded; there is {}", found.join(", "))));
+        };
+        let first = found.remove(place);
+        found.insert(0, first);
+    }
+    Ok(found)
 }
 
 /// What a score's values are: all yes or no, or numbers.
@@ -330,7 +348,7 @@ fn suite(name: &str, examples: &[Example], systems: &[String], scores: &[ScoreAs
     let mut suite = json!({
         "candidate": last, "trials": most + 1, "targets": targets, "graders": graders,
         // A row that is not there is no failure of a system.
-        "gate": { "max_target_failures": 1.0, "metrics": settings.gates(scores) },
+        "gate": { "max_target_failures": 1.0, "metrics": settings.gates(scores, examples) },
     });
     if let Some(object) = suite.as_object_mut().filter(|_| first != last) {
         object.insert("baseline".to_owned(), json!(first));
@@ -416,11 +434,18 @@ impl Settings {
         Value::Object(grader)
     }
 
-    fn gates(&self, scores: &[ScoreAsk]) -> Value {
-        let gated = scores.iter().filter_map(|score| {
-            let margin = self.margins.get(&score.name)?;
-            Some((score.name.clone(), json!({ "margin": margin })))
-        });
+    /// Demands: the margins typed, else a twentieth of each range that is known (methods 1.7).
+    fn gates(&self, scores: &[ScoreAsk], examples: &[Example]) -> Value {
+        let margin = |score: &ScoreAsk| {
+            if !self.margins.is_empty() {
+                return self.margins.get(&score.name).copied();
+            }
+            match self.ranges.get(&score.name) {
+                Some((low, high)) => Some(MARGIN * (high - low)),
+                None => is_yes_or_no(examples, &score.name).then_some(MARGIN),
+            }
+        };
+        let gated = scores.iter().filter_map(|score| Some((score.name.clone(), json!({ "margin": margin(score)? }))));
         Value::Object(gated.collect())
     }
 }

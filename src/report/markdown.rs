@@ -181,6 +181,8 @@ fn run_sections(view: &RunView, page: &mut Page) {
     ));
     page.push(&summary_table("", &view.metrics));
     page.push(&summary_table("**Cost and speed**\n\n", &view.measures));
+    let lines = explained::repeated(view).into_iter().chain(explained::costs(view));
+    page.push(&lines.map(|line| format!("- {}\n", escape(&line, 600))).collect::<String>());
     page.push(&unscored(
         view.metrics.iter().map(|metric| (metric.name.as_str(), words::unscored_counts(&metric.unscored))),
     ));

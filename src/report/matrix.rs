@@ -155,7 +155,13 @@ pub(super) fn pairs(matrix: &Matrix, metric: &MatrixMetric) -> Vec<PairRow> {
 pub(super) fn differences(matrix: &Matrix) -> Vec<(String, String, String, String, &'static str)> {
     let mut rows = Vec::new();
     for (place, one) in matrix.differences.iter().enumerate() {
-        for difference in one.differences.iter().filter(|difference| difference.what != "target.digest") {
+        let names = |difference: &&crate::compare::Difference| {
+            // Two names and two digests of two targets say nothing more than that there are two.
+            let sides = [place + 1, 0].map(|run| matrix.runs.get(run).map(|run| run.target.name.as_str()));
+            difference.what == "target.digest"
+                || sides == [Some(difference.candidate.as_str()), Some(difference.baseline.as_str())]
+        };
+        for difference in one.differences.iter().filter(|difference| !names(difference)) {
             let meaning = match (difference.blocking, difference.allowed) {
                 (true, false) => "not comparable",
                 (true, true) => "allowed",
@@ -238,7 +244,7 @@ pub fn matrix_text(matrix: &Matrix, width: usize) -> String {
     if !odd.is_empty() {
         line(&mut text, "");
         line(&mut text, &format!("against {}", name(matrix, 0)));
-        for (run, what, before, after, meaning) in odd.iter().filter(|row| row.1 != "target.name") {
+        for (run, what, before, after, meaning) in &odd {
             for one in wrap(&format!("{run}: {what} {before} → {after} ({meaning})"), width - 2) {
                 line(&mut text, &format!("  {one}"));
             }

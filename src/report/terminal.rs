@@ -65,6 +65,8 @@ impl Page {
         self.table("metrics", rows);
         let rows = view.measures.iter().map(|metric| self.summary_row(metric)).collect();
         self.table("measures", rows);
+        self.sentences("repeated trials", explained::repeated(view).iter().map(String::as_str));
+        self.sentences("what quality costs", explained::costs(view).iter().map(String::as_str));
         let unscored = view.metrics.iter().map(|metric| (&metric.name, words::unscored_counts(&metric.unscored)));
         self.unscored(unscored.filter(|(_, counts)| !counts.is_empty()));
         self.spend(&[("target", run.totals.target_spend.cost_usd), ("judges", run.totals.judge_spend.cost_usd)]);

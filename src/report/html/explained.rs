@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::compare::{Comparison, Contrasting, Explanation, Frontier, RepeatedCompared, SliceEffect};
+use crate::compare::{Comparison, Contrasting, Explanation, Frontier, RepeatedCompared, RunView, SliceEffect};
 use crate::report::moves::MetricFacts;
 use crate::report::number::{self, Unit};
 use crate::report::words::{self, Mark};
 use crate::sys::text::one_line;
 
 /// Slices per metric.
-const SLICES: usize = 12;
+const SLICES: usize = 10;
 /// Examples per metric.
 const EXAMPLES: usize = 3;
 
@@ -24,6 +24,7 @@ pub(super) struct Why {
     pub frontier: Vec<FrontierRow>,
     pub frontier_words: Vec<String>,
     pub repeated: Vec<RepeatedRow>,
+    pub repeated_words: Vec<String>,
 }
 
 /// One metric explained.
@@ -96,6 +97,17 @@ pub(super) fn why(view: &Comparison, facts: &Facts) -> Why {
         frontier: view.frontier.iter().map(frontier).collect(),
         frontier_words: frontier_words.into_iter().map(|one| one_line(&one.sentence, 500)).collect(),
         repeated: view.repeated.iter().filter(|one| one.k > 1).map(repeated).collect(),
+        repeated_words: Vec::new(),
+    }
+}
+
+/// Builds what the section has for one run.
+pub(super) fn of_run(view: &RunView) -> Why {
+    let lines = |lines: Vec<String>| lines.iter().map(|line| one_line(line, 600)).collect();
+    Why {
+        frontier_words: lines(crate::report::explained::costs(view)),
+        repeated_words: lines(crate::report::explained::repeated(view)),
+        ..Why::default()
     }
 }
 

@@ -107,7 +107,8 @@ fn section(matrix: &Matrix, metric: &MatrixMetric, place: usize) -> Section {
         anchor: format!("m{place}"),
         name: one_line(words::measure_title(&metric.name), 60),
         lower: metric.direction == crate::model::Direction::Lower,
-        sentence: one_line(&metric.sentence, 400),
+        // The first metric's sentence is the headline already.
+        sentence: if metric.sentence == matrix.headline { String::new() } else { one_line(&metric.sentence, 400) },
         ranking,
         frontier,
         has_cost: pairs.iter().any(|pair| !pair.cost.is_empty()),

@@ -124,7 +124,7 @@ pub(super) fn top<'a>(material: &Material<'a>, assets: &'a Assets) -> Top<'a> {
         measures.ticks.clear();
     }
     let why = match subject {
-        Subject::Run(_) => Why::default(),
+        Subject::Run(view) => explained::of_run(view),
         Subject::Comparison(view) => explained::why(view, &facts),
     };
     let nav = nav(&metrics, &measures, &slices, &parts, &why);
@@ -176,8 +176,8 @@ fn nav(
         (!metrics.rows.is_empty(), "metrics", "Metrics"),
         (!measures.rows.is_empty(), "measures", "Cost and speed"),
         (!why.metrics.is_empty(), "why", "Where it sits"),
-        (!why.frontier.is_empty(), "frontier", "What quality costs"),
-        (!why.repeated.is_empty(), "repeated", "Repeated trials"),
+        (!why.frontier_words.is_empty(), "frontier", "What quality costs"),
+        (!why.repeated.is_empty() || !why.repeated_words.is_empty(), "repeated", "Repeated trials"),
         (!slices.first.is_empty(), "slices", "Slices"),
         (!parts.first.is_empty(), "parts", "Agents and tools"),
         (true, "examples", "Examples"),
