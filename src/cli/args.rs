@@ -90,10 +90,18 @@ pub enum Verb {
     Run(RunArgs),
     /// List runs.
     Runs(RunsArgs),
-    /// Compare two runs: findings, verdict, report.
+    /// Compare two runs: findings, verdict, report. More than two are ranked, with all pairs.
     #[command(after_help = "Example:\n  assize compare 1c9e44d0 7f3a91c2 --report html=report.html\n  \
-                            assize compare baseline latest --suite support")]
+                            assize compare baseline latest --suite support\n  \
+                            assize compare 1c9e44d0 7f3a91c2 0b55e1aa")]
     Compare(CompareArgs),
+    /// Compare systems by scores that are recorded already: a file of rows becomes runs, in one command.
+    #[command(
+        after_help = "Example:\n  assize outcomes scores.csv --id task --system model --score resolved --cost usd\n  \
+                            assize outcomes old.csv new.csv --id question --score correct\n  \
+                            assize outcomes wide.csv --id question --system old=score_old --system new=score_new"
+    )]
+    Outcomes(Box<super::outcomes::OutcomesArgs>),
     /// Run, compare with the baseline, gate and write the PR comment, in one command.
     #[command(after_help = "Example:\n  assize ci support --report markdown=comment.md --report junit=junit.xml")]
     Ci(CiArgs),
@@ -294,6 +302,9 @@ pub struct CompareArgs {
     pub baseline: String,
     /// Run being judged.
     pub candidate: String,
+    /// Further runs: all are ranked, and every pair is compared.
+    #[arg(value_name = "RUN")]
+    pub others: Vec<String>,
     /// Suite, for `baseline` and `latest`; may be left out when there is only one.
     #[arg(long)]
     pub suite: Option<String>,

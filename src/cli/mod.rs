@@ -9,6 +9,8 @@ mod dataset_edit;
 mod ingested;
 mod labels;
 pub mod lake;
+mod matrix;
+pub mod outcomes;
 mod print;
 mod progress;
 pub mod query;

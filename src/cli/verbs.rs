@@ -40,6 +40,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Run(args) => verb_run(&project, world, args, printer).await,
         Verb::Runs(args) => verb_runs(&project, world, &args, printer).await,
         Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
+        Verb::Outcomes(args) => super::outcomes::run(&project, world, *args, printer).await,
         Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
@@ -143,7 +144,7 @@ fn how(args: RunHow) -> How {
 }
 
 /// Makes what watches a run and calls `with` with it; Ctrl-C stops the run, a second one gives it up.
-async fn watched<T>(printer: &Printer, with: impl AsyncFnOnce(&Watch<'_>) -> T) -> T {
+pub(super) async fn watched<T>(printer: &Printer, with: impl AsyncFnOnce(&Watch<'_>) -> T) -> T {
     let control = Control::new();
     let quiet = printer.quiet;
     let on_plan = |planned: &Planned| printer.note(&show::plan(planned));
@@ -170,7 +171,7 @@ fn style(printer: &Printer) -> TerminalStyle {
     TerminalStyle { color: printer.color, ascii: printer.ascii, width: printer.width }
 }
 
-fn viewed_text(viewed: &Viewed, world: &World, printer: &Printer) -> String {
+pub(super) fn viewed_text(viewed: &Viewed, world: &World, printer: &Printer) -> String {
     let subject = Subject::Run(&viewed.view);
     terminal(&Material { subject, details: &viewed.details, made_at: world.clock.now() }, style(printer))
 }
@@ -180,7 +181,7 @@ fn compared_text(compared: &Compared, world: &World, printer: &Printer) -> Strin
     terminal(&Material { subject, details: &compared.details, made_at: world.clock.now() }, style(printer))
 }
 
-fn reports_to_stdout(written: &[crate::ops::Written], printer: &Printer) -> Done<bool> {
+pub(super) fn reports_to_stdout(written: &[crate::ops::Written], printer: &Printer) -> Done<bool> {
     let mut any = false;
     for report in written {
         match (&report.text, &report.path) {
@@ -247,7 +248,7 @@ async fn verb_runs(project: &Project, world: &World, args: &RunsArgs, printer: &
     Ok(Exit::Pass)
 }
 
-fn print_comparison(compared: &Compared, world: &World, printer: &Printer, extra: Value) -> Done<()> {
+pub(super) fn print_comparison(compared: &Compared, world: &World, printer: &Printer, extra: Value) -> Done<()> {
     if reports_to_stdout(&compared.written, printer)? {
         return Ok(());
     }
@@ -264,6 +265,12 @@ fn print_comparison(compared: &Compared, world: &World, printer: &Printer, extra
 }
 
 async fn verb_compare(project: &Project, world: &World, args: CompareArgs, printer: &Printer) -> Done<Exit> {
+    if !args.others.is_empty() {
+        let runs: Vec<String> = [args.baseline, args.candidate].into_iter().chain(args.others).collect();
+        let suite = args.suite.as_deref();
+        let ask = crate::ops::matrix::Ask { runs: &runs, suite, allow: &args.allow, reports: &args.reports };
+        return super::matrix::run(project, world, ask, printer).await;
+    }
     let ask = compare::Ask {
         baseline: &args.baseline,
         candidate: &args.candidate,

@@ -18,6 +18,7 @@ struct Tally {
     ended: u64,
     milliseconds: f64,
     tokens: Option<u64>,
+    cost_usd: Option<f64>,
 }
 
 impl BreakdownFold {
@@ -69,6 +70,7 @@ impl Tally {
             errors: self.errors,
             mean_ms: (self.ended > 0).then(|| self.milliseconds / self.ended as f64),
             tokens: self.tokens,
+            cost_usd: self.cost_usd,
         }
     }
 }
@@ -84,7 +86,7 @@ pub fn breakdown<'a>(
     fold.finish()
 }
 
-/// Tallies agent spans and tool spans; tokens of a model span go to the agent it names, else to the nearest agent above
+/// Tallies agent spans and tool spans; tokens and money of a model span go to the agent it names, else to the nearest agent above
 /// it. Evaluators and all below them are the instrument's, not the target's.
 fn push(side: &mut BTreeMap<(&'static str, String), Tally>, trace: &Trace) {
     let mut above: Vec<(usize, Option<&str>, bool)> = Vec::new();
@@ -108,9 +110,15 @@ fn push(side: &mut BTreeMap<(&'static str, String), Tally>, trace: &Trace) {
                 side.entry(("tool", name)).or_default().add(span);
             }
             SpanKind::Model => {
-                if let (Some(agent), Some(tokens)) = (agent, span.usage.total()) {
+                let (tokens, cost) = (span.usage.total(), span.cost_usd.filter(|cost| cost.is_finite()));
+                if let Some(agent) = agent.filter(|_| tokens.is_some() || cost.is_some()) {
                     let tally = side.entry(("agent", agent.to_owned())).or_default();
-                    tally.tokens = Some(tally.tokens.unwrap_or(0).saturating_add(tokens));
+                    if let Some(tokens) = tokens {
+                        tally.tokens = Some(tally.tokens.unwrap_or(0).saturating_add(tokens));
+                    }
+                    if let Some(cost) = cost {
+                        tally.cost_usd = Some(tally.cost_usd.unwrap_or(0.0) + cost);
+                    }
                 }
             }
             _ => {}
@@ -141,7 +149,7 @@ mod tests {
 
     #[test]
     fn tokens_go_to_the_nearest_agent_and_evaluators_do_not_count() {
-        let usage = json!({ "usage": { "input": 90, "output": 10 } });
+        let usage = json!({ "usage": { "input": 90, "output": 10 }, "cost_usd": 0.5 });
         let trace = trace(vec![
             span("a", None, "agent", "planner", json!({})),
             span("b", Some("a"), "agent", "worker", json!({})),
@@ -155,6 +163,7 @@ mod tests {
         assert_eq!(names, [("agent", "planner"), ("agent", "worker"), ("tool", "search")]);
         let side = |index: usize| found[index].baseline.clone().unwrap();
         assert_eq!((side(0).tokens, side(1).tokens), (None, Some(100)));
+        assert_eq!((side(0).cost_usd, side(1).cost_usd), (None, Some(0.5)));
         assert_eq!((side(2).calls, side(2).errors, side(2).mean_ms), (1, 1, Some(2.0)));
         assert!(found.iter().all(|row| row.candidate.is_none()));
     }

@@ -1,12 +1,15 @@
 //! Two runs to one comparison: the order of the steps and the sentence on top.
 
 use super::{
-    Comparison, ExampleMeta, RunCard, RunResults, SliceComparison,
+    Comparison, ExampleMeta, Explanation, Features, MetricComparison, RunCard, RunResults,
     change::{self, Assessed},
     comparable::comparability,
+    explain::explain,
+    frontier::frontier,
     gate::{self, Ruling},
     measure::{MEASURES, Metric},
     pair::{self, Columns},
+    repeated::repeated_compared,
     rows, slices, words,
 };
 use crate::model::{Change, FailOn, GatePolicy, Verdict};
@@ -23,6 +26,18 @@ pub fn compare(
     metas: &[ExampleMeta],
     policy: &GatePolicy,
     allow: &[String],
+) -> Comparison {
+    compare_with(baseline, candidate, metas, policy, allow, &Features::default())
+}
+
+/// The same, where more is known of the examples than their dimensions: a change is looked for in that, too.
+pub fn compare_with(
+    baseline: &RunResults,
+    candidate: &RunResults,
+    metas: &[ExampleMeta],
+    policy: &GatePolicy,
+    allow: &[String],
+    features: &Features,
 ) -> Comparison {
     let comparability = comparability(baseline, candidate, policy, allow);
     let units = pair::roster(Some(baseline), candidate, metas);
@@ -47,7 +62,9 @@ pub fn compare(
     }
     let graded = assessed.get(..count).unwrap_or_default();
     let slices = slices::compare_slices(&units, graded, policy.alpha);
-    let headline = headline(&ruling, &assessed, &slices, policy);
+    let found: Vec<MetricComparison> = graded.iter().map(|metric| metric.comparison.clone()).collect();
+    let explanations = explain(baseline, candidate, metas, policy, &found, features);
+    let headline = headline(&ruling, &assessed, &explanations, policy);
     let examples = rows::compare_rows(&units, graded);
     let mut metrics = assessed.into_iter().map(|metric| metric.comparison);
     Comparison {
@@ -63,13 +80,16 @@ pub fn compare(
         metrics: metrics.by_ref().take(count).collect(),
         measures: metrics.collect(),
         slices,
+        explanations,
+        frontier: frontier(baseline, candidate, metas, policy, &found),
+        repeated: repeated_compared(baseline, candidate, metas, policy),
         breakdown: Vec::new(),
         examples,
     }
 }
 
 /// The sentence that is read first.
-fn headline(ruling: &Ruling, assessed: &[Assessed], slices: &[SliceComparison], policy: &GatePolicy) -> String {
+fn headline(ruling: &Ruling, assessed: &[Assessed], explanations: &[Explanation], policy: &GatePolicy) -> String {
     let first = ruling.reasons.first().map_or("", String::as_str);
     if ruling.instrument_failed {
         return format!("No verdict: {first}.");
@@ -85,12 +105,11 @@ fn headline(ruling: &Ruling, assessed: &[Assessed], slices: &[SliceComparison], 
             };
             let others = assessed.iter().filter(|m| m.comparison.verdict == Some(Verdict::Fail)).count() - 1;
             let more = if others > 0 { format!("; {others} more failed") } else { String::new() };
-            let place = slices
-                .iter()
-                .find(|slice| slice.metric == worst.metric.name && slice.change == Change::Regressed)
-                .map(|slice| {
-                    format!(", mostly where {} = {}", words::quoted(&slice.dimension), words::quoted(&slice.value))
-                })
+            let explained = explanations.iter().find(|explanation| explanation.metric == worst.metric.name);
+            let named = explained.and_then(|explanation| explanation.named.first());
+            let place = named
+                .filter(|slice| slice.change == Change::Regressed)
+                .map(|slice| format!(", mostly where {}", slice.words))
                 .unwrap_or_default();
             format!("Do not merge: {}{place}{more}.", words::moved(&worst.comparison, worst.form()))
         }

@@ -3,6 +3,7 @@
 //! Pure rules. The comparison is computed once, here; terminal, HTML, Markdown, JUnit and JSON render it and decide
 //! nothing. Nothing here reads a store or a file.
 
+mod board;
 mod breakdown;
 mod change;
 mod comparable;
@@ -10,14 +11,24 @@ mod comparable;
 mod compare;
 mod contrast;
 mod distribution;
+mod explain;
+#[cfg(test)]
+mod explain_tests;
+mod explained;
+mod features;
 #[cfg(test)]
 mod fixtures;
+mod frontier;
 mod gate;
+mod matrix;
 mod measure;
+mod nearest;
 mod pair;
+mod repeated;
 mod results;
 mod rows;
 mod slices;
+mod slicing;
 mod summarize;
 #[cfg(test)]
 mod testing;
@@ -28,7 +39,14 @@ mod words;
 
 pub use breakdown::{BreakdownFold, breakdown};
 pub use comparable::comparability;
-pub use compare::compare;
+pub use compare::{compare, compare_with};
+pub use explain::explain;
+pub use explained::{Condition, Contrasting, Explanation, Origin, Overlap, SliceEffect};
+pub use features::{FeatureFold, Features, Side};
+pub use frontier::{CostOfGood, Frontier, cost_of_good, frontier};
+pub use matrix::{Matrix, MatrixMetric, PairCompared, Ranked, compare_many};
+pub use nearest::Nearest;
+pub use repeated::{RepeatedCompared, RepeatedTrials, repeated, repeated_compared};
 pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count};
 pub use summarize::summarize;
 pub use view::{

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{CostOfGood, Explanation, Frontier, RepeatedCompared, RepeatedTrials};
 use crate::model::{
     Change, Digest, Direction, Example, ExampleId, Failure, GraderInfo, MetricRole, RunHeader, RunId, RunStatus,
     RunTotals, Scale, Scored, TargetInfo, Trace, UnscoredReason, Usage, Verdict,
@@ -181,6 +182,12 @@ pub struct RunView {
     pub measures: Vec<MetricSummary>,
     /// Slices.
     pub slices: Vec<SliceSummary>,
+    /// Chances over repeated trials, by metric and k.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<RepeatedTrials>,
+    /// What good answers cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cost_of_good: Vec<CostOfGood>,
     /// Rows of examples, worst first.
     pub examples: Vec<ExampleRow>,
 }
@@ -355,6 +362,9 @@ pub struct BreakdownSide {
     pub mean_ms: Option<f64>,
     /// Tokens of model spans of that agent.
     pub tokens: Option<u64>,
+    /// Money of model spans of that agent, in US dollars, as far as the traces say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
 }
 
 /// Two runs, compared.
@@ -384,6 +394,15 @@ pub struct Comparison {
     pub measures: Vec<MetricComparison>,
     /// Slices, most credible change first.
     pub slices: Vec<SliceComparison>,
+    /// Where each metric's change sits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub explanations: Vec<Explanation>,
+    /// Quality joined to cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub frontier: Vec<Frontier>,
+    /// Changes of chances over repeated trials, by metric and k.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repeated: Vec<RepeatedCompared>,
     /// Agents and tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakdown: Vec<Breakdown>,

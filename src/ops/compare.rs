@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use super::evidence::{self, Evidence};
 use super::exit::{Done, Exit};
 use super::findings::{self, Loaded};
 use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
 use super::refs::find_run;
-use crate::compare::{self, BreakdownFold, Comparison, Details, ExampleMeta, RunView};
+use crate::compare::{self, Comparison, Details, ExampleMeta, RunView};
 use crate::config::OnInconclusive;
-use crate::model::{GatePolicy, RunId, TargetOutcome, Verdict};
+use crate::model::{GatePolicy, RunId, Verdict};
 use crate::report::{Material, Subject};
 use crate::store::Store;
 use crate::sys::text;
-
-/// Most trials of a run whose traces enter the table of agents and tools.
-const MOST_TRACES: usize = 2_000;
 
 /// A comparison with what its reports need.
 pub struct Compared {
@@ -78,8 +76,11 @@ pub async fn compare_runs(
     let suite = &candidate.results.header.suite;
     let policy = policy_of(project, suite);
     let metas = all_metas(&baseline, &candidate);
-    let mut comparison = compare::compare(&baseline.results, &candidate.results, &metas, &policy, allow);
-    comparison.breakdown = breakdown(store, &baseline, &candidate).await?;
+    let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
+    let (before, after) = (&baseline.results, &candidate.results);
+    let mut comparison = compare::compare_with(before, after, &metas, &policy, allow, &features);
+    comparison.breakdown = breakdown;
+    evidence::set_beside(store, &baseline, &candidate, &mut comparison).await?;
     let details = findings::details(store, Some(&baseline.results), &candidate.results, &comparison.examples).await?;
     let subject = Subject::Comparison(&comparison);
     let written = outputs::write(wanted, &Material { subject, details: &details, made_at: world.clock.now() })?;
@@ -161,7 +162,7 @@ pub async fn report(
 }
 
 /// The demands of a suite; a run of a suite that is no longer configured is shown without any.
-fn policy_of(project: &Project, suite: &str) -> GatePolicy {
+pub(super) fn policy_of(project: &Project, suite: &str) -> GatePolicy {
     project.config.suites.get(suite).map(|suite| suite.gate.clone()).unwrap_or_default()
 }
 
@@ -185,20 +186,4 @@ fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
     let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
     candidate.metas.iter().chain(only_baseline).cloned().collect()
-}
-
-async fn breakdown(store: &dyn Store, baseline: &Loaded, candidate: &Loaded) -> Done<Vec<compare::Breakdown>> {
-    let mut fold = BreakdownFold::default();
-    for (loaded, is_candidate) in [(baseline, false), (candidate, true)] {
-        let trials = loaded.results.examples.values().flat_map(|example| example.trials.values());
-        for trial in trials.take(MOST_TRACES) {
-            if let Some(TargetOutcome::Output { digest, .. }) = &trial.target {
-                let output = findings::output(store, digest).await?;
-                if let Some(trace) = &output.trace {
-                    if is_candidate { fold.push_candidate(trace) } else { fold.push_baseline(trace) }
-                }
-            }
-        }
-    }
-    Ok(fold.finish())
 }

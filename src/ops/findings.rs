@@ -48,7 +48,7 @@ pub async fn load(store: &dyn Store, run: &RunId) -> Done<Loaded> {
 }
 
 /// Walks the examples kept with a run, in dataset order.
-async fn each_example(store: &dyn Store, results: &RunResults, mut take: impl FnMut(Example)) -> Done<()> {
+pub(super) async fn each_example(store: &dyn Store, results: &RunResults, mut take: impl FnMut(Example)) -> Done<()> {
     for digest in &results.header.example_blobs {
         let bytes = blob(store, digest, "examples").await?;
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

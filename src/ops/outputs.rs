@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::check::unknown;
 use super::exit::{Done, Failed};
-use crate::report::{self, Material, ReporterInfo};
+use crate::report::{self, Material, ReportError, ReporterInfo};
 use crate::sys::files;
 
 /// One report to write.
@@ -15,6 +15,13 @@ pub struct Wanted {
     info: &'static ReporterInfo,
     /// `None` is stdout.
     path: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// Name of the form.
+    pub fn form(&self) -> &'static str {
+        self.info.name
+    }
 }
 
 /// One report written.
@@ -85,10 +92,26 @@ fn parse(text: &str, here: &Path) -> Done<Wanted> {
 /// Renders and writes all reports. One that fails does not keep the others from being written; the first error is
 /// given at the end.
 pub fn write(wanted: &[Wanted], material: &Material<'_>) -> Done<Vec<Written>> {
+    write_each(wanted, |info| (info.render)(material))
+}
+
+/// The same for what is rendered otherwise: `render` gets the form's name.
+pub fn write_with(
+    wanted: &[Wanted],
+    render: impl Fn(&'static str) -> Result<Vec<u8>, ReportError>,
+) -> Done<Vec<Written>> {
+    write_each(wanted, |info| render(info.name))
+}
+
+fn write_each(
+    wanted: &[Wanted],
+    render: impl Fn(&'static ReporterInfo) -> Result<Vec<u8>, ReportError>,
+) -> Done<Vec<Written>> {
     let mut written = Vec::new();
     let mut first_error = None;
     for report in wanted {
-        match write_one(report, material) {
+        let bytes = render(report.info).map_err(Failed::instrument);
+        match bytes.and_then(|bytes| write_one(report, bytes)) {
             Ok(done) => written.push(done),
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -99,8 +122,7 @@ pub fn write(wanted: &[Wanted], material: &Material<'_>) -> Done<Vec<Written>> {
     }
 }
 
-fn write_one(report: &Wanted, material: &Material<'_>) -> Done<Written> {
-    let bytes = (report.info.render)(material).map_err(Failed::instrument)?;
+fn write_one(report: &Wanted, bytes: Vec<u8>) -> Done<Written> {
     let form = report.info.name.to_owned();
     match &report.path {
         None => Ok(Written { form, path: None, text: Some(bytes) }),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::exit::{Done, Failed};
 use super::sample::SampleSpec;
-use crate::compare::{Comparison, RunView};
+use crate::compare::{Comparison, Matrix, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
 use crate::ingest::TraceMapping;
@@ -23,6 +23,7 @@ pub fn names() -> Vec<String> {
         "mapping.traces",
         "provider",
         "report.comparison",
+        "report.matrix",
         "report.run",
         "sample",
     ]
@@ -49,6 +50,7 @@ pub fn schema(name: &str) -> Done<Value> {
         "mapping.traces" => Some(schemars::schema_for!(TraceMapping).to_value()),
         "provider" => Some(EndpointOptions::schema()),
         "report.comparison" => Some(schemars::schema_for!(Comparison).to_value()),
+        "report.matrix" => Some(schemars::schema_for!(Matrix).to_value()),
         "sample" => Some(SampleSpec::schema()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),
         other => match other.split_once('.') {

@@ -2,6 +2,7 @@
 //!
 //! Foreign text is one line, escaped, and cannot mention people, refer to issues or become a link.
 
+use super::explained;
 use super::moves;
 use super::number::{self, Unit};
 use super::{Material, ReportError, Subject, words};
@@ -121,8 +122,53 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
     ));
     page.push(&comparison_table("", &view.metrics));
     page.push(&comparison_table("**Cost and speed**\n\n", &view.measures));
+    page.push(&why(view));
     page.push(&slices(view));
     page.push(&unscored(view.metrics.iter().map(|metric| (metric.name.as_str(), missing_words(&metric.missing)))));
+}
+
+/// Where the change sits and what quality costs: a sentence each, and the slices behind a click.
+fn why(view: &Comparison) -> String {
+    let told = explained::told(view);
+    let lines: Vec<String> = told
+        .iter()
+        .map(|one| one.sentence.as_str())
+        .chain(explained::frontiers(view).iter().map(|one| one.sentence.as_str()))
+        .map(|sentence| format!("- {}\n", escape(sentence, 600)))
+        .collect();
+    let mut text = if lines.is_empty() { String::new() } else { format!("{}\n", lines.concat()) };
+    let facts = moves::facts(&Subject::Comparison(view));
+    for explanation in told {
+        let moved = explained::moved(explanation);
+        if moved.is_empty() {
+            continue;
+        }
+        let unit = facts.get(&explanation.metric).map_or(Unit::Plain(3), |fact| fact.unit);
+        text.push_str(&format!(
+            "<details><summary>{} of {} stand apart in {}</summary>\n\n\
+             | Slice | Inside | Outside | n | q | Overlap |\n|:--|:--|--:|--:|--:|:--|\n",
+            moved.len(),
+            words::plural(explanation.tested, "slice", "slices"),
+            escape(&explanation.metric, 60)
+        ));
+        for slice in moved.iter().take(SLICES_SHOWN) {
+            let (point, interval) = number::difference(unit, &slice.inside);
+            let overlap = slice.overlap.as_ref().map_or_else(String::new, |overlap| {
+                format!("{} % in {}", number::decimal(100.0 * overlap.share, 0), overlap.with)
+            });
+            text.push_str(&format!(
+                "| {} | **{point}** {} | {} | {} | {} | {} |\n",
+                escape(&slice.words, 160),
+                money_safe(&interval),
+                slice.outside.estimate.map_or_else(|| number::ABSENT.to_owned(), |value| unit.difference(value)),
+                number::count(slice.examples),
+                slice.q.map_or_else(|| number::ABSENT.to_owned(), number::probability),
+                escape(&overlap, 160),
+            ));
+        }
+        text.push_str("\n</details>\n");
+    }
+    text
 }
 
 fn run_sections(view: &RunView, page: &mut Page) {
@@ -135,6 +181,8 @@ fn run_sections(view: &RunView, page: &mut Page) {
     ));
     page.push(&summary_table("", &view.metrics));
     page.push(&summary_table("**Cost and speed**\n\n", &view.measures));
+    let lines = explained::repeated(view).into_iter().chain(explained::costs(view));
+    page.push(&lines.map(|line| format!("- {}\n", escape(&line, 600))).collect::<String>());
     page.push(&unscored(
         view.metrics.iter().map(|metric| (metric.name.as_str(), words::unscored_counts(&metric.unscored))),
     ));
@@ -316,7 +364,7 @@ fn missing_words(missing: &Missing) -> String {
 ///
 /// GitHub finds mentions, issue numbers and bare addresses in the rendered text, where escapes are already gone; a
 /// zero-width space is what keeps them from being found.
-fn escape(text: &str, limit: usize) -> String {
+pub(super) fn escape(text: &str, limit: usize) -> String {
     let line = one_line(text, limit);
     let mut safe = String::with_capacity(line.len() + line.len() / 8);
     for character in line.chars() {

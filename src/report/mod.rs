@@ -3,11 +3,13 @@
 //! A reporter decides nothing and looks nothing up: all numbers and words about numbers come in a view made by
 //! `compare`. All text in it may be hostile.
 
+mod explained;
 mod html;
 mod json;
 mod junit;
 mod layout;
 mod markdown;
+mod matrix;
 mod moves;
 mod number;
 mod progress;
@@ -20,9 +22,10 @@ use jiff::Timestamp;
 
 use crate::compare::{Comparison, Details, RunView};
 
+pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
 pub use progress::Progress;
 pub use pulling::PullDisplay;
-pub use terminal::{TerminalStyle, terminal};
+pub use terminal::{TerminalStyle, terminal, to_ascii};
 
 /// What is reported.
 #[derive(Clone, Copy)]

@@ -83,7 +83,12 @@ pub(super) fn mean(unit: Unit, estimate: &Estimate) -> (String, String) {
 
 /// The point of a ratio and, apart from it, its interval in brackets.
 pub(super) fn ratio(estimate: &Estimate) -> (String, String) {
-    let times = |number: f64| format!("×{}", decimal(number, if number.abs() >= 10.0 { 1 } else { 2 }));
+    let places = |size: f64| match size {
+        size if size >= 10.0 => 1,
+        size if size >= 0.1 => 2,
+        _ => 3,
+    };
+    let times = |number: f64| format!("×{}", decimal(number, places(number.abs())));
     let point = estimate.estimate.map_or_else(|| ABSENT.to_owned(), times);
     let interval = estimate
         .interval

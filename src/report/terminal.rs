@@ -4,6 +4,7 @@
 
 use anstyle::{AnsiColor, Style};
 
+use super::explained;
 use super::layout::{Cell, Row, Table, wrap};
 use super::{Material, ReportError, Subject, number, words};
 use crate::compare::{Comparison, MetricComparison, MetricSummary, Missing, RunCard, RunView, SliceComparison};
@@ -64,6 +65,8 @@ impl Page {
         self.table("metrics", rows);
         let rows = view.measures.iter().map(|metric| self.summary_row(metric)).collect();
         self.table("measures", rows);
+        self.sentences("repeated trials", explained::repeated(view).iter().map(String::as_str));
+        self.sentences("what quality costs", explained::costs(view).iter().map(String::as_str));
         let unscored = view.metrics.iter().map(|metric| (&metric.name, words::unscored_counts(&metric.unscored)));
         self.unscored(unscored.filter(|(_, counts)| !counts.is_empty()));
         self.spend(&[("target", run.totals.target_spend.cost_usd), ("judges", run.totals.judge_spend.cost_usd)]);
@@ -81,6 +84,12 @@ impl Page {
         self.table("metrics", rows);
         let rows = comparison.measures.iter().map(|metric| self.metric_row(metric)).collect();
         self.table("measures", rows);
+        let told = explained::told(comparison).into_iter().map(|one| one.sentence.as_str());
+        self.sentences("where it sits", told);
+        self.sentences(
+            "what quality costs",
+            explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()),
+        );
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();
@@ -212,6 +221,20 @@ impl Page {
         }
     }
 
+    fn sentences<'a>(&mut self, title: &str, sentences: impl Iterator<Item = &'a str>) {
+        let mut head = Some(title);
+        for sentence in sentences {
+            if let Some(title) = head.take() {
+                self.line("");
+                let title = self.ink(title, "faint", false);
+                self.line(&format!("  {title}"));
+            }
+            for (index, line) in wrap(&one_line(sentence, 900), self.width() - 6).iter().enumerate() {
+                self.line(&format!("  {}{line}", if index == 0 { "" } else { "    " }));
+            }
+        }
+    }
+
     fn unscored<'a>(&mut self, entries: impl Iterator<Item = (&'a String, String)>) {
         let entries: Vec<_> = entries.collect();
         if entries.is_empty() {
@@ -327,7 +350,7 @@ fn missing(missing: &Missing) -> String {
 }
 
 /// The same text in ASCII: known signs get a plain twin, other characters an escape.
-fn to_ascii(text: &str) -> String {
+pub fn to_ascii(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -68,6 +68,8 @@ struct Options {
     /// For `pass`: whether yes in the data means fail (`escalated`, `thumbs_down`).
     #[serde(default)]
     negate: bool,
+    /// For `number`: added to what is recorded, before the bounds: `-1` turns preferences of 1 to 2 into wins.
+    plus: Option<f64>,
     /// For `number`: the least value there can be; a lower one is no score.
     min: Option<f64>,
     /// For `number`: the greatest value there can be; a higher one is no score.
@@ -100,6 +102,7 @@ impl Options {
             ("negate", self.negate && !pass, "pass"),
             ("min", self.min.is_some() && !number, "number"),
             ("max", self.max.is_some() && !number, "number"),
+            ("plus", self.plus.is_some() && !number, "number"),
         ];
         if let Some((key, _, kind)) = misplaced.into_iter().find(|(_, wrong, _)| *wrong) {
             return Err(format!("`{key}` means something only with `as = \"{kind}\"`"));
@@ -160,7 +163,8 @@ impl Options {
     }
 
     fn number(&self, value: &Value) -> Result<f64, String> {
-        let number = self.worth(value).map(|(_, worth)| worth).or_else(|| number_of(value)).ok_or("a number")?;
+        let recorded = self.worth(value).map(|(_, worth)| worth).or_else(|| number_of(value)).ok_or("a number")?;
+        let number = recorded + self.plus.unwrap_or(0.0);
         let inside = self.min.is_none_or(|min| number >= min) && self.max.is_none_or(|max| number <= max);
         let bound = |bound: Option<f64>, open: &str| bound.map_or(open.to_owned(), |bound| bound.to_string());
         if inside {
@@ -286,6 +290,9 @@ mod tests {
             assert!(recorded(json!({"as": "number", "min": 0, "max": 5}), odd.clone()).is_err(), "{odd}");
         }
         assert!(recorded(json!({"as": "label", "labels": {"up": 1}}), json!("sideways")).is_err());
+        let win = json!({"as": "number", "plus": -1, "min": 0, "max": 1});
+        assert_eq!(recorded(win.clone(), json!(1.25)).unwrap().value.number(), Some(0.25));
+        assert!(recorded(win, json!(0.5)).is_err(), "bounds hold after the shift");
     }
 
     #[test]

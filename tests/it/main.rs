@@ -19,6 +19,7 @@ mod ci;
 mod cli;
 mod cost;
 mod datasets;
+mod explain;
 mod faults;
 mod formats;
 mod harness;

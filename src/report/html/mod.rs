@@ -6,6 +6,8 @@
 
 mod diff;
 mod examples;
+mod explained;
+mod matrix;
 mod metrics;
 mod opened;
 mod origin;
@@ -24,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Material, ReportError};
 use crate::sys::text::for_terminal;
+pub(super) use matrix::render as render_matrix;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports/templates");
 const STYLE: &str = include_str!("../../../reports/assets/report.css");

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::Assets;
+use super::explained::{self, Why};
 use super::metrics::{self, MetricTable};
 use super::origin::{self, LeftOut, Origin};
 use super::slices::{self, PartTable, SliceTable};
@@ -33,6 +34,7 @@ pub(super) struct Top<'a> {
     measures: MetricTable,
     slices: SliceTable,
     parts: PartTable,
+    why: Why,
 }
 
 /// A link to a section.
@@ -121,7 +123,11 @@ pub(super) fn top<'a>(material: &Material<'a>, assets: &'a Assets) -> Top<'a> {
         // Milliseconds and dollars have no axis in common.
         measures.ticks.clear();
     }
-    let nav = nav(&metrics, &measures, &slices, &parts);
+    let why = match subject {
+        Subject::Run(view) => explained::of_run(view),
+        Subject::Comparison(view) => explained::why(view, &facts),
+    };
+    let nav = nav(&metrics, &measures, &slices, &parts, &why);
     Top {
         assets,
         title: format!("{suite}: {}", verdict.word),
@@ -138,6 +144,7 @@ pub(super) fn top<'a>(material: &Material<'a>, assets: &'a Assets) -> Top<'a> {
         measures,
         slices,
         parts,
+        why,
     }
 }
 
@@ -157,11 +164,20 @@ pub(super) fn bottom(material: &Material<'_>) -> Bottom {
     }
 }
 
-fn nav(metrics: &MetricTable, measures: &MetricTable, slices: &SliceTable, parts: &PartTable) -> Vec<NavItem> {
+fn nav(
+    metrics: &MetricTable,
+    measures: &MetricTable,
+    slices: &SliceTable,
+    parts: &PartTable,
+    why: &Why,
+) -> Vec<NavItem> {
     let items = [
         (true, "verdict", "Verdict"),
         (!metrics.rows.is_empty(), "metrics", "Metrics"),
         (!measures.rows.is_empty(), "measures", "Cost and speed"),
+        (!why.metrics.is_empty(), "why", "Where it sits"),
+        (!why.frontier_words.is_empty(), "frontier", "What quality costs"),
+        (!why.repeated.is_empty() || !why.repeated_words.is_empty(), "repeated", "Repeated trials"),
         (!slices.first.is_empty(), "slices", "Slices"),
         (!parts.first.is_empty(), "parts", "Agents and tools"),
         (true, "examples", "Examples"),

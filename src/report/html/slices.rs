@@ -176,6 +176,8 @@ pub(super) struct PartRow {
     pub time: Pair,
     /// Tokens.
     pub tokens: Pair,
+    /// Money of the agent's model calls.
+    pub cost: Pair,
     /// Length of the baseline's bar of time.
     pub bar_baseline: String,
     /// Length of the candidate's.
@@ -231,6 +233,7 @@ fn part_rows(breakdown: &[Breakdown]) -> Vec<PartRow> {
             }),
             time: pair(part, |side| side.mean_ms.map(number::milliseconds)),
             tokens: pair(part, |side| side.tokens.map(number::count)),
+            cost: pair(part, |side| side.cost_usd.map(number::dollars)),
             bar_baseline: percent(time(&part.baseline) / longest * 100.0),
             bar_candidate: percent(time(&part.candidate) / longest * 100.0),
         })

@@ -133,6 +133,9 @@ impl Sample {
             metrics,
             measures: self.measures(&marks),
             slices: self.slices(&marks),
+            explanations: Vec::new(),
+            frontier: Vec::new(),
+            repeated: Vec::new(),
             breakdown: self.breakdown(),
             examples: rows,
         };
@@ -198,6 +201,8 @@ impl Sample {
             metrics: metrics.collect(),
             measures: measures.collect(),
             slices: slices.collect(),
+            repeated: Vec::new(),
+            cost_of_good: Vec::new(),
             examples: examples.collect(),
         };
         (view, details)
@@ -404,8 +409,9 @@ impl Sample {
     }
 
     fn breakdown(&self) -> Vec<Breakdown> {
-        let side =
-            |calls, errors, mean_ms, tokens| Some(BreakdownSide { calls, errors, mean_ms: Some(mean_ms), tokens });
+        let side = |calls, errors, mean_ms, tokens| {
+            Some(BreakdownSide { calls, errors, mean_ms: Some(mean_ms), tokens, cost_usd: None })
+        };
         let part = |kind: &str, name: &str, baseline, candidate| Breakdown {
             kind: kind.to_owned(),
             name: self.t(name),
