@@ -165,18 +165,10 @@ impl Receiver {
 
 /// The routes.
 pub(super) fn router(receiver: Receiver) -> Router {
-    let taking = |signal: Signal| {
-        post(
-            move |State(receiver): State<Receiver>,
-                  ConnectInfo(peer): ConnectInfo<SocketAddr>,
-                  headers: HeaderMap,
-                  body: Body| async move { answer(&receiver, peer, &headers, body, signal).await },
-        )
-    };
     Router::new()
-        .route("/v1/traces", taking(Signal::Traces))
-        .route("/v1/logs", taking(Signal::Logs))
-        .route("/v1/metrics", taking(Signal::Metrics))
+        .route("/v1/traces", post(traces))
+        .route("/v1/logs", post(logs))
+        .route("/v1/metrics", post(metrics))
         .route_layer(from_fn_with_state(receiver.clone(), let_in))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(receiver)
@@ -223,6 +215,33 @@ pub async fn serve(
     let _ = told.send(true);
     // A client that keeps its connection open and silent must not hold the process.
     tokio::time::timeout(LINGER, both).await.unwrap_or(Ok(()))
+}
+
+async fn traces(
+    State(receiver): State<Receiver>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(&receiver, peer, &headers, body, Signal::Traces).await
+}
+
+async fn logs(
+    State(receiver): State<Receiver>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(&receiver, peer, &headers, body, Signal::Logs).await
+}
+
+async fn metrics(
+    State(receiver): State<Receiver>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    answer(&receiver, peer, &headers, body, Signal::Metrics).await
 }
 
 async fn answer(receiver: &Receiver, peer: SocketAddr, headers: &HeaderMap, body: Body, signal: Signal) -> Response {
