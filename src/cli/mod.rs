@@ -6,6 +6,7 @@ pub mod args;
 pub mod cost;
 mod dataset_edit;
 mod ingested;
+mod judges;
 mod labels;
 pub mod lake;
 mod print;

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use crate::compare::{Comparison, Details, RunView};
 
+pub use layout::wrap;
 pub use progress::Progress;
 pub use pulling::PullDisplay;
 pub use terminal::{TerminalStyle, terminal};
