@@ -16,7 +16,8 @@ const SUMMARY: usize = 240;
 pub fn list(list: &[Listed], width: usize) -> String {
     let mut text = String::new();
     let longest = |cell: fn(&Listed) -> String| list.iter().map(|judge| cell(judge).chars().count()).max().unwrap_or(0);
-    let widths = [longest(|judge| one_line(&judge.name, 64)), longest(version), longest(|judge| judge.scale.to_owned())];
+    let widths =
+        [longest(|judge| one_line(&judge.name, 64)), longest(version), longest(|judge| judge.scale.to_owned())];
     for (family, about) in families(list) {
         let of_family: Vec<&Listed> =
             list.iter().filter(|judge| judge.family.as_deref().unwrap_or_default() == family).collect();
@@ -54,9 +55,8 @@ fn families(list: &[Listed]) -> Vec<(String, &'static str)> {
 
 fn heading(family: &str, about: &str) -> String {
     let mut letters = family.chars();
-    let name = letters.next().map_or("Without a family".to_owned(), |first| {
-        first.to_uppercase().chain(letters).collect()
-    });
+    let name =
+        letters.next().map_or("Without a family".to_owned(), |first| first.to_uppercase().chain(letters).collect());
     if about.is_empty() { name } else { format!("{name}: {about}") }
 }
 
@@ -69,7 +69,8 @@ fn row(text: &mut String, head: &str, body: &str, width: usize) {
     let indent = 2 + head.chars().count();
     // On a narrow terminal a column of few letters reads worse than a line below.
     let beside = width.saturating_sub(indent) >= 30;
-    let (first, rest) = if beside { (format!("  {head}"), indent) } else { (format!("  {}\n      ", head.trim_end()), 6) };
+    let (first, rest) =
+        if beside { (format!("  {head}"), indent) } else { (format!("  {}\n      ", head.trim_end()), 6) };
     let lines = wrap(body, width.saturating_sub(rest));
     let _ = writeln!(text, "{first}{}", lines.join(&format!("\n{}", " ".repeat(rest))));
 }
@@ -92,8 +93,10 @@ pub fn full(full: &Full, width: usize) -> String {
     let tags: Vec<String> =
         full.example_tags.iter().map(|(tag, count)| format!("{count} {}", one_line(tag, 40))).collect();
     let tags = if tags.is_empty() { String::new() } else { format!(": {}", tags.join(", ")) };
-    row(&mut text, "", &format!("Examples  {}{tags}", judge.calibration_examples), width.saturating_add(2));
-    let _ = writeln!(text, "Digest    {}\n\nScores ({} scale), with labelled examples", full.digest, judge.scale);
+    let examples = wrap(&format!("{}{tags}", judge.calibration_examples), width.saturating_sub(10));
+    let _ = writeln!(text, "Examples  {}", examples.join(&format!("\n{}", " ".repeat(10))));
+    let digest = judge.digest.as_deref().unwrap_or("?");
+    let _ = writeln!(text, "Digest    {digest}\n\nScores ({} scale), with labelled examples", judge.scale);
     let longest = full.scores.iter().map(|score| score.score.chars().count()).max().unwrap_or(0);
     for score in &full.scores {
         let head = format!("{:<longest$}  {:>3}  ", one_line(&score.score, 64), score.calibration_examples);
@@ -117,6 +120,7 @@ mod tests {
             family: family.map(str::to_owned),
             own,
             calibration_examples: 20,
+            digest: None,
         }
     }
 

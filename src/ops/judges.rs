@@ -30,6 +30,8 @@ pub struct Listed {
     pub own: bool,
     /// Labelled examples it carries.
     pub calibration_examples: usize,
+    /// Digest of its rubric; `None` when it cannot be used.
+    pub digest: Option<String>,
 }
 
 /// A judge in full.
@@ -38,8 +40,6 @@ pub struct Full {
     /// As in the list.
     #[serde(flatten)]
     pub listed: Listed,
-    /// Digest of its rubric.
-    pub digest: String,
     /// The rubric as the model gets it.
     pub rubric: String,
     /// Material it needs; where some of it is missing the judge does not apply.
@@ -119,6 +119,7 @@ pub fn list(project: &Project) -> Done<Vec<Listed>> {
             family: None,
             own: matches!(entry.origin, Origin::User(_)),
             calibration_examples: 0,
+            digest: None,
         },
     };
     Ok(entries.iter().map(row).collect())
@@ -129,7 +130,6 @@ pub fn show(project: &Project, name: &str) -> Done<Full> {
     let (spec, own) = spec(project, name)?;
     Ok(Full {
         listed: listed(&spec, own),
-        digest: spec.digest().to_string(),
         rubric: spec.rubric.clone(),
         inputs: spec.inputs.iter().map(ToString::to_string).collect(),
         optional_inputs: spec.optional_inputs.iter().map(ToString::to_string).collect(),
@@ -244,6 +244,7 @@ fn listed(spec: &JudgeSpec, own: bool) -> Listed {
         family: spec.family.clone(),
         own,
         calibration_examples: spec.calibration.len(),
+        digest: Some(spec.digest().to_string()),
     }
 }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::spec::{RubricScale, SpecProblem, did_you_mean};
 use crate::model::{
-    AgentRef, Example, ExampleId, Finite, Message, Output, Part, ScoreValue, Span, SpanError, SpanId, SpanKind, SpanStatus,
-    ToolUse, Trace, TraceId,
+    AgentRef, Example, ExampleId, Finite, Message, Output, Part, ScoreValue, Span, SpanError, SpanId, SpanKind,
+    SpanStatus, ToolUse, Trace, TraceId,
 };
 
 const FILE: &str = "calibration.jsonl";
@@ -222,7 +222,8 @@ impl Builder {
                 let thought = step.thinks.iter().map(|text| Part::Reasoning { content: text.clone() });
                 let said = step.says.iter().map(|text| Part::Text { content: text.clone() });
                 // Without parts when nobody said anything yet: that keeps "not recorded" out of the transcript.
-                span.messages_out = vec![Message { role: "assistant".to_owned(), parts: thought.chain(said).collect() }];
+                span.messages_out =
+                    vec![Message { role: "assistant".to_owned(), parts: thought.chain(said).collect() }];
             }
         }
         if let Some(tool) = &step.tool {
@@ -293,7 +294,8 @@ mod tests {
         )
         .unwrap();
         let text = super::super::transcript(&trace_of_steps("t", &steps), 10_000).text;
-        for line in ["front thinks: billing owns this", "front says: one moment", "to billing", r#"input: {"order":7}"#] {
+        for line in ["front thinks: billing owns this", "front says: one moment", "to billing", r#"input: {"order":7}"#]
+        {
             assert!(text.contains(line), "{line}: {text}");
         }
     }

@@ -14,6 +14,7 @@ mod world;
 
 mod bad_input;
 mod browser;
+mod catalogue;
 mod ci;
 mod cli;
 mod cost;
