@@ -7,6 +7,7 @@ pub mod cost;
 mod dataset;
 mod dataset_edit;
 mod ingested;
+mod judges;
 mod labels;
 pub mod lake;
 mod matrix;

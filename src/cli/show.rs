@@ -7,7 +7,7 @@ use crate::model::{CancelReason, RunId, RunStatus};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
 use crate::ops::init::Started;
-use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
+use crate::ops::judges::{Calibrated, Checked, Share};
 use crate::ops::run::Planned;
 use crate::store::{Baseline, RunSummary};
 use crate::sys::text::one_line;
@@ -109,33 +109,6 @@ pub fn blessed(baseline: &Baseline) -> String {
         one_line(&baseline.suite, 60),
         one_line(&baseline.by, 100),
         one_line(&baseline.reason, 200)
-    )
-}
-
-pub fn judges(list: &[Listed]) -> String {
-    let row = |judge: &Listed| {
-        vec![
-            judge.name.clone(),
-            judge.version.clone(),
-            judge.scale.to_owned(),
-            if judge.own { "own" } else { "shipped" }.to_owned(),
-            one_line(&judge.summary, 160),
-        ]
-    };
-    table(&["judge", "version", "scale", "from", "criterion"], &list.iter().map(row).collect::<Vec<_>>())
-}
-
-pub fn judge(full: &Full) -> String {
-    format!(
-        "{} {} ({} scale, {} calibration examples)\n{}\nNeeds: {}\nDigest: {}\n\n{}\n",
-        full.listed.name,
-        full.listed.version,
-        full.listed.scale,
-        full.listed.calibration_examples,
-        full.listed.summary,
-        full.inputs.join(", "),
-        full.digest,
-        full.rubric
     )
 }
 

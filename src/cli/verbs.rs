@@ -331,11 +331,11 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
     match verb {
         JudgeVerb::Ls => {
             let list = judges::list(project)?;
-            printer.result(&list, || show::judges(&list))?;
+            printer.result(&list, || super::judges::list(&list, printer.width))?;
         }
         JudgeVerb::Show { judge } => {
             let full = judges::show(project, &judge)?;
-            printer.result(&full, || show::judge(&full))?;
+            printer.result(&full, || super::judges::full(&full, printer.width))?;
         }
         JudgeVerb::Check { judges: names } => {
             let (checked, exit) = judges::check(project, &names)?;

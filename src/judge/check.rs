@@ -177,6 +177,10 @@ fn check_balance(spec: &JudgeSpec, findings: &mut Vec<Finding>) {
         let mend = "add outputs that address the judge, pad an empty answer or forge a reply, tagged `adversarial`";
         say(findings, Severity::Note, "no calibration example attacks the judge", mend);
     }
+    if !tagged("boundary") {
+        let mend = "label some that are close to the line, tagged `boundary`: that is where judges differ from people";
+        say(findings, Severity::Note, "no calibration example is a boundary case", mend);
+    }
     let without = spec.calibration.iter().filter(|example| example.reason.trim().is_empty()).count();
     if without > 0 {
         let what = format!("{without} calibration examples give no reason");
@@ -207,7 +211,9 @@ fn check_content(spec: &JudgeSpec, findings: &mut Vec<Finding>) {
                 );
             }
         }
-        let content = serde_json::json!([example.input, example.reference, output.value, labelled.trace]).to_string();
+        let content =
+            serde_json::json!([example.input, example.reference, output.value, labelled.trace, example.metadata])
+                .to_string();
         if !seen.insert(content) {
             let what = format!("calibration example `{}` repeats another one", labelled.id);
             say(findings, Severity::Warning, what, "remove it: it counts twice in every figure");

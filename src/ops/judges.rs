@@ -1,5 +1,7 @@
 //! `assize judge`: list, show, check and calibrate judges.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::build::load_judge;
@@ -7,7 +9,7 @@ use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
-use crate::rubric::JudgeSpec;
+use crate::rubric::{JudgeSpec, RubricScale};
 use crate::stats::{Interval, wilson};
 use crate::sys::text;
 
@@ -22,10 +24,14 @@ pub struct Listed {
     pub scale: &'static str,
     /// The criterion in one sentence.
     pub summary: String,
+    /// What kind of judge it is: a name of the catalogue's families, or the author's own.
+    pub family: Option<String>,
     /// Whether it is the user's own.
     pub own: bool,
     /// Labelled examples it carries.
     pub calibration_examples: usize,
+    /// Digest of its rubric; `None` when it cannot be used.
+    pub digest: Option<String>,
 }
 
 /// A judge in full.
@@ -34,12 +40,27 @@ pub struct Full {
     /// As in the list.
     #[serde(flatten)]
     pub listed: Listed,
-    /// Digest of its rubric.
-    pub digest: String,
     /// The rubric as the model gets it.
     pub rubric: String,
-    /// Material it needs.
+    /// Material it needs; where some of it is missing the judge does not apply.
     pub inputs: Vec<String>,
+    /// Material it is shown where there is some.
+    pub optional_inputs: Vec<String>,
+    /// The scores it may give.
+    pub scores: Vec<ScoreMeaning>,
+    /// Labelled examples by tag, such as `boundary` and `adversarial`.
+    pub example_tags: BTreeMap<String, u64>,
+}
+
+/// One score a judge may give.
+#[derive(Debug, Serialize)]
+pub struct ScoreMeaning {
+    /// The score.
+    pub score: String,
+    /// When it is the right one; empty when the judge does not say.
+    pub means: String,
+    /// Labelled examples that have it.
+    pub calibration_examples: u64,
 }
 
 /// What a check found about one judge.
@@ -95,8 +116,10 @@ pub fn list(project: &Project) -> Done<Vec<Listed>> {
             version: "?".to_owned(),
             scale: "?",
             summary: format!("cannot be used: `assize judge check {}` says why", entry.name),
+            family: None,
             own: matches!(entry.origin, Origin::User(_)),
             calibration_examples: 0,
+            digest: None,
         },
     };
     Ok(entries.iter().map(row).collect())
@@ -107,10 +130,39 @@ pub fn show(project: &Project, name: &str) -> Done<Full> {
     let (spec, own) = spec(project, name)?;
     Ok(Full {
         listed: listed(&spec, own),
-        digest: spec.digest().to_string(),
         rubric: spec.rubric.clone(),
         inputs: spec.inputs.iter().map(ToString::to_string).collect(),
+        optional_inputs: spec.optional_inputs.iter().map(ToString::to_string).collect(),
+        scores: scores(&spec),
+        example_tags: tags(&spec),
     })
+}
+
+/// The scores of a scale with their sentences; a number scale gives its anchors.
+fn scores(spec: &JudgeSpec) -> Vec<ScoreMeaning> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for score in spec.calibration.iter().filter_map(|example| example.expected(&spec.scale)) {
+        *counts.entry(score.to_string()).or_default() += 1;
+    }
+    let row = |score: String, means: &str| {
+        let calibration_examples = counts.get(&score).copied().unwrap_or(0);
+        ScoreMeaning { score, means: means.to_owned(), calibration_examples }
+    };
+    match &spec.scale {
+        RubricScale::Binary { pass, fail } => vec![row("pass".to_owned(), pass), row("fail".to_owned(), fail)],
+        RubricScale::Labels(labels) => labels.iter().map(|l| row(l.label.clone(), &l.description)).collect(),
+        RubricScale::Number { anchors, .. } => {
+            anchors.iter().rev().map(|anchor| row(anchor.level.to_string(), &anchor.description)).collect()
+        }
+    }
+}
+
+fn tags(spec: &JudgeSpec) -> BTreeMap<String, u64> {
+    let mut counts = BTreeMap::new();
+    for tag in spec.calibration.iter().flat_map(|example| &example.tags) {
+        *counts.entry(tag.clone()).or_default() += 1;
+    }
+    counts
 }
 
 /// Checks the named judges, or all. Errors end the command with a usage exit.
@@ -189,8 +241,10 @@ fn listed(spec: &JudgeSpec, own: bool) -> Listed {
         version: spec.version.clone(),
         scale: spec.scale.kind(),
         summary: spec.summary.clone(),
+        family: spec.family.clone(),
         own,
         calibration_examples: spec.calibration.len(),
+        digest: Some(spec.digest().to_string()),
     }
 }
 

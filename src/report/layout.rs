@@ -111,7 +111,7 @@ fn join(cells: &[(&Cell, usize)], paint: &impl Fn(&str, &str) -> String) -> Stri
 }
 
 /// Breaks text into lines of at most `width` characters at spaces; words longer than a line are cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(8);
     let mut lines = Vec::new();
     let mut line = String::new();

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 
 use crate::compare::{Comparison, Details, RunView};
 
+pub use layout::wrap;
 pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
 pub use progress::Progress;
 pub use pulling::PullDisplay;

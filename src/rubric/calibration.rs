@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use super::spec::{RubricScale, SpecProblem, did_you_mean};
 use crate::model::{
-    AgentRef, Example, ExampleId, Finite, Message, Output, ScoreValue, Span, SpanError, SpanId, SpanKind, SpanStatus,
-    ToolUse, Trace, TraceId,
+    AgentRef, Example, ExampleId, Finite, Message, Output, Part, ScoreValue, Span, SpanError, SpanId, SpanKind,
+    SpanStatus, ToolUse, Trace, TraceId,
 };
 
 const FILE: &str = "calibration.jsonl";
 
-/// One step of a compact trace: a tool call, something said, or a handoff.
+/// One step of a compact trace: a tool call, something thought or said, or a handoff.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CalibrationStep {
@@ -26,7 +26,7 @@ pub struct CalibrationStep {
     /// Name of the tool that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
-    /// Its arguments.
+    /// Its arguments; without a tool, what is passed on in the handoff.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
     /// Its result.
@@ -35,6 +35,9 @@ pub struct CalibrationStep {
     /// Its error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Text that the agent thinks and nobody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinks: Option<String>,
     /// Text that the agent says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub says: Option<String>,
@@ -212,15 +215,15 @@ impl Builder {
             }
         }
         let parent = self.agent.as_ref().map(|(_, id)| id.clone());
-        if step.user.is_some() || step.says.is_some() {
+        if step.user.is_some() || step.says.is_some() || step.thinks.is_some() {
             let index = self.push(SpanKind::Model, "chat", parent.clone());
             if let Some(span) = self.spans.get_mut(index) {
                 span.messages_in = step.user.iter().map(|text| Message::text("user", text)).collect();
-                span.messages_out = step.says.iter().map(|text| Message::text("assistant", text)).collect();
-                // Said by nobody yet: an empty message keeps "not recorded" out of the transcript.
-                if span.messages_out.is_empty() {
-                    span.messages_out = vec![Message { role: "assistant".to_owned(), parts: Vec::new() }];
-                }
+                let thought = step.thinks.iter().map(|text| Part::Reasoning { content: text.clone() });
+                let said = step.says.iter().map(|text| Part::Text { content: text.clone() });
+                // Without parts when nobody said anything yet: that keeps "not recorded" out of the transcript.
+                span.messages_out =
+                    vec![Message { role: "assistant".to_owned(), parts: thought.chain(said).collect() }];
             }
         }
         if let Some(tool) = &step.tool {
@@ -239,7 +242,10 @@ impl Builder {
             }
         }
         if let Some(to) = &step.handoff {
-            self.push(SpanKind::Handoff, &format!("to {to}"), parent);
+            let index = self.push(SpanKind::Handoff, &format!("to {to}"), parent);
+            if let Some(span) = self.spans.get_mut(index).filter(|_| step.tool.is_none()) {
+                span.input = step.arguments.clone();
+            }
         }
     }
 
@@ -278,6 +284,20 @@ mod tests {
         assert_eq!(kinds, [Step, Agent, Model, Handoff, Agent, Tool]);
         assert!(trace.spans.iter().any(Span::failed));
         assert_eq!(trace.tools_used().len(), 1);
+    }
+
+    #[test]
+    fn thoughts_and_what_is_passed_on_are_shown() {
+        let steps: Vec<CalibrationStep> = serde_json::from_str(
+            r#"[{"agent": "front", "thinks": "billing owns this", "says": "one moment"},
+                {"handoff": "billing", "arguments": {"order": 7}}]"#,
+        )
+        .unwrap();
+        let text = super::super::transcript(&trace_of_steps("t", &steps), 10_000).text;
+        for line in ["front thinks: billing owns this", "front says: one moment", "to billing", r#"input: {"order":7}"#]
+        {
+            assert!(text.contains(line), "{line}: {text}");
+        }
     }
 
     #[test]

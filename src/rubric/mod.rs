@@ -24,7 +24,7 @@ pub use material::{Cut, Material, NotGiven};
 pub use prompt::{FRESH_NOTE, PROMPT_VERSION, Prompt, render, repair_messages};
 pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, parse_reply, reply_schema, stands_in};
 pub use spec::{
-    Anchor, Condition, INPUTS, InputName, InputRow, JudgeSpec, LabelSpec, LongInput, ModelDefaults, RubricScale,
+    Anchor, Condition, FAMILIES, INPUTS, InputName, InputRow, JudgeSpec, LabelSpec, LongInput, ModelDefaults, RubricScale,
     SpecProblem,
 };
 pub use transcript::{Shortened, tool_calls, transcript};

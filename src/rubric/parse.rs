@@ -55,6 +55,7 @@ impl JudgeSpec {
                 name: name.to_owned(),
                 version: head.version,
                 summary: head.summary,
+                family: head.family,
                 scale,
                 direction: head.direction,
                 inputs: head.inputs,
@@ -84,6 +85,7 @@ fn rank(file: &str) -> usize {
 struct Head {
     version: String,
     summary: String,
+    family: Option<String>,
     scale: Option<RubricScale>,
     direction: Direction,
     inputs: Vec<InputName>,
@@ -99,6 +101,7 @@ const KEYS: &[&str] = &[
     "name",
     "version",
     "summary",
+    "family",
     "scale",
     "direction",
     "inputs",
@@ -123,6 +126,7 @@ impl Head {
         }
         let version = reader.required_text(root, "version").map(|(text, _)| text).unwrap_or_default();
         let summary = reader.required_text(root, "summary").map(|(text, _)| text).unwrap_or_default();
+        let family = reader.family(root);
         let direction = reader.direction(root);
         let inputs = reader
             .inputs(root, "inputs")
@@ -148,6 +152,7 @@ impl Head {
         Self {
             version,
             summary,
+            family,
             scale,
             direction,
             inputs,
@@ -217,6 +222,18 @@ impl Reader<'_> {
             self.wrong(value, at, "a text");
         }
         text
+    }
+
+    /// A name that can head a list; free, since users have kinds of judges that the catalogue has not.
+    fn family(&mut self, root: &DeTable<'_>) -> Option<String> {
+        let family = self.text(root, "family", "family")?;
+        if is_plain(&family) {
+            return Some(family);
+        }
+        if let Some(value) = root.get("family") {
+            self.wrong(value, "family", "letters, digits, `_`, `-`, at most 64");
+        }
+        None
     }
 
     fn choice(&mut self, table: &DeTable<'_>, key: &str, known: &[&str]) -> Option<String> {

@@ -110,6 +110,19 @@ pub fn is_plain(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
+/// Families of judges in the order in which lists show them: name, and what the judges of it look at.
+pub const FAMILIES: &[(&str, &str)] = &[
+    ("outcome", "was it done"),
+    ("answers", "what was answered or written"),
+    ("tools", "calls, their results, and what is told of them"),
+    ("planning", "plans, steps and when to stop"),
+    ("verification", "whether work was checked, and rightly"),
+    ("conversation", "dealing with a person over turns"),
+    ("teamwork", "several agents at one task"),
+    ("safety", "harm, rules, data, hostile content"),
+    ("comparison", "pairs of answers, roots of failures"),
+];
+
 /// One label of a labels scale.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelSpec {
@@ -240,6 +253,8 @@ pub struct JudgeSpec {
     pub version: String,
     /// The criterion in one sentence.
     pub summary: String,
+    /// What kind of judge it is, for lists; one of [`FAMILIES`] or a name of the author's.
+    pub family: Option<String>,
     /// Permitted scores.
     pub scale: RubricScale,
     /// Which way is better.
@@ -268,7 +283,7 @@ pub struct JudgeSpec {
 
 impl JudgeSpec {
     /// Digest of all that can change a finding and is written in the folder: rubric, layout, scale, inputs, condition,
-    /// limits. The summary counts, since the prompt states it. Model, calibration examples and comments do not.
+    /// limits. The summary counts, since the prompt states it. Family, model, calibration examples and comments do not.
     pub fn digest(&self) -> Digest {
         let names = |inputs: &[InputName]| inputs.iter().map(ToString::to_string).collect::<Vec<_>>();
         let settings = json!({
