@@ -7,6 +7,7 @@
 
 mod agreement;
 mod bootstrap;
+pub mod cases;
 mod cluster;
 mod confusion;
 mod dist;
