@@ -20,6 +20,10 @@ pub fn calibrated(done: &Calibrated) -> String {
     if let Some(specificity) = &done.specificity {
         let _ = writeln!(text, "  of failures  {}", share(specificity));
     }
+    for found in &done.beyond_chance {
+        let interval = found.interval.as_ref().map(|i| format!(" [{:.2}, {:.2}]", i.lo, i.hi)).unwrap_or_default();
+        let _ = writeln!(text, "  {:<12} {:.2}{interval}", found.name, found.estimate);
+    }
     if !done.confusion.is_empty() {
         let rows: Vec<Vec<String>> =
             done.confusion.iter().map(|(a, b, n)| vec![one_line(a, 40), one_line(b, 40), n.to_string()]).collect();
@@ -41,9 +45,6 @@ fn corrected(found: &Corrected) -> String {
     let figure = |estimate: &Estimate| match (estimate.estimate, &estimate.interval) {
         (Some(point), Some(i)) => format!("{point:.3} [{:.3}, {:.3}]", i.lo, i.hi),
         (Some(point), None) => format!("{point:.3} (no interval)"),
-        (None, _) if estimate.status == Status::JudgeUninformative => {
-            "refused: the judge is no better than chance".to_owned()
-        }
         (None, _) => "none".to_owned(),
     };
     let run = one_line(&found.run, 60);
@@ -55,8 +56,13 @@ fn corrected(found: &Corrected) -> String {
         let _ = writeln!(text, "  corrected      {}  PPI++ by {} labels{trust}", figure(estimate), found.labels);
     }
     if let Some(estimate) = &found.by_its_errors {
-        let belief = "Rogan-Gladen, if it errs here as on its calibration examples";
-        let _ = writeln!(text, "  by its errors  {}  {belief}", figure(estimate));
+        let told = match estimate.status {
+            Status::JudgeUninformative => {
+                "refused: on its calibration examples the judge is no better than chance".to_owned()
+            }
+            _ => format!("{}  Rogan-Gladen, if it errs here as on its calibration examples", figure(estimate)),
+        };
+        let _ = writeln!(text, "  by its errors  {told}");
     }
     if let Some(reason) = &found.not_calibrated {
         let _ = writeln!(text, "  not calibrated: {}", one_line(reason, 200));

@@ -94,6 +94,27 @@ async fn a_figure_without_labels_says_that_it_is_not_calibrated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn agreement_is_told_beyond_chance() {
+    let (world, _mock) = judged().await;
+    let done = world.run(&[&CALIBRATE[..5], &["--json"]].concat()).expect(0).json();
+    let cell = |people: &str, judge: &str| {
+        let rows = done["confusion"].as_array().unwrap();
+        let row = rows.iter().find(|row| row[0] == people && row[1] == judge);
+        row.map_or(0.0, |row| row[2].as_f64().unwrap())
+    };
+    let (pp, pf, fp, ff) = (cell("pass", "pass"), cell("pass", "fail"), cell("fail", "pass"), cell("fail", "fail"));
+    let n = pp + pf + fp + ff;
+    let chance = ((pp + pf) * (pp + fp) + (fp + ff) * (pf + ff)) / (n * n);
+    let kappa = ((pp + ff) / n - chance) / (1.0 - chance);
+    let found = &done["beyond_chance"][0];
+    assert_eq!(found["name"], "kappa", "{done:#}");
+    assert!((found["estimate"].as_f64().unwrap() - kappa).abs() < 1e-12, "{kappa} {done:#}");
+    let (lo, hi) = (found["interval"]["lo"].as_f64().unwrap(), found["interval"]["hi"].as_f64().unwrap());
+    assert!(lo <= kappa && kappa <= hi && lo < hi, "{done:#}");
+    assert!(world.run(&CALIBRATE[..5]).expect(0).stdout.contains("  kappa "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn labels_of_the_run_correct_the_figure() {
     let (world, _mock) = judged().await;
     let said = verdicts(&world).await;
