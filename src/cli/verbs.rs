@@ -7,7 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{dataset, dataset_edit, ingested, labels, lake, progress, query, sample, show};
+use super::{calibrated, dataset, dataset_edit, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::run::{How, Planned, RunDone, Watch};
@@ -342,9 +342,9 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
             printer.result(&checked, || show::checked(&checked))?;
             return Ok(exit);
         }
-        JudgeVerb::Calibrate { judge, model } => {
-            let done = judges::calibrate(project, world, &judge, &model).await?;
-            printer.result(&done, || show::calibrated(&done))?;
+        JudgeVerb::Calibrate { judge, model, run } => {
+            let done = judges::calibrate(project, world, &judge, &model, run.as_deref()).await?;
+            printer.result(&done, || calibrated::calibrated(&done))?;
         }
     }
     Ok(Exit::Pass)

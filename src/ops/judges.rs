@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::build::load_judge;
+pub use super::correct::Corrected;
+use super::correct::correct;
 use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::rubric::{JudgeSpec, RubricScale};
-use crate::stats::{Interval, wilson};
+use crate::stats::{
+    Confusion, Interval, Weighting, bootstrap_statistic, cohen_kappa, gwet_ac, resamples, spearman, wilson,
+};
 use crate::sys::text;
 
 /// One judge in the list.
@@ -83,6 +87,17 @@ pub struct Share {
     pub interval: Option<Interval>,
 }
 
+/// A coefficient with its interval.
+#[derive(Debug, Serialize)]
+pub struct Coefficient {
+    /// `kappa`, `AC1` or `Spearman`.
+    pub name: &'static str,
+    /// The coefficient.
+    pub estimate: f64,
+    /// Bootstrap interval over the examples at 95 %; `None` where too few resamples have a coefficient.
+    pub interval: Option<Interval>,
+}
+
 /// A calibration in numbers.
 #[derive(Debug, Serialize)]
 pub struct Calibrated {
@@ -96,6 +111,9 @@ pub struct Calibrated {
     pub sensitivity: Option<Share>,
     /// Of what people failed, what the judge failed; binary scales only.
     pub specificity: Option<Share>,
+    /// Agreement beyond chance: Cohen's kappa and Gwet's AC1 of labels, Spearman's correlation of numbers; what is not
+    /// defined (nothing varies) is left out.
+    pub beyond_chance: Vec<Coefficient>,
     /// Label of people, label of the judge, how often.
     pub confusion: Vec<(String, String, u64)>,
     /// Unscored draws by reason.
@@ -104,6 +122,9 @@ pub struct Calibrated {
     pub disagreements: Vec<(String, String, String, String)>,
     /// US dollars spent.
     pub cost_usd: f64,
+    /// What the judge says of a run, raw and corrected; only when a run is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Corrected>,
 }
 
 /// All judges. One whose files are wrong is in the list with the way to its faults; it does not hide the others.
@@ -192,8 +213,14 @@ pub fn check(project: &Project, names: &[String]) -> Done<(Vec<Checked>, Exit)> 
     Ok((checked, worst))
 }
 
-/// Asks a judge about its labelled examples.
-pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str) -> Done<Calibrated> {
+/// Asks a judge about its labelled examples, and corrects what it says of a run.
+pub async fn calibrate(
+    project: &Project,
+    world: &World,
+    name: &str,
+    model: &str,
+    run: Option<&str>,
+) -> Done<Calibrated> {
     let services = Services::open(project, world, false, None).await?;
     let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
     let (judge, handle) = load_judge(project, &services, name, model).map_err(usage)?;
@@ -209,12 +236,26 @@ pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str
     let share = |tally: judge::Tally| Share { k: tally.k, n: tally.n, interval: wilson(tally.k, tally.n, 0.95) };
     let binary = report.true_pass.n + report.true_fail.n > 0;
     let word = |value: &crate::model::ScoreValue| value.to_string();
+    let corrected = match run {
+        Some(run) => {
+            let store = project.store(&world.env).await?;
+            let confusion = Confusion {
+                true_pass: report.true_pass.k,
+                false_fail: report.true_pass.n - report.true_pass.k,
+                true_fail: report.true_fail.k,
+                false_pass: report.true_fail.n - report.true_fail.k,
+            };
+            Some(correct(project, store.as_ref(), run, judge.spec(), binary.then_some(confusion)).await?)
+        }
+        None => None,
+    };
     Ok(Calibrated {
         judge: name.to_owned(),
         model: handle.model,
         accuracy: share(report.accuracy),
         sensitivity: binary.then(|| share(report.true_pass)),
         specificity: binary.then(|| share(report.true_fail)),
+        beyond_chance: beyond_chance(&report, &judge.spec().scale),
         confusion: report.confusion.iter().map(|((person, judge), n)| (person.clone(), judge.clone(), *n)).collect(),
         unscored: report.unscored.iter().map(|(reason, n)| (reason.as_str().to_owned(), *n)).collect(),
         disagreements: report
@@ -225,7 +266,43 @@ pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str
             })
             .collect(),
         cost_usd: report.spend.cost_usd,
+        corrected,
     })
+}
+
+/// Draws of the bootstrap; their seed is fixed, so that the same findings have the same interval.
+const RESAMPLES: u32 = 1_000;
+
+fn beyond_chance(report: &judge::CalibrationReport, scale: &RubricScale) -> Vec<Coefficient> {
+    // All that could have been said, for chance depends on it.
+    let names: Vec<&str> = match scale {
+        RubricScale::Binary { .. } => vec!["pass", "fail"],
+        RubricScale::Labels(labels) => labels.iter().map(|label| label.label.as_str()).collect(),
+        RubricScale::Number { .. } => Vec::new(),
+    };
+    let place = |name: &String| names.iter().position(|other| other == name);
+    let counted = report.confusion.iter().filter_map(|((person, judge), n)| Some((place(person)?, place(judge)?, *n)));
+    let labels: Vec<(usize, usize)> =
+        counted.flat_map(|(person, judge, n)| (0..n).map(move |_| (person, judge))).collect();
+    let kappa = |pairs: &[(usize, usize)]| cohen_kappa(pairs, names.len(), Weighting::None);
+    let ac1 = |pairs: &[(usize, usize)]| {
+        let items: Vec<Vec<usize>> = pairs.iter().map(|(person, judge)| vec![*person, *judge]).collect();
+        gwet_ac(&items, names.len(), Weighting::None)
+    };
+    // Labels with values are numbers, too; they are told as labels.
+    let numbers: &[(f64, f64)] = if labels.is_empty() { &report.numbers.pairs } else { &[] };
+    [coefficient("kappa", &labels, kappa), coefficient("AC1", &labels, ac1), coefficient("Spearman", numbers, spearman)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn coefficient<T: Copy>(name: &'static str, pairs: &[T], of: impl Fn(&[T]) -> Option<f64>) -> Option<Coefficient> {
+    let places: Vec<usize> = (0..pairs.len()).collect();
+    let found = bootstrap_statistic(&places, resamples(pairs.len(), RESAMPLES, 0), 0.95, |items| {
+        of(&items.iter().filter_map(|item| pairs.get(*item).copied()).collect::<Vec<T>>())
+    });
+    Some(Coefficient { name, estimate: found.estimate?, interval: found.percentile })
 }
 
 fn spec(project: &Project, name: &str) -> Done<(JudgeSpec, bool)> {

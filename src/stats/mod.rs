@@ -6,7 +6,10 @@
 //! strictly between 0 and 1. `clusters[i]` is any number that names the independent unit of value i.
 
 mod agreement;
+mod attribution;
 mod bootstrap;
+mod bradley_terry;
+pub mod cases;
 mod cluster;
 mod confusion;
 mod dist;
@@ -14,16 +17,20 @@ mod effect;
 mod envelope;
 #[cfg(test)]
 mod goldens;
+mod label_mass;
 mod margin;
 mod mcnemar;
 mod mean;
 mod moments;
 mod multiple;
 mod paired;
+mod pairwise;
 mod power;
+mod ppi;
 mod proportion;
 mod quantile;
 mod repeats;
+mod rogan_gladen;
 mod signflip;
 mod unpaired;
 mod variance;
@@ -32,7 +39,11 @@ mod wilcoxon;
 pub use agreement::{
     Metric, Weighting, cohen_kappa, gwet_ac, kendall_tau_b, krippendorff_alpha, pearson, percent, spearman,
 };
-pub use bootstrap::{Bootstrap, bootstrap_mean, resamples};
+pub use attribution::{
+    Culprit, Marks, SpanAttribution, StepAttribution, span_attribution, step_attribution, steps_within,
+};
+pub use bootstrap::{Bootstrap, StatisticBootstrap, bootstrap_mean, bootstrap_statistic, resamples};
+pub use bradley_terry::{Bout, BradleyTerry, Ranking, bradley_terry, rank_by_examples, rank_intervals, wins};
 pub use cluster::{
     ClusteredMean, Hajek, PoissonSample, Strata, clustered_mean, hajek, is_singletons, mean_cr2, mean_hajek,
     mean_weighted, poisson_sample,
@@ -41,15 +52,19 @@ pub use confusion::Confusion;
 pub use dist::{normal_cdf, normal_quantile, normal_sf, t_cdf, t_quantile, t_sf};
 pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
 pub use envelope::{Estimate, Interval, Status};
+pub use label_mass::{LEAST_MASS, LabelMass, label_mass};
 pub use margin::{Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, t_margin};
 pub use mcnemar::{McNemar, PairedCounts, mcnemar, tango, tango_interval, tango_margin, tango_z};
 pub use mean::{empirical_bernstein, equal_values, hoeffding, mean_t};
 pub use multiple::{benjamini_hochberg, benjamini_yekutieli, bonferroni, holm};
 pub use paired::{PairedT, paired_t};
+pub use pairwise::{BothOrders, LEAST_CONSISTENCY, LengthControlled, Pairwise, Preferred, length_controlled, pairwise};
 pub use power::{Plan, Variances, detectable, examples_needed, mcnemar_power, t_power};
+pub use ppi::{FEW_LABELS, FEWEST_LABELS, Ppi, PpiSample, Tuning, ppi_mean};
 pub use proportion::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, proportion, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_estimate, quantile_sorted};
 pub use repeats::{Repeats, pass_at_k, pass_hat_k, repeats};
+pub use rogan_gladen::{JudgedCounts, RoganGladen, allocate_labels, rogan_gladen};
 pub use signflip::{EXACT_CLUSTERS, SignFlip, sign_flip};
 pub use unpaired::{independent_difference, newcombe, two_sided_p, welch};
 pub use variance::{Allocation, Budget, Nested, OneWay, allocate, nested, one_way};

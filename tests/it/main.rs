@@ -18,6 +18,7 @@ mod browser;
 mod catalogue;
 mod ci;
 mod cli;
+mod corrected;
 mod cost;
 mod datasets;
 mod explain;
