@@ -6,12 +6,17 @@
 //! strictly between 0 and 1. `clusters[i]` is any number that names the independent unit of value i.
 
 mod agreement;
+mod alarm;
+mod alert;
+mod anytime;
 mod bootstrap;
+mod chart;
 mod cluster;
 mod confusion;
 mod dist;
 mod effect;
 mod envelope;
+mod evidence;
 #[cfg(test)]
 mod goldens;
 mod margin;
@@ -24,6 +29,7 @@ mod power;
 mod proportion;
 mod quantile;
 mod repeats;
+mod sequence;
 mod signflip;
 mod unpaired;
 mod variance;
@@ -32,7 +38,13 @@ mod wilcoxon;
 pub use agreement::{
     Metric, Weighting, cohen_kappa, gwet_ac, kendall_tau_b, krippendorff_alpha, pearson, percent, spearman,
 };
+pub use alarm::{Alarm, Rhythm, STALE_AFTER, Told};
+pub use alert::{Condition, Level, cost_ratio, error_rate, is_small_spend, p95_above, p95_ratio, quality_drop};
+pub use anytime::{ASYMPTOTIC_UNITS, Horizon, Unit, anytime_difference, anytime_margin, units};
 pub use bootstrap::{Bootstrap, bootstrap_mean, resamples};
+pub use chart::{
+    ChangePoint, Cusum, Ewma, change_point, change_point_p, cusum, ewma, sd_of_steps,
+};
 pub use cluster::{
     ClusteredMean, Hajek, PoissonSample, Strata, clustered_mean, hajek, is_singletons, mean_cr2, mean_hajek,
     mean_weighted, poisson_sample,
@@ -41,6 +53,7 @@ pub use confusion::Confusion;
 pub use dist::{normal_cdf, normal_quantile, normal_sf, t_cdf, t_quantile, t_sf};
 pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
 pub use envelope::{Estimate, Interval, Status};
+pub use evidence::{Evidence, Gather, e_detector, e_process, mixture_sprt};
 pub use margin::{Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, t_margin};
 pub use mcnemar::{McNemar, PairedCounts, mcnemar, tango, tango_interval, tango_margin, tango_z};
 pub use mean::{empirical_bernstein, equal_values, hoeffding, mean_t};
@@ -50,6 +63,7 @@ pub use power::{Plan, Variances, detectable, examples_needed, mcnemar_power, t_p
 pub use proportion::{clopper_pearson, clopper_pearson_lower, clopper_pearson_upper, proportion, wilson};
 pub use quantile::{QuantileInterval, quantile, quantile_estimate, quantile_sorted};
 pub use repeats::{Repeats, pass_at_k, pass_hat_k, repeats};
+pub use sequence::{Sequence, asymptotic, empirical_bernstein_sequence, normal_mixture};
 pub use signflip::{EXACT_CLUSTERS, SignFlip, sign_flip};
 pub use unpaired::{independent_difference, newcombe, two_sided_p, welch};
 pub use variance::{Allocation, Budget, Nested, OneWay, allocate, nested, one_way};
