@@ -10,6 +10,7 @@ mod alarm;
 mod alert;
 mod anytime;
 mod bootstrap;
+pub mod cases;
 mod chart;
 mod cluster;
 mod confusion;
