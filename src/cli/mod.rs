@@ -5,6 +5,7 @@
 pub mod args;
 pub mod cost;
 mod dataset_edit;
+mod decided;
 mod ingested;
 mod labels;
 pub mod lake;
@@ -12,6 +13,7 @@ mod print;
 mod progress;
 pub mod query;
 mod sample;
+mod selftest;
 mod serve;
 mod show;
 mod verbs;

@@ -5,6 +5,7 @@ use super::{
     change::{self, Assessed},
     comparable::comparability,
     gate::{self, Ruling},
+    looking,
     measure::{MEASURES, Metric},
     pair::{self, Columns},
     rows, slices, words,
@@ -26,7 +27,9 @@ pub fn compare(
 ) -> Comparison {
     let comparability = comparability(baseline, candidate, policy, allow);
     let units = pair::roster(Some(baseline), candidate, metas);
+    let (units, looking) = looking::arrange(units, (baseline, candidate), metas);
     let seed = candidate.header.seed;
+    let horizon = looking.map(|looking| looking.horizon);
     let shared = |metric: &Metric| baseline.header.graders.iter().any(|grader| grader.name == metric.name);
     let mut metrics: Vec<Metric> =
         candidate.header.graders.iter().map(|grader| Metric::of_grader(grader, policy)).filter(shared).collect();
@@ -39,9 +42,11 @@ pub fn compare(
         .filter(|(metric, columns)| {
             !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
         })
-        .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, seed))
+        .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, seed, horizon))
         .collect();
-    let ruling = gate::rule(&mut assessed, &units, (baseline, candidate), &comparability, policy);
+    let runs = (baseline, candidate);
+    let mut ruling = gate::rule(&mut assessed, &units, runs, &comparability, policy, looking.as_ref());
+    ruling.reasons.extend(looking.as_ref().map(looking::remark));
     for metric in &mut assessed {
         metric.put_into_words();
     }

@@ -13,6 +13,7 @@ mod distribution;
 #[cfg(test)]
 mod fixtures;
 mod gate;
+mod looking;
 mod measure;
 mod pair;
 mod results;

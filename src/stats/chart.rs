@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_planted_change_is_dated_and_noise_is_not_believed() {
-        let values: Vec<f64> = (0..40).map(|i| f64::from(i % 5) + if i < 25 { 0.0 } else { 3.0 }).collect();
+        let values: Vec<f64> = (0..40).map(|i| f64::from(i % 5) + if i < 25 { 0.0 } else { 6.0 }).collect();
         assert_eq!(change_point(&values).unwrap().split, 25);
         assert!(change_point_p(&values, 199, 1).unwrap() <= 0.01);
         let noise: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 5)).collect();
