@@ -144,6 +144,12 @@ fn cases(done: &CasesDone) -> String {
 }
 
 fn faults(method: &MethodCases, text: &mut String) {
+    let name = one_line(&method.method, 40);
+    let first = method.faults.first().filter(|fault| fault.place.is_none());
+    if let Some(first) = first.filter(|first| method.faults.len() > 1 && method.faults.iter().all(|f| f.words == first.words)) {
+        let _ = writeln!(text, "{name}: all {} unread: {}", method.unread, first.words);
+        return;
+    }
     for fault in method.faults.iter().take(TOLD) {
         let _ = writeln!(text, "{} {}: {}", one_line(&fault.file, 60), one_line(&fault.case, 30), fault.words);
         let input = one_line(&fault.input.to_string(), 160);
@@ -153,6 +159,6 @@ fn faults(method: &MethodCases, text: &mut String) {
     }
     let more = method.faults.len().saturating_sub(TOLD);
     if more > 0 {
-        let _ = writeln!(text, "{}: {more} more places; `--json` has all.", one_line(&method.method, 40));
+        let _ = writeln!(text, "{name}: {more} more places; `--json` has all.");
     }
 }

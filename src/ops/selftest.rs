@@ -180,7 +180,31 @@ fn seed_of(seed: u64, scenario: u64, replicate: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// A share plus so many standard errors of its estimate from `n` tries.
-fn with_error(share: f64, n: u64, errors: f64) -> f64 {
-    share + errors * (share * (1.0 - share) / n.max(1) as f64).sqrt()
+/// The greatest share of `n` tries that is still no sign of a true share above `share`: three standard errors (methods
+/// 1.17), and below a thousand tries, where the normal curve says too little, the same tail of the binomial.
+fn most(share: f64, n: u64) -> f64 {
+    const TAIL: f64 = 0.001_35;
+    if n >= 1_000 {
+        return share + 3.0 * (share * (1.0 - share) / n as f64).sqrt();
+    }
+    let mut chance = (1.0 - share).powf(n as f64);
+    let (mut below, mut count) = (chance, 0_u64);
+    while below < 1.0 - TAIL && count < n {
+        chance *= (n - count) as f64 / (count + 1) as f64 * share / (1.0 - share);
+        below += chance;
+        count += 1;
+    }
+    count as f64 / n.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_leave_room_for_chance_and_no_more() {
+        // scipy.stats.binom.ppf(1 - 0.00135, n, 0.05) for n = 20, 100, 500.
+        assert_eq!([20, 100, 500].map(|n| (most(0.05, n) * n as f64).round()), [5.0, 13.0, 41.0]);
+        assert!((most(0.05, 2_000) - 0.0646).abs() < 1e-4);
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// 800 examples with recorded outputs of four versions; `clustered` puts four into one session.
+/// 800 examples with recorded outputs of four versions; `clustered` puts two into one session.
 fn project(clustered: bool) -> World {
     let world = World::new();
     let mut lines = String::new();
@@ -18,7 +18,7 @@ fn project(clustered: bool) -> World {
                 json!({"variant": name, "trial": 0, "output": {"value": value, "cost_usd": 0.01}})
             })
             .collect();
-        let cluster = if clustered { format!("s{}", n / 4) } else { format!("t{n}") };
+        let cluster = if clustered { format!("s{}", n / 2) } else { format!("t{n}") };
         let line = json!({"id": format!("t{n}"), "input": format!("question {n}"), "reference": "yes",
             "cluster": cluster, "recorded": recorded});
         lines += &format!("{line}\n");
@@ -81,7 +81,7 @@ fn no_change_stops_the_run_as_soon_as_it_is_shown() {
     let again = world.run(&["compare", "baseline", "latest", "--json"]).expect(0).json();
     assert_eq!(again["comparison"]["metrics"][0]["change"], "equivalent");
     let found = &again["comparison"]["metrics"][0]["difference"];
-    assert_eq!(found["n"].as_u64().unwrap() % 4, 0, "whole sessions only: {found}");
+    assert_eq!(found["n"].as_u64().unwrap() % 2, 0, "whole sessions only: {found}");
     assert!(found["interval"]["lo"].as_f64().unwrap() > -0.1, "{found}");
 }
 

@@ -21,7 +21,7 @@ fn the_quick_simulation_keeps_its_promises_whatever_the_threads() {
         assert!(named(what), "{what}: {one}");
     }
     let text = world.run(&["selftest", "--quick", "--replicates", "5"]).stdout;
-    assert!(text.contains("promise") && text.contains("0 failed"), "{text}");
+    assert!(text.contains("promise") && text.contains("power off the plan"), "{text}");
 }
 
 #[test]

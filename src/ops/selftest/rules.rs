@@ -2,7 +2,7 @@
 
 use super::grid::Tally;
 use super::synthetic::{Drawn, Grade, Kind, Scenario, draw};
-use super::{Ask, Check, seed_of, with_error};
+use super::{Ask, Check, most, seed_of};
 use crate::stats::{Plan, t_power};
 
 /// One-sided error of the gate.
@@ -45,7 +45,7 @@ fn share(
     let rate = |tally: &Tally| count(tally) as f64 / tally.replicates.max(1) as f64;
     let overall = mean(picked.iter().map(|(_, tally)| rate(tally)));
     let figures = picked.iter().map(|(scenario, tally)| (rate(tally), scenario.name())).collect();
-    let bound = with_error(ALPHA, ask.replicates, ERRORS);
+    let bound = most(ALPHA, ask.replicates);
     Check::of(what, kind.word().to_owned(), false, bound, overall, figures)
 }
 
@@ -56,7 +56,9 @@ fn coverage(kind: Kind, all: &[(&Scenario, &Tally)], ask: Ask) -> Option<Check> 
     let rate = |tally: &Tally| tally.covered as f64 / tally.intervals as f64;
     let overall = mean(picked.iter().map(|(_, tally)| rate(tally)));
     let figures = picked.iter().map(|(scenario, tally)| (rate(tally), scenario.name())).collect();
-    let bound = COVERAGE.min(with_error(0.95, ask.replicates, -4.0));
+    // A thousand tries and more can tell.
+    let small = ask.replicates < 1_000;
+    let bound = if small { COVERAGE.min(1.0 - most(1.0 - COVERAGE, ask.replicates)) } else { COVERAGE };
     Check::of("interval holds the truth", kind.word().to_owned(), true, bound, overall, figures)
 }
 
@@ -69,9 +71,11 @@ fn power(kind: Kind, all: &[(&Scenario, &Tally)], ask: Ask) -> Option<Check> {
     for (scenario, tally) in all.iter().filter(|(scenario, _)| plain(scenario)) {
         let promised = promised(scenario, ask.seed)?;
         let found = tally.regressed as f64 / tally.replicates.max(1) as f64;
-        let error = (promised * (1.0 - promised) / tally.replicates.max(1) as f64).sqrt().max(1e-3);
         let name = format!("{}: {found:.3}, planned {promised:.3}", scenario.name());
-        off.push(((found - promised).abs() / error, name));
+        // On the scale of the arc sine a standard error is the same everywhere, also next to 1.
+        let turned = |share: f64| share.sqrt().asin();
+        let root = (tally.replicates.max(1) as f64).sqrt();
+        off.push((2.0 * root * (turned(found) - turned(promised)).abs(), name));
     }
     let overall = mean(off.iter().map(|(off, _)| *off));
     Check::of("power off the plan, in errors", kind.word().to_owned(), false, ERRORS, overall, off)

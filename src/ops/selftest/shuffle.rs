@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
-use super::{Ask, seed_of, spread, with_error};
+use super::{Ask, most, seed_of, spread};
 use crate::compare::{self, ExampleMeta, ExampleResult, RunResults};
 use crate::model::{Change, GatePolicy, MetricPolicy, MetricRole, RunId, RunStatus, Verdict};
 use crate::ops::compare::policy_of;
@@ -121,7 +121,7 @@ fn outcome(material: &Material, metas: &[ExampleMeta], policy: &GatePolicy, seed
 
 fn summed(outcomes: &[Outcome], policy: &GatePolicy) -> Shuffled {
     let n = outcomes.len().max(1) as f64;
-    let bound = with_error(policy.alpha, outcomes.len() as u64, 3.0);
+    let bound = most(policy.alpha, outcomes.len() as u64);
     let mut counts: BTreeMap<&str, BTreeMap<Change, u64>> = BTreeMap::new();
     for (name, change) in outcomes.iter().flat_map(|(_, changes)| changes) {
         *counts.entry(name).or_default().entry(*change).or_default() += 1;

@@ -5,7 +5,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::grid::metric_of;
 use super::synthetic::{Drawn, Grade, Kind, Scenario, draw};
-use super::{Ask, Check, seed_of, spread, with_error};
+use super::{Ask, Check, most, seed_of, spread};
 use crate::compare::compare;
 use crate::model::Change;
 use crate::stats::{Gather, e_detector, e_process};
@@ -16,6 +16,8 @@ const ALPHA: f64 = 0.05;
 const LOOKS: usize = 1_000;
 /// Values that an alarm must wait for on average while nothing changes.
 const WAIT: f64 = 200.0;
+/// Fewest streams whose waits are averaged: one wait varies as much as it is long.
+const STREAMS: u64 = 1_000;
 /// Share of good values in the stream, and the bet against a lower one.
 const STREAM: (f64, f64) = (0.85, 0.9);
 
@@ -72,7 +74,7 @@ fn ever(scenario: &Scenario, verdicts: &[(bool, bool)], ask: Ask) -> Option<Chec
         ("ever equivalent at the margin", verdicts.iter().filter(|(_, equivalent)| *equivalent).count())
     };
     let rate = count as f64 / n;
-    let bound = with_error(ALPHA, ask.replicates, 3.0);
+    let bound = most(ALPHA, ask.replicates);
     Check::of(what, scenario.kind.word().to_owned(), false, bound, rate, vec![(rate, scenario.name())])
 }
 
@@ -85,19 +87,20 @@ fn alarms(ask: Ask) -> Option<Check> {
     });
     let share = fired.iter().filter(|fired| **fired).count() as f64 / fired.len().max(1) as f64;
     let figures = vec![(share, format!("{LOOKS} looks at a stream of {rate}"))];
-    let bound = with_error(ALPHA, ask.replicates, 3.0);
+    let bound = most(ALPHA, ask.replicates);
     Check::of("e-process ever alarms", "stream".to_owned(), false, bound, share, figures)
 }
 
 /// How long e-detectors wait on average before they alarm for nothing. Waits are cut, which can only shorten their mean.
 fn waits(ask: Ask) -> Option<Check> {
-    let most = 10 * WAIT as usize;
+    let cut = 10 * WAIT as usize;
     let mut figures = Vec::new();
     for (gather, name) in [(Gather::Sum, "e-SR"), (Gather::Most, "e-CUSUM")] {
-        let waits = spread(ask.replicates as usize, ask.threads, |replicate| {
-            let values = stream(seed_of(ask.seed, 3_000_000, replicate as u64), most);
+        let streams = ask.replicates.max(STREAMS) as usize;
+        let waits = spread(streams, ask.threads, |replicate| {
+            let values = stream(seed_of(ask.seed, 3_000_000, replicate as u64), cut);
             let found = e_detector(&values, STREAM.0, STREAM.1, gather, WAIT);
-            found.and_then(|found| found.alarm).map_or(most, |place| place + 1) as f64
+            found.and_then(|found| found.alarm).map_or(cut, |place| place + 1) as f64
         });
         let mean = waits.iter().sum::<f64>() / waits.len().max(1) as f64;
         figures.push((mean, format!("{name} at {WAIT}")));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     means::quantile_bounds,
-    read::{at, count, list, not_read, number, numbers, probability, same_length, word},
+    read::{count, list, not_read, number, numbers, probability, same_length, word},
 };
 use crate::stats::{
     Alarm, Condition, Evidence, Gather, Rhythm, Sequence, Told, asymptotic, change_point, cost_ratio, cusum,
@@ -12,7 +12,7 @@ use crate::stats::{
     normal_mixture, p95_above, p95_ratio, quality_drop,
 };
 
-/// Points of the scale by which quality must fall, and the ratio of costs, that the files take for granted.
+/// Points of the scale by which quality must fall: the files take it for granted.
 const DROP: f64 = 10.0;
 
 pub(super) fn sequential(input: &Value) -> Result<Value, String> {
@@ -128,7 +128,7 @@ fn machine(input: &Value) -> Result<Value, String> {
     for (step, breach) in list(input, "breach")?.iter().enumerate() {
         let known = breach.as_bool();
         if known.is_none() && !breach.is_null() {
-            return Err(format!("`breach` holds {}, which is neither yes, no nor null", at(input, "breach")[step]));
+            return Err(format!("`breach` holds {breach}, which is neither yes, no nor null"));
         }
         let word = match alarm.push(known) {
             Some(Told::Fire) => Some("fire"),
