@@ -385,6 +385,9 @@ pub enum JudgeVerb {
         /// Model: a name from `[models]`.
         #[arg(long)]
         model: String,
+        /// Correct what the judge says of this run: by people's labels of its outputs, and by the judge's errors.
+        #[arg(long)]
+        run: Option<String>,
     },
 }
 

@@ -146,7 +146,9 @@ fn cases(done: &CasesDone) -> String {
 fn faults(method: &MethodCases, text: &mut String) {
     let name = one_line(&method.method, 40);
     let first = method.faults.first().filter(|fault| fault.place.is_none());
-    if let Some(first) = first.filter(|first| method.faults.len() > 1 && method.faults.iter().all(|f| f.words == first.words)) {
+    if let Some(first) =
+        first.filter(|first| method.faults.len() > 1 && method.faults.iter().all(|f| f.words == first.words))
+    {
         let _ = writeln!(text, "{name}: all {} unread: {}", method.unread, first.words);
         return;
     }

@@ -9,7 +9,7 @@ use crate::ops::datasets::{Imported, Shown};
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
 use crate::ops::init::Started;
-use crate::ops::judges::{Calibrated, Checked, Full, Listed, Share};
+use crate::ops::judges::{Checked, Full, Listed};
 use crate::ops::run::Planned;
 use crate::store::{Baseline, RunSummary};
 use crate::sys::text::one_line;
@@ -397,33 +397,6 @@ pub fn checked(checked: &[Checked]) -> String {
             let mend = if mend.is_empty() { String::new() } else { format!(" ({mend})") };
             let _ = writeln!(text, "  {severity}: {what}{mend}");
         }
-    }
-    text
-}
-
-fn share(share: &Share) -> String {
-    let interval = share.interval.as_ref().map(|i| format!(" [{:.2}, {:.2}]", i.lo, i.hi)).unwrap_or_default();
-    format!("{}/{}{interval}", share.k, share.n)
-}
-
-pub fn calibrated(done: &Calibrated) -> String {
-    let mut text = format!("{} asked of {}\n  agreement    {}\n", done.judge, done.model, share(&done.accuracy));
-    if let Some(sensitivity) = &done.sensitivity {
-        let _ = writeln!(text, "  of passes    {}", share(sensitivity));
-    }
-    if let Some(specificity) = &done.specificity {
-        let _ = writeln!(text, "  of failures  {}", share(specificity));
-    }
-    if !done.confusion.is_empty() {
-        let rows: Vec<Vec<String>> =
-            done.confusion.iter().map(|(a, b, n)| vec![one_line(a, 40), one_line(b, 40), n.to_string()]).collect();
-        let _ = write!(text, "\n{}", table(&["people", "judge", "examples"], &rows));
-    }
-    for (reason, n) in &done.unscored {
-        let _ = writeln!(text, "unscored: {n} {reason}");
-    }
-    for (example, people, judge, reason) in &done.disagreements {
-        let _ = writeln!(text, "differs on {example}: people say {people}, the judge {judge}. {reason}");
     }
     text
 }

@@ -7,7 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{dataset_edit, decided, ingested, labels, lake, progress, query, sample, show};
+use super::{calibrated, dataset_edit, decided, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::decide::Until;
@@ -227,13 +227,7 @@ async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Pri
     if let Some(until) = &mut how.until_decided {
         until.baseline = args.baseline;
     }
-    let ask = run::Ask {
-        suite: args.suite,
-        how,
-        resume: args.resume,
-        force: args.force,
-        reports: args.reports,
-    };
+    let ask = run::Ask { suite: args.suite, how, resume: args.resume, force: args.force, reports: args.reports };
     let done = watched(printer, async |watch| run::run(project, world, ask, watch).await).await?;
     after_run(&done, printer);
     let on_stdout = match &done.viewed {
@@ -344,9 +338,9 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
             printer.result(&checked, || show::checked(&checked))?;
             return Ok(exit);
         }
-        JudgeVerb::Calibrate { judge, model } => {
-            let done = judges::calibrate(project, world, &judge, &model).await?;
-            printer.result(&done, || show::calibrated(&done))?;
+        JudgeVerb::Calibrate { judge, model, run } => {
+            let done = judges::calibrate(project, world, &judge, &model, run.as_deref()).await?;
+            printer.result(&done, || calibrated::calibrated(&done))?;
         }
     }
     Ok(Exit::Pass)

@@ -225,7 +225,11 @@ fn check(assessed: &mut Assessed, units: &[Unit<'_>], pairs: &Pairs, question: &
     }
     let status = assessed.deciding.status;
     let fixed = question.anytime.is_none();
-    if fixed && status == Status::Ok && !pairs.is_plain() && pairs.len() > 0 && assessed.deciding.clusters < FEW_CLUSTERS
+    if fixed
+        && status == Status::Ok
+        && !pairs.is_plain()
+        && pairs.len() > 0
+        && assessed.deciding.clusters < FEW_CLUSTERS
     {
         let flips = sign_flip(&pairs.differences(), &pairs.baseline.clusters, 0.0, 9_999, seed);
         if let Some(p) = flips.two_sided {

@@ -320,7 +320,10 @@ fn method_text(estimate: &Estimate) -> String {
         Status::Insufficient => ", the variance cannot be estimated",
         Status::ZeroVariance => ", all differences equal",
         Status::NoInformation => ", all differences are zero",
-        Status::Undefined => ", not defined",
+        Status::Undefined | Status::LowMass | Status::Missing => ", not defined",
+        Status::JudgeUninformative => ", the judge is no better than chance",
+        Status::Separation => ", one side wins everything",
+        Status::Disconnected => ", not all have met",
     };
     format!("{name}{df}{error}{status}")
 }

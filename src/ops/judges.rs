@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::build::load_judge;
+pub use super::correct::Corrected;
+use super::correct::correct;
 use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::rubric::JudgeSpec;
-use crate::stats::{Interval, wilson};
+use crate::stats::{Confusion, Interval, wilson};
 use crate::sys::text;
 
 /// One judge in the list.
@@ -83,6 +85,9 @@ pub struct Calibrated {
     pub disagreements: Vec<(String, String, String, String)>,
     /// US dollars spent.
     pub cost_usd: f64,
+    /// What the judge says of a run, raw and corrected; only when a run is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected: Option<Corrected>,
 }
 
 /// All judges. One whose files are wrong is in the list with the way to its faults; it does not hide the others.
@@ -140,8 +145,14 @@ pub fn check(project: &Project, names: &[String]) -> Done<(Vec<Checked>, Exit)> 
     Ok((checked, worst))
 }
 
-/// Asks a judge about its labelled examples.
-pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str) -> Done<Calibrated> {
+/// Asks a judge about its labelled examples, and corrects what it says of a run.
+pub async fn calibrate(
+    project: &Project,
+    world: &World,
+    name: &str,
+    model: &str,
+    run: Option<&str>,
+) -> Done<Calibrated> {
     let services = Services::open(project, world, false, None).await?;
     let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
     let (judge, handle) = load_judge(project, &services, name, model).map_err(usage)?;
@@ -157,6 +168,19 @@ pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str
     let share = |tally: judge::Tally| Share { k: tally.k, n: tally.n, interval: wilson(tally.k, tally.n, 0.95) };
     let binary = report.true_pass.n + report.true_fail.n > 0;
     let word = |value: &crate::model::ScoreValue| value.to_string();
+    let corrected = match run {
+        Some(run) => {
+            let store = project.store(&world.env).await?;
+            let confusion = Confusion {
+                true_pass: report.true_pass.k,
+                false_fail: report.true_pass.n - report.true_pass.k,
+                true_fail: report.true_fail.k,
+                false_pass: report.true_fail.n - report.true_fail.k,
+            };
+            Some(correct(project, store.as_ref(), run, judge.spec(), binary.then_some(confusion)).await?)
+        }
+        None => None,
+    };
     Ok(Calibrated {
         judge: name.to_owned(),
         model: handle.model,
@@ -173,6 +197,7 @@ pub async fn calibrate(project: &Project, world: &World, name: &str, model: &str
             })
             .collect(),
         cost_usd: report.spend.cost_usd,
+        corrected,
     })
 }
 

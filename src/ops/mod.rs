@@ -7,6 +7,7 @@ mod build;
 mod check;
 pub mod ci;
 pub mod compare;
+mod correct;
 pub mod cost;
 pub mod dataset_edit;
 pub mod dataset_verify;

@@ -151,7 +151,12 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     warnings.extend(examples.reach());
     let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
     let looked = earlier.as_ref().and_then(|header| header.until_decided.clone());
-    let until = ask.how.until_decided.clone().filter(|_| earlier.is_none()).or_else(|| looked.as_ref().map(|_| Until::default()));
+    let until = ask
+        .how
+        .until_decided
+        .clone()
+        .filter(|_| earlier.is_none())
+        .or_else(|| looked.as_ref().map(|_| Until::default()));
     let watch_plan = match &until {
         Some(until) => {
             Some(Arc::new(decide::prepare(project, store.as_ref(), until, &header, &examples, looked.as_ref()).await?))
@@ -204,7 +209,8 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
         let results = findings::load(store.as_ref(), &outcome.run).await?.results;
         let settled = matches!(outcome.stop, Some(CancelReason::Decided { .. }));
         let found = plan.decision(&results, settled, looks.count(), &planned);
-        finished = compare::exit_of(found.verdict, found.instrument_failed, compare::on_inconclusive(project, &suite.name));
+        finished =
+            compare::exit_of(found.verdict, found.instrument_failed, compare::on_inconclusive(project, &suite.name));
         decision = Some(found);
     }
     let exit = exit_of(&outcome, finished);

@@ -182,8 +182,11 @@ impl Bench {
                 return None;
             }
             let trials = (self.positions() / examples).max(1);
-            let (place, trial) =
-                if self.together { (position / trials, position % trials) } else { (position % examples, position / examples) };
+            let (place, trial) = if self.together {
+                (position / trials, position % trials)
+            } else {
+                (position % examples, position / examples)
+            };
             let index = match &self.order {
                 Some(order) => *order.get(place)? as usize,
                 None => place,

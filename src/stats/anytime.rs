@@ -235,7 +235,8 @@ mod tests {
     fn real_changes_are_found_and_small_ones_shown_small() {
         let worse: Vec<f64> = (0..400).map(|i| if i % 5 == 0 { -1.0 } else { 0.0 }).collect();
         assert_eq!(anytime_margin(&plain(&worse), ONE, Some(1.0), 0.05, 0.05).unwrap().finding(), Finding::Worse);
-        let same: Vec<f64> = (0..1_500).map(|i| if i % 40 == 0 { f64::from(i % 80) / 20.0 - 1.0 } else { 0.0 }).collect();
+        let same: Vec<f64> =
+            (0..1_500).map(|i| if i % 40 == 0 { f64::from(i % 80) / 20.0 - 1.0 } else { 0.0 }).collect();
         assert_eq!(anytime_margin(&plain(&same), ONE, Some(1.0), 0.05, 0.05).unwrap().finding(), Finding::Equivalent);
         let dearer: Vec<f64> = (0..200).map(|i| 0.3 + 0.1 * f64::from(i % 7)).collect();
         assert_eq!(anytime_margin(&plain(&dearer), ONE, None, 0.05, 0.05).unwrap().finding(), Finding::Better);

@@ -75,6 +75,55 @@ pub fn bootstrap_mean(
     })
 }
 
+/// Bootstrap of any statistic over clusters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StatisticBootstrap {
+    /// The statistic of all items.
+    pub estimate: Option<f64>,
+    /// Standard deviation over the resamples.
+    pub se: Option<f64>,
+    /// Quantiles over the resamples; `None` when half of them or more have no statistic.
+    pub percentile: Option<Interval>,
+    /// Resamples in which the statistic is not defined, such as a kappa of raters who never differ.
+    pub undefined: u32,
+}
+
+/// Bootstrap of `statistic` by `resamples` of clusters, where `clusters[i]` names the cluster of item i. The statistic
+/// is given the places of the items, each as often as its cluster was drawn. Indices of clusters are as in
+/// [`bootstrap_mean`]; one that does not exist counts as a resample without a statistic.
+pub fn bootstrap_statistic(
+    clusters: &[usize],
+    resamples: impl IntoIterator<Item = impl AsRef<[usize]>>,
+    level: f64,
+    statistic: impl Fn(&[usize]) -> Option<f64>,
+) -> StatisticBootstrap {
+    let mut members: std::collections::BTreeMap<usize, Vec<usize>> = std::collections::BTreeMap::new();
+    for (item, cluster) in clusters.iter().enumerate() {
+        members.entry(*cluster).or_default().push(item);
+    }
+    let members: Vec<Vec<usize>> = members.into_values().collect();
+    let all: Vec<usize> = (0..clusters.len()).collect();
+    let (mut values, mut undefined) = (Vec::new(), 0);
+    for resample in resamples {
+        let drawn: Option<Vec<&Vec<usize>>> = resample.as_ref().iter().map(|index| members.get(*index)).collect();
+        let items: Option<Vec<usize>> = drawn.map(|drawn| drawn.into_iter().flatten().copied().collect());
+        match items.and_then(|items| statistic(&items)).filter(|value| value.is_finite()) {
+            Some(value) => values.push(value),
+            None => undefined += 1,
+        }
+    }
+    values.sort_by(f64::total_cmp);
+    let alpha = 0.5 * (1.0 - level);
+    let ends = quantile_sorted(&values, alpha).zip(quantile_sorted(&values, 1.0 - alpha));
+    let enough = values.len() > undefined as usize;
+    StatisticBootstrap {
+        estimate: statistic(&all),
+        se: moments::variance(&values).map(f64::sqrt),
+        percentile: ends.filter(|_| enough).map(|(lo, hi)| Interval::new(lo, hi, level, "bootstrap_percentile")),
+        undefined,
+    }
+}
+
 /// Random resamples of `units` clusters from a seed.
 pub fn resamples(units: usize, count: u32, seed: u64) -> impl Iterator<Item = Vec<usize>> {
     let mut random = Pcg64::seed_from_u64(seed);
@@ -122,6 +171,45 @@ mod tests {
         let first: Vec<Vec<usize>> = resamples(5, 3, 42).collect();
         assert_eq!(first, resamples(5, 3, 42).collect::<Vec<_>>());
         assert!(first.iter().flatten().all(|index| *index < 5));
+    }
+
+    /// Slow definition: a mean is a statistic, too.
+    #[test]
+    fn any_statistic_over_clusters() {
+        let values = [0.3, 0.9, 0.1, 0.4, 0.8, 0.2, 0.7];
+        let clusters = [2, 2, 0, 5, 5, 5, 9];
+        let mean = |items: &[usize]| moments::mean(&items.iter().map(|item| values[*item]).collect::<Vec<_>>());
+        let found = bootstrap_statistic(&clusters, resamples(4, 500, 3), 0.9, mean);
+        let expected = bootstrap_mean(&values, &clusters, resamples(4, 500, 3), 0.9).unwrap();
+        let interval = found.percentile.unwrap();
+        assert!((found.estimate.unwrap() - expected.estimate).abs() < 1e-12 && found.undefined == 0);
+        assert!((interval.lo - expected.percentile.lo).abs() < 1e-12);
+        assert!((interval.hi - expected.percentile.hi).abs() < 1e-12);
+        let none = bootstrap_statistic(&clusters, [vec![7], vec![0]], 0.9, mean);
+        assert_eq!((none.undefined, none.percentile), (1, None));
+    }
+
+    /// Kappa of 30 sessions of two items: the interval over sessions covers, the one over items does not keep its word.
+    #[test]
+    fn agreement_of_clusters_is_covered() {
+        use crate::stats::{Weighting, cohen_kappa};
+        let (mut random, mut covered, rounds) = (Pcg64::seed_from_u64(12), 0, 100);
+        for round in 0..rounds {
+            let mut pairs = Vec::new();
+            for _ in 0..60 {
+                let truth = random.random_range(0..2_usize);
+                let same = random.random_range(0.0..1.0) < 0.8;
+                pairs.extend([(truth, if same { truth } else { 1 - truth }); 2]);
+            }
+            let clusters: Vec<usize> = (0..pairs.len()).map(|item| item / 2).collect();
+            let kappa = |items: &[usize]| {
+                let drawn: Vec<(usize, usize)> = items.iter().map(|item| pairs[*item]).collect();
+                cohen_kappa(&drawn, 2, Weighting::None)
+            };
+            let found = bootstrap_statistic(&clusters, resamples(60, 200, round), 0.95, kappa);
+            covered += i32::from(found.percentile.is_some_and(|interval| interval.lo <= 0.6 && 0.6 <= interval.hi));
+        }
+        assert!(covered >= 88, "{covered} of {rounds}");
     }
 
     #[test]

@@ -20,6 +20,16 @@ pub enum Status {
     NoInformation,
     /// Not defined for these data (0/0).
     Undefined,
+    /// A judge no better than chance: nothing can be corrected by it.
+    JudgeUninformative,
+    /// One side wins everything, so that the likelihood has no maximum.
+    Separation,
+    /// Groups that never met cannot be put on one scale.
+    Disconnected,
+    /// Too little of a judge's probability lies on labels.
+    LowMass,
+    /// A judge gave no label at all.
+    Missing,
 }
 
 /// An interval with its level and method.

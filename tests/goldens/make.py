@@ -10,6 +10,7 @@ from itertools import combinations, product
 
 import krippendorff
 import numpy as np
+from pandas import DataFrame
 from scipy import optimize, stats
 from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 from statsmodels.regression.linear_model import OLS
@@ -33,7 +34,8 @@ def plain(value):
 
 
 def write(method, call, cases, tolerance=TOLERANCE):
-    numbered = [{"id": f"o{i + 1:02}", "input": i_, "expected": e} for i, (i_, e) in enumerate(cases)]
+    numbered = [{"id": f"o{i + 1:02}", "input": case[0], "expected": case[1], **({"tol": case[2]} if case[2:] else {})}
+                for i, case in enumerate(cases)]
     text = {"method": method, "call": call, "script": "make.py", "tolerance": tolerance, "cases": plain(numbered)}
     lines = json.dumps(text, separators=(", ", ": ")).replace('{"id"', '\n{"id"')
     (here / f"{method}.json").write_text(lines + "\n")
@@ -392,7 +394,29 @@ def components():
     cases.append(({"kind": "one_way", "groups": groups},
                   {"status": "ok", "ms_between": between, "ms_within": within, "n0": n0, "var_between": var,
                    "var_within": within, "icc": var / (var + within)}))
-    write("variance_components", "scipy f_oneway", cases)
+    for n, k, j in [(6, 3, 2), (9, 2, 4)]:
+        x = np.round(rng.normal(.6, .25, (n, 1, 1)) + rng.normal(0, .1, (n, k, 1)) + rng.normal(0, .05, (n, k, j)), 4)
+        place = np.indices(x.shape).reshape(3, -1)
+        table = DataFrame({"y": x.ravel(), "example": place[0], "trial": place[0] * k + place[1]})
+        squares = [OLS.from_formula(f"y ~ C({name})", table).fit().ess for name in ("example", "trial")]
+        left = ((table.y - table.groupby("trial").y.transform("mean")) ** 2).sum()
+        ms = squares[0] / (n - 1), (squares[1] - squares[0]) / (n * (k - 1)), left / (n * k * (j - 1))
+        draw, trial, example = ms[2], max(0, (ms[1] - ms[2]) / j), max(0, (ms[0] - ms[1]) / (k * j))
+        cases.append(({"kind": "nested", "x": x},
+                      {"status": "ok", "var_judge": draw, "var_trial": trial, "var_example": example, "ms_example": ms[0],
+                       "ms_trial": ms[1], "predicted_var_mean": example / n + trial / (n * k) + draw / (n * k * j)}))
+    for v, c in [((.02, .1, .2), (1., .5, .05)), ((.01, .08, .06), (4., 1., .1))]:
+        # What a budget buys: the least variance times cost over trials and draws that need not be whole.
+        cost = lambda q: (v[0] + (v[1] + v[2] / q[1]) / q[0]) * (c[0] + q[0] * (c[1] + q[1] * c[2]))
+        best = optimize.minimize(lambda q: math.log(cost(np.exp(q))), [0, 0], method="Nelder-Mead",
+                                 options={"xatol": 1e-10, "fatol": 1e-15, "maxiter": 4000})
+        j = max(1, round(math.exp(best.x[1])))
+        k = optimize.minimize_scalar(lambda q: math.log(cost([math.exp(q), j])), bracket=(-3, 3), tol=1e-14)
+        case = dict(zip(("var_example", "var_trial", "var_judge", "cost_example", "cost_trial", "cost_judge"), v + c))
+        cases.append(({"kind": "optimal", **case},
+                      {"j_star": math.exp(best.x[1]), "k_star": math.exp(k.x), "j": j, "k": max(1, round(math.exp(k.x)))},
+                      {"rel": 1e-5, "abs": 1e-6}))
+    write("variance_components", "scipy f_oneway; statsmodels OLS sums of squares; scipy minimize", cases)
 
 
 for make in (proportions, means, clustered, weighted, mcnemar, unpaired, paired, permutation, multiple, gates, powers,

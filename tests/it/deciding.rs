@@ -10,7 +10,8 @@ fn project(clustered: bool) -> World {
     let mut lines = String::new();
     for n in 0..800_u32 {
         let good = n % 10 != 0;
-        let versions = [("old", good), ("same", good), ("worse", good && n % 4 != 1), ("slightly", good && n % 50 != 7)];
+        let versions =
+            [("old", good), ("same", good), ("worse", good && n % 4 != 1), ("slightly", good && n % 50 != 7)];
         let recorded: Vec<Value> = versions
             .iter()
             .map(|(name, good)| {

@@ -48,15 +48,12 @@ fn reference_cases_agree_and_a_wrong_one_fails() {
 fn runs(world: &World) {
     let mut lines = String::new();
     for n in 0..60_u32 {
-        let output = |variant: &str, trial: u32, good: bool| {
-            json!({"variant": variant, "trial": trial, "output": {"value": if good { "yes" } else { "no" }}})
-        };
+        let output = |variant: &str, trial: u32, good: bool| json!({"variant": variant, "trial": trial, "output": {"value": if good { "yes" } else { "no" }}});
         let recorded: Vec<Value> = (0..3)
-            .flat_map(|trial| {
-                [output("old", trial, (n + trial) % 7 != 0), output("new", trial, (n + trial) % 3 != 0)]
-            })
+            .flat_map(|trial| [output("old", trial, (n + trial) % 7 != 0), output("new", trial, (n + trial) % 3 != 0)])
             .collect();
-        lines += &format!("{}\n", json!({"id": format!("t{n}"), "input": "?", "reference": "yes", "recorded": recorded}));
+        lines +=
+            &format!("{}\n", json!({"id": format!("t{n}"), "input": "?", "reference": "yes", "recorded": recorded}));
     }
     world.write("set.jsonl", lines);
     world.write(

@@ -73,7 +73,10 @@ pub fn run(folder: &Path) -> Done<CasesDone> {
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
     paths.sort();
     if paths.is_empty() {
-        return Err(Failed::usage(anyhow!("no `.json` file in `{}`; name a folder of reference cases", folder.display())));
+        return Err(Failed::usage(anyhow!(
+            "no `.json` file in `{}`; name a folder of reference cases",
+            folder.display()
+        )));
     }
     let mut methods: BTreeMap<String, MethodCases> = BTreeMap::new();
     for path in &paths {
@@ -171,7 +174,11 @@ mod tests {
             {"id": "b", "input": {"p": [0.01, 0.5], "alpha": 0.05}, "expected": {"holm": {"adjusted": [0.03, 0.5]}}},
             {"id": 3, "input": {"p": "none", "alpha": 0.05}, "expected": {"holm": {}}}]}"#;
         read("m.json", file, &mut methods);
-        read("t.json", br#"{"method": "tea_leaves", "cases": [{"id": "a", "input": {}, "expected": {"x": 1}}]}"#, &mut methods);
+        read(
+            "t.json",
+            br#"{"method": "tea_leaves", "cases": [{"id": "a", "input": {}, "expected": {"x": 1}}]}"#,
+            &mut methods,
+        );
         read("broken.json", b"{", &mut methods);
         let of = |name: &str| methods.get(name).unwrap();
         let known = of("multiple_testing");

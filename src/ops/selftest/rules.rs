@@ -64,9 +64,8 @@ fn coverage(kind: Kind, all: &[(&Scenario, &Tally)], ask: Ask) -> Option<Check> 
 
 /// How far the share of regressions found is from what the planner said, in standard errors of the simulation.
 fn power(kind: Kind, all: &[(&Scenario, &Tally)], ask: Ask) -> Option<Check> {
-    let plain = |s: &Scenario| {
-        s.delta == -2.0 && s.icc == 0.0 && !s.weighted && s.grade == Grade::Perfect && s.units >= 60
-    };
+    let plain =
+        |s: &Scenario| s.delta == -2.0 && s.icc == 0.0 && !s.weighted && s.grade == Grade::Perfect && s.units >= 60;
     let mut off = Vec::new();
     for (scenario, tally) in all.iter().filter(|(scenario, _)| plain(scenario)) {
         let promised = promised(scenario, ask.seed)?;

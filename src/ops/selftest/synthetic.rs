@@ -126,8 +126,7 @@ impl Scenario {
     /// The demands of the gate.
     pub fn policy(&self) -> GatePolicy {
         // Cost without a margin of its own is held against a twentieth, on the logarithm.
-        let (name, margin) =
-            if self.kind == Kind::Cost { ("cost_usd", 0.0) } else { (GRADER, self.kind.margin()) };
+        let (name, margin) = if self.kind == Kind::Cost { ("cost_usd", 0.0) } else { (GRADER, self.kind.margin()) };
         let demanded = MetricPolicy { role: MetricRole::Gate, margin, floor: None };
         GatePolicy { metrics: BTreeMap::from([(name.to_owned(), demanded)]), ..GatePolicy::default() }
     }

@@ -4,11 +4,13 @@
 //! method to the code that answers its cases, and the comparison. Reading files, walking folders and printing is done
 //! elsewhere. Cases are foreign: one that cannot be read is an error in words, never a panic.
 
+mod attribution;
 mod compare;
 mod differences;
 mod judges;
 mod means;
 mod plans;
+mod preferences;
 mod rates;
 mod read;
 mod show;
@@ -25,21 +27,28 @@ pub type Adapter = fn(&Value) -> Result<Value, String>;
 pub const ADAPTERS: &[(&str, Adapter)] = &[
     ("agreement", judges::agreement),
     ("alerts", watching::alerts),
+    ("attribution", attribution::attribution),
     ("bootstrap", differences::bootstrap),
+    ("bradley_terry", preferences::bradley_terry_fit),
     ("clustered_se", means::clustered_se),
     ("drift", watching::drift),
     ("effect_size", differences::effect_size),
     ("gate", differences::gate),
     ("judge_calibration", judges::judge_calibration),
+    ("judge_scores", judges::judge_scores),
+    ("length_controlled", preferences::length_control),
     ("mcnemar", rates::mcnemar_tests),
     ("mean_ci", means::mean_ci),
     ("multiple_testing", plans::multiple_testing),
     ("paired_t", differences::paired),
+    ("pairwise", preferences::both_orders),
     ("pass_at_k", rates::pass_at_k),
     ("permutation", differences::permutation),
     ("power", plans::power),
+    ("ppi", judges::ppi),
     ("proportion_ci", rates::proportion_ci),
     ("quantile", means::quantile_bounds),
+    ("rogan_gladen", judges::corrected_rate),
     ("sequential", watching::sequential),
     ("tost", differences::tost),
     ("unpaired", differences::unpaired),
@@ -140,9 +149,25 @@ mod tests {
             (-3_i64..9).prop_map(Value::from),
             (-2.0..2.0_f64).prop_map(Value::from),
             prop_oneof![Just(1e308), Just(-1e308), Just(1e-308)].prop_map(Value::from),
-            prop_oneof!["[ab]", "t", "binary", "zero_variance", "poisson", "multi", "one_way", "nested", "t_power",
-                "asymptotic", "predmix_eb", "changepoint", "machine", "p95_threshold"]
-                .prop_map(Value::from),
+            prop_oneof![
+                "[ab]",
+                "t",
+                "binary",
+                "zero_variance",
+                "poisson",
+                "multi",
+                "one_way",
+                "nested",
+                "t_power",
+                "trail",
+                "who_when",
+                "asymptotic",
+                "predmix_eb",
+                "changepoint",
+                "machine",
+                "p95_threshold"
+            ]
+            .prop_map(Value::from),
         ];
         leaf.prop_recursive(3, 24, 6, |inner| prop::collection::vec(inner, 0..6).prop_map(Value::from))
     }

@@ -68,9 +68,10 @@ pub(super) fn drift(input: &Value) -> Result<Value, String> {
             let limits: Vec<[f64; 2]> = found.limits.iter().map(|(lo, hi)| [*lo, *hi]).collect();
             Ok(json!({ "z": found.path, "limits": limits, "alarm": found.alarm }))
         }
-        "changepoint" => Ok(change_point(&numbers(input, "x")?).map_or(Value::Null, |found| {
-            json!({ "split": found.split, "t": found.t, "mean_left": found.left, "mean_right": found.right })
-        })),
+        "changepoint" => Ok(change_point(&numbers(input, "x")?).map_or(
+            Value::Null,
+            |found| json!({ "split": found.split, "t": found.t, "mean_left": found.left, "mean_right": found.right }),
+        )),
         _ => Err(not_read(input, "kind")),
     }
 }

@@ -1,0 +1,73 @@
+//! A calibration as text for people. Decides nothing; every foreign text passes through `sys::text`.
+
+use std::fmt::Write as _;
+
+use super::show::table;
+use crate::ops::judges::{Calibrated, Corrected, Share};
+use crate::stats::{Estimate, Status};
+use crate::sys::text::one_line;
+
+fn share(share: &Share) -> String {
+    let interval = share.interval.as_ref().map(|i| format!(" [{:.2}, {:.2}]", i.lo, i.hi)).unwrap_or_default();
+    format!("{}/{}{interval}", share.k, share.n)
+}
+
+pub fn calibrated(done: &Calibrated) -> String {
+    let mut text = format!("{} asked of {}\n  agreement    {}\n", done.judge, done.model, share(&done.accuracy));
+    if let Some(sensitivity) = &done.sensitivity {
+        let _ = writeln!(text, "  of passes    {}", share(sensitivity));
+    }
+    if let Some(specificity) = &done.specificity {
+        let _ = writeln!(text, "  of failures  {}", share(specificity));
+    }
+    if !done.confusion.is_empty() {
+        let rows: Vec<Vec<String>> =
+            done.confusion.iter().map(|(a, b, n)| vec![one_line(a, 40), one_line(b, 40), n.to_string()]).collect();
+        let _ = write!(text, "\n{}", table(&["people", "judge", "examples"], &rows));
+    }
+    for (reason, n) in &done.unscored {
+        let _ = writeln!(text, "unscored: {n} {reason}");
+    }
+    for (example, people, judge, reason) in &done.disagreements {
+        let _ = writeln!(text, "differs on {example}: people say {people}, the judge {judge}. {reason}");
+    }
+    if let Some(found) = &done.corrected {
+        text.push_str(&corrected(found));
+    }
+    text
+}
+
+fn corrected(found: &Corrected) -> String {
+    let figure = |estimate: &Estimate| match (estimate.estimate, &estimate.interval) {
+        (Some(point), Some(i)) => format!("{point:.3} [{:.3}, {:.3}]", i.lo, i.hi),
+        (Some(point), None) => format!("{point:.3} (no interval)"),
+        (None, _) if estimate.status == Status::JudgeUninformative => {
+            "refused: the judge is no better than chance".to_owned()
+        }
+        (None, _) => "none".to_owned(),
+    };
+    let run = one_line(&found.run, 60);
+    let mut text = format!("\n{run} as `{}` sees it\n", one_line(&found.grader, 40));
+    let badge = if found.not_calibrated.is_some() { "  NOT CALIBRATED" } else { "" };
+    let _ = writeln!(text, "  judge alone    {}  of {} examples{badge}", figure(&found.raw), found.raw.n);
+    if let Some(estimate) = &found.corrected {
+        let trust = found.trust.map(|share| format!(", which trust the judge by {share:.2}")).unwrap_or_default();
+        let _ = writeln!(text, "  corrected      {}  PPI++ by {} labels{trust}", figure(estimate), found.labels);
+    }
+    if let Some(estimate) = &found.by_its_errors {
+        let belief = "Rogan-Gladen, if it errs here as on its calibration examples";
+        let _ = writeln!(text, "  by its errors  {}  {belief}", figure(estimate));
+    }
+    if let Some(reason) = &found.not_calibrated {
+        let _ = writeln!(text, "  not calibrated: {}", one_line(reason, 200));
+    } else {
+        text.push_str(
+            "  The correction holds if the labelled outputs were drawn at random, as `labels queue` draws them.\n",
+        );
+    }
+    let estimates = [Some(&found.raw), found.corrected.as_ref(), found.by_its_errors.as_ref()];
+    for warning in estimates.into_iter().flatten().flat_map(|estimate| &estimate.warnings).chain(&found.warnings) {
+        let _ = writeln!(text, "  note: {}", one_line(warning, 200));
+    }
+    text
+}
