@@ -143,7 +143,8 @@ pub(super) fn assess(
         comparison,
     };
     check(&mut assessed, units, &pairs, &question, seed);
-    if assessed.comparison.change == Change::Inconclusive {
+    // Forecasts are for a fixed number of examples; somebody who looks all the time needs more.
+    if assessed.comparison.change == Change::Inconclusive && anytime.is_none() {
         assessed.comparison.examples_needed = examples_needed(&deciding, &question_asked, pairs.len());
         assessed.trials_needed = trials_needed(&deciding, &question_asked, &pairs);
     }

@@ -87,8 +87,8 @@ fn is_whole(run: &RunResults, id: &ExampleId) -> bool {
         })
 }
 
-/// Whether no further example can take back what is found of a gated metric: then a run may stop. A metric that only
-/// passes because nothing was found yet is not settled.
+/// Whether what is found of a gated metric is enough to stop. A metric that only passes because nothing was found yet is not
+/// settled. What was shown stays shown; only a regression may yet turn out to be within the margin.
 pub(super) fn is_settled(metric: &Assessed, policy: &GatePolicy) -> bool {
     let found = &metric.comparison;
     match policy.fail_on {

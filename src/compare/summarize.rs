@@ -39,7 +39,14 @@ pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolic
     let measures: Vec<MetricSummary> =
         measured.iter().map(|(metric, column)| summary(metric, column, &units, results, policy)).collect();
     let all: Vec<&(Metric, Column)> = graded.iter().chain(&measured).collect();
-    let ruling = rule(&all, &units, results, policy);
+    let mut ruling = rule(&all, &units, results, policy);
+    if looked_at {
+        ruling.reasons.push(
+            "the run stops when its comparison is settled: intervals of the run alone do not allow for that, and floors \
+             are held against it in the comparison"
+                .to_owned(),
+        );
+    }
     let headline = headline(&ruling, &metrics, results);
     RunView {
         format: 1,
