@@ -20,7 +20,9 @@ use serde::Serialize;
 use super::exit::{Done, Exit};
 use super::project::{Project, World};
 pub use cases::{CasesDone, MethodCases};
+pub use grid::Tally;
 pub use shuffle::{MetricRates, Shuffled};
+pub use synthetic::Scenario;
 
 /// Replicates of the full simulation (methods 1.17).
 pub const FULL: u64 = 2_000;
@@ -99,10 +101,21 @@ pub struct Simulated {
     pub comparisons: u64,
     /// The promises.
     pub checks: Vec<Check>,
+    /// Every scenario of the grid with what was found.
+    pub grid: Vec<Found>,
     /// Promises kept.
     pub passed: u64,
     /// Promises broken.
     pub failed: u64,
+}
+
+/// One scenario with what was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// What the comparison said of it.
+    pub tally: Tally,
 }
 
 /// Runs the simulation; fails as a gate does when a promise is broken.
@@ -122,6 +135,7 @@ pub fn simulate(ask: Ask) -> (Simulated, Exit) {
         passed: checks.len() as u64 - failed,
         failed,
         checks,
+        grid: scenarios.into_iter().zip(tallies).map(|(scenario, tally)| Found { scenario, tally }).collect(),
     };
     let exit = if failed == 0 { Exit::Pass } else { Exit::GateFailed };
     (done, exit)

@@ -1,5 +1,7 @@
 //! The grid of scenarios, and what the comparison says of each over many replicates.
 
+use serde::Serialize;
+
 use super::synthetic::{Drawn, Grade, Kind, Scenario, draw};
 use super::{Ask, seed_of, spread};
 use crate::compare::{MetricComparison, compare};
@@ -12,7 +14,7 @@ const BLOCK: u64 = 50;
 const DELTAS: [f64; 5] = [0.0, -0.5, -1.0, -2.0, 1.0];
 
 /// What the comparison said of one scenario.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Tally {
     /// Replicates.
     pub replicates: u64,
