@@ -18,11 +18,14 @@ use super::refs::find_run;
 use crate::model::{Example, ExampleId, GraderInfo, GraderKind, RunHeader, ScoreValue};
 use crate::rubric::{JudgeSpec, RubricScale, parse_label, reduce};
 use crate::stats::{
-    Confusion, Estimate, FEWEST_LABELS, JudgedCounts, PpiSample, Status, Tuning, mean_weighted, ppi_mean, rogan_gladen,
+    Confusion, Estimate, FEWEST_LABELS, JudgedCounts, PpiSample, Status, Tuning, allocate_labels, mean_weighted,
+    ppi_mean, rogan_gladen,
 };
 use crate::store::Store;
 
 const LEVEL: f64 = 0.95;
+/// Labels that advice on labelling speaks of.
+const ADVISED_LABELS: u64 = 100;
 
 /// The figure of a judge over a run, and what people make of it.
 #[derive(Debug, Serialize)]
@@ -84,6 +87,7 @@ pub async fn correct(
             "{} of this run's outputs have labels `{}` of people; {FEWEST_LABELS} are the fewest that correct a figure",
             found.labels, spec.name
         ));
+        found.warnings.extend(elsewhere.and_then(|confusion| allocation(found.by_its_errors.as_ref()?, confusion)));
     } else {
         by_labels(&rows, &mut found);
     }
@@ -119,15 +123,20 @@ impl People {
             ));
             return Self::default();
         }
-        let Ok(reader) = open(project, &header.dataset) else {
-            warnings.push(format!("dataset `{}` is not here, and labels stand in it", header.dataset));
+        // Labels make a version of their own, so that those of a run stand in a later one than it saw.
+        let name = header.dataset.rsplit_once('@').map_or(header.dataset.as_str(), |(name, _)| name);
+        let Ok(reader) = open(project, name) else {
+            warnings.push(format!("dataset `{name}` is not here, and labels stand in it"));
             return Self::default();
         };
+        if reader.header().digest != header.dataset_digest {
+            warnings.push(format!("dataset `{name}` has other examples since; labels of those that remain are used"));
+        }
         let variant = header.target.settings.get("variant").and_then(|name| name.as_str());
         let (mut labels, mut foreign) = (BTreeMap::new(), 0_u64);
         for example in reader.iter() {
             let Ok(example) = example else {
-                warnings.push(format!("dataset `{}` cannot be read to its end", header.dataset));
+                warnings.push(format!("dataset `{name}` cannot be read to its end"));
                 break;
             };
             let (found, unread) = labels_of(&example, spec, variant);
@@ -228,6 +237,16 @@ fn by_labels(rows: &[Row], found: &mut Corrected) {
     }
     found.trust = sample.tuning;
     found.corrected = Some(sample.jackknife);
+}
+
+/// Which outputs the next labels should be of, so that they tell most about the judge's errors.
+fn allocation(estimate: &Estimate, calibration: Confusion) -> Option<String> {
+    let passes = allocate_labels(ADVISED_LABELS, estimate.estimate?, calibration.tpr()?, calibration.tnr()?)?;
+    Some(format!(
+        "of {ADVISED_LABELS} labels for the judge's calibration examples, about {passes} should be of outputs that people \
+         pass and {} of outputs that they fail",
+        ADVISED_LABELS - passes
+    ))
 }
 
 /// Only for one verdict per example, all of equal weight: the estimator counts.

@@ -31,7 +31,7 @@ pub fn bradley_terry(wins: &[Vec<f64>], prior: f64) -> BradleyTerry {
     let refuse = |status| BradleyTerry { status, ..BradleyTerry::default() };
     let count = wins.len();
     let square = wins.iter().all(|row| row.len() == count && row.iter().all(|wins| *wins >= 0.0 && wins.is_finite()));
-    if !square || !(prior >= 0.0 && prior.is_finite()) {
+    if !(square && prior >= 0.0 && prior.is_finite()) {
         return refuse(Status::Undefined);
     }
     match count {
@@ -319,7 +319,7 @@ mod tests {
                     of += 1;
                     assert!((found.se[i][j] / found.fit.se[i][j] - 1.0).abs() < 0.35, "{found:?}");
                 }
-                ranked += i32::from(found.ranks[i].0 <= i + 1 && i + 1 <= found.ranks[i].1);
+                ranked += i32::from(found.ranks[i].0 <= i + 1 && i < found.ranks[i].1);
             }
         }
         assert!(f64::from(covered) / f64::from(of) > 0.88, "{covered} of {of}");

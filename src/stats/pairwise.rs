@@ -128,13 +128,16 @@ fn share(part: f64, whole: usize) -> Option<f64> {
 }
 
 fn first_pick(verdicts: &[BothOrders]) -> Option<f64> {
-    let chosen = |order: fn(&BothOrders) -> Option<Preferred>, wanted: Preferred| {
-        verdicts.iter().filter(|pair| order(pair) == Some(wanted)).count()
+    let count = |wanted: BothOrders| -> usize {
+        let hit = |said: Option<Preferred>, wanted: Option<Preferred>| usize::from(said == wanted);
+        let both = |pair: &BothOrders| {
+            hit(pair.baseline_first, wanted.baseline_first) + hit(pair.candidate_first, wanted.candidate_first)
+        };
+        verdicts.iter().map(both).sum()
     };
-    let (baseline_first, candidate_first): (fn(&BothOrders) -> _, fn(&BothOrders) -> _) =
-        (|pair| pair.baseline_first, |pair| pair.candidate_first);
-    let first = chosen(baseline_first, Preferred::Baseline) + chosen(candidate_first, Preferred::Candidate);
-    let second = chosen(baseline_first, Preferred::Candidate) + chosen(candidate_first, Preferred::Baseline);
+    let (baseline, candidate) = (Some(Preferred::Baseline), Some(Preferred::Candidate));
+    let first = count(BothOrders { baseline_first: baseline, candidate_first: candidate });
+    let second = count(BothOrders { baseline_first: candidate, candidate_first: baseline });
     share(first as f64, first + second)
 }
 

@@ -124,7 +124,8 @@ fn lang_reiczigel(rates: Rates, level: f64) -> Interval {
 /// none.
 pub fn allocate_labels(labels: u64, passing: f64, sensitivity: f64, specificity: f64) -> Option<u64> {
     let is_rate = |rate: f64| (0.0..=1.0).contains(&rate);
-    if labels < 2 || !(passing > 0.0 && passing < 1.0) || !is_rate(sensitivity) || !is_rate(specificity) {
+    let open = passing > 0.0 && passing < 1.0;
+    if labels < 2 || !open || !is_rate(sensitivity) || !is_rate(specificity) {
         return None;
     }
     let (miss, false_alarm) = (1.0 - sensitivity, 1.0 - specificity);

@@ -16,6 +16,7 @@ mod bad_input;
 mod browser;
 mod ci;
 mod cli;
+mod corrected;
 mod cost;
 mod datasets;
 mod deciding;
