@@ -120,6 +120,9 @@ pub enum Verb {
     /// Count, compact and prune the lake.
     #[command(subcommand)]
     Lake(super::lake::LakeVerb),
+    /// Test the statistics: simulations through the real comparison, labels permuted in your own run, reference cases.
+    #[command(after_help = super::selftest::EXAMPLES)]
+    Selftest(super::selftest::SelftestArgs),
     /// Say what is configured, from where, and whether it really works.
     Doctor(DoctorArgs),
     /// Print a JSON Schema: the configuration, a mapping, a report, or the options of a component.
@@ -246,8 +249,11 @@ pub struct RunArgs {
     #[command(flatten)]
     pub how: RunHow,
     /// Go on with a stopped or killed run.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit", "until_decided"])]
     pub resume: Option<String>,
+    /// Run that `--until-decided` compares with: an id, its last characters, or `baseline`. By default the blessed run.
+    #[arg(long, value_name = "RUN", requires = "until_decided")]
+    pub baseline: Option<String>,
     /// Take over a run that another process seems to hold.
     #[arg(long, requires = "resume")]
     pub force: bool,
@@ -283,6 +289,9 @@ pub struct RunHow {
     /// Tags kept with the run, as `key=value`.
     #[arg(long = "tag", value_name = "KEY=VALUE")]
     pub tags: Vec<String>,
+    /// Try examples in a seeded random order and stop as soon as the gate's verdict against the baseline is settled.
+    #[arg(long)]
+    pub until_decided: bool,
 }
 
 /// `runs`

@@ -66,6 +66,9 @@ pub fn plan(planned: &Planned) -> String {
 
 pub fn stopped(stop: &CancelReason, run: &RunId) -> String {
     let why = match stop {
+        CancelReason::Decided { looks, .. } => {
+            return format!("The verdict is settled, seen at look {looks}: the rest was not run.");
+        }
         CancelReason::Interrupted => "Interrupted.".to_owned(),
         CancelReason::BudgetSpent => "The budget is spent.".to_owned(),
         CancelReason::DeadlinePassed => "The time is spent.".to_owned(),
@@ -84,6 +87,7 @@ pub fn runs(runs: &[RunSummary]) -> String {
         let status = match run.status {
             RunStatus::Open => "open",
             RunStatus::Complete => "complete",
+            RunStatus::Stopped if run.header.until_decided.is_some() => "stopped early",
             RunStatus::Stopped => "stopped",
         };
         let scored =

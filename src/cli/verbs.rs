@@ -7,9 +7,12 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{calibrated, dataset, dataset_edit, ingested, labels, lake, progress, query, sample, show};
+use super::{
+    calibrated, dataset, dataset_edit, decided, ingested, labels, lake, progress, query, sample, show,
+};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
+use crate::ops::decide::Until;
 use crate::ops::run::{How, Planned, RunDone, Watch};
 use crate::ops::{
     Done, Exit, Project, World, bless, ci, compare, datasets, demo, doctor, ingest, init, judges, run, schema, traces,
@@ -46,6 +49,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
         Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
+        Verb::Selftest(args) => super::selftest::run(&project, world, args, printer).await,
         Verb::Lake(verb) => lake::verb(&project, world, verb, printer).await,
         Verb::Doctor(args) => {
             let (looks, exit) = doctor::doctor(&project, world, args.offline).await?;
@@ -140,6 +144,7 @@ fn how(args: RunHow) -> How {
         no_cache: args.no_cache,
         record: args.record,
         tags: args.tags,
+        until_decided: args.until_decided.then(Until::default),
     }
 }
 
@@ -203,6 +208,7 @@ fn run_json(done: &RunDone) -> Value {
         "plan": done.planned,
         "view": done.viewed.as_ref().map(|viewed| &viewed.view),
         "stop": done.stop,
+        "decision": done.decision,
         "warnings": done.warnings,
         "reports": done.viewed.as_ref().map(|viewed| &viewed.written),
         "exit": done.exit.code(),
@@ -216,16 +222,17 @@ fn after_run(done: &RunDone, printer: &Printer) {
     if let (Some(stop), Some(run)) = (&done.stop, &done.run) {
         printer.note(&show::stopped(stop, run));
     }
+    if let (Some(decision), Some(run)) = (&done.decision, &done.run) {
+        printer.note(&decided::decided(decision, run));
+    }
 }
 
 async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Printer) -> Done<Exit> {
-    let ask = run::Ask {
-        suite: args.suite,
-        how: how(args.how),
-        resume: args.resume,
-        force: args.force,
-        reports: args.reports,
-    };
+    let mut how = how(args.how);
+    if let Some(until) = &mut how.until_decided {
+        until.baseline = args.baseline;
+    }
+    let ask = run::Ask { suite: args.suite, how, resume: args.resume, force: args.force, reports: args.reports };
     let done = watched(printer, async |watch| run::run(project, world, ask, watch).await).await?;
     after_run(&done, printer);
     let on_stdout = match &done.viewed {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{Change, Scale},
-    stats::{Estimate, Finding, Interval, MarginTest, Status, mcnemar, normal_quantile, sign_flip},
+    stats::{Estimate, Finding, Horizon, Interval, MarginTest, Status, mcnemar, normal_quantile, sign_flip},
 };
 
 /// Share of the baseline's mean that counts as a change of a measure when the user names no margin.
@@ -63,12 +63,20 @@ impl Assessed {
     }
 }
 
-/// Compares one metric at one-sided error `alpha`. `seed` is for the sign-flip test where it draws.
-pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha: f64, seed: u64) -> Assessed {
+/// Compares one metric at one-sided error `alpha`. `seed` is for the sign-flip test where it draws; `anytime` is present
+/// where the run was looked at while it went on.
+pub(super) fn assess(
+    metric: Metric,
+    columns: Columns,
+    units: &[Unit<'_>],
+    alpha: f64,
+    seed: u64,
+    anytime: Option<Horizon>,
+) -> Assessed {
     let pairs = Pairs::of(units, &columns, 0..units.len());
     let baseline_mean = contrast::arm(&pairs.baseline, metric.bounds()).estimate;
     let margin = margin_of(&metric, baseline_mean);
-    let question = Question { sign: metric.sign(), bounds: metric.bounds(), margin, alpha };
+    let question = Question { sign: metric.sign(), bounds: metric.bounds(), margin, alpha, anytime };
     let (found, arms) = if pairs.len() > 0 {
         let arms = (pairs.baseline.clone(), pairs.candidate.clone());
         (contrast::paired(&pairs, &question), arms)
@@ -108,7 +116,8 @@ pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha
         p_worse_adjusted: None,
         non_inferior: flagged(MarginTest::non_inferior),
         material_regression: flagged(MarginTest::material_regression),
-        discordance: discordance(&pairs, &metric),
+        // Its tests take the number of pairs for fixed.
+        discordance: discordance(&pairs, &metric).filter(|_| anytime.is_none()),
         missing,
         detectable: deciding.detectable(&question_asked).and_then(own_unit),
         examples_needed: None,
@@ -120,7 +129,7 @@ pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha
     let mut deciding_estimate = pair::with_reach(deciding.estimate.clone(), units);
     if by_ratio {
         decision = decision.map(|bounds| Interval { lo: bounds.lo.exp(), hi: bounds.hi.exp(), ..bounds });
-        deciding_estimate.method = "log_ratio_t".to_owned();
+        deciding_estimate.method = if anytime.is_some() { "log_ratio_anytime" } else { "log_ratio_t" }.to_owned();
     }
     let mut assessed = Assessed {
         p_material: deciding.p_material,
@@ -134,7 +143,8 @@ pub(super) fn assess(metric: Metric, columns: Columns, units: &[Unit<'_>], alpha
         comparison,
     };
     check(&mut assessed, units, &pairs, &question, seed);
-    if assessed.comparison.change == Change::Inconclusive {
+    // Forecasts are for a fixed number of examples; somebody who looks all the time needs more.
+    if assessed.comparison.change == Change::Inconclusive && anytime.is_none() {
         assessed.comparison.examples_needed = examples_needed(&deciding, &question_asked, pairs.len());
         assessed.trials_needed = trials_needed(&deciding, &question_asked, &pairs);
     }
@@ -215,7 +225,13 @@ fn check(assessed: &mut Assessed, units: &[Unit<'_>], pairs: &Pairs, question: &
             .note("the mean moved one way and most examples the other, both credibly: no finding (ordinal conflict)");
     }
     let status = assessed.deciding.status;
-    if status == Status::Ok && !pairs.is_plain() && pairs.len() > 0 && assessed.deciding.clusters < FEW_CLUSTERS {
+    let fixed = question.anytime.is_none();
+    if fixed
+        && status == Status::Ok
+        && !pairs.is_plain()
+        && pairs.len() > 0
+        && assessed.deciding.clusters < FEW_CLUSTERS
+    {
         let flips = sign_flip(&pairs.differences(), &pairs.baseline.clusters, 0.0, 9_999, seed);
         if let Some(p) = flips.two_sided {
             let least = 2.0_f64.powi(1 - flips.informative.min(60) as i32);

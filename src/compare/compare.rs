@@ -7,6 +7,7 @@ use super::{
     explain::explain,
     frontier::frontier,
     gate::{self, Ruling},
+    looking,
     measure::{MEASURES, Metric},
     pair::{self, Columns},
     repeated::repeated_compared,
@@ -41,7 +42,9 @@ pub fn compare_with(
 ) -> Comparison {
     let comparability = comparability(baseline, candidate, policy, allow);
     let units = pair::roster(Some(baseline), candidate, metas);
+    let (units, looking) = looking::arrange(units, (baseline, candidate), metas);
     let seed = candidate.header.seed;
+    let horizon = looking.map(|looking| looking.horizon);
     let shared = |metric: &Metric| baseline.header.graders.iter().any(|grader| grader.name == metric.name);
     let mut metrics: Vec<Metric> =
         candidate.header.graders.iter().map(|grader| Metric::of_grader(grader, policy)).filter(shared).collect();
@@ -54,9 +57,11 @@ pub fn compare_with(
         .filter(|(metric, columns)| {
             !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
         })
-        .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, seed))
+        .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, seed, horizon))
         .collect();
-    let ruling = gate::rule(&mut assessed, &units, (baseline, candidate), &comparability, policy);
+    let runs = (baseline, candidate);
+    let mut ruling = gate::rule(&mut assessed, &units, runs, &comparability, policy, looking.as_ref());
+    ruling.reasons.extend(looking.as_ref().map(looking::remark));
     for metric in &mut assessed {
         metric.put_into_words();
     }

@@ -2,9 +2,9 @@
 
 use super::pair::{Pairs, Sample};
 use crate::stats::{
-    Bounds, Estimate, Interval, MarginTest, Plan, Status, equal_differences, equal_differences_p_below,
-    independent_difference, mean_weighted, newcombe, normal_quantile, proportion, t_margin, t_quantile, tango,
-    tango_margin, two_sided_p,
+    Bounds, Estimate, Horizon, Interval, MarginTest, Plan, Status, anytime_difference, anytime_margin,
+    equal_differences, equal_differences_p_below, independent_difference, mean_weighted, newcombe, normal_quantile,
+    proportion, t_margin, t_quantile, tango, tango_margin, two_sided_p, units,
 };
 
 /// Two-sided level of every interval that is shown.
@@ -23,6 +23,8 @@ pub(super) struct Question {
     pub margin: f64,
     /// One-sided error probability.
     pub alpha: f64,
+    /// Present when the run was looked at while it went on: clusters are then numbered in the order of their trial.
+    pub anytime: Option<Horizon>,
 }
 
 /// A difference with its tests.
@@ -68,6 +70,9 @@ impl Contrast {
 pub(super) fn paired(pairs: &Pairs, question: &Question) -> Contrast {
     if pairs.len() == 0 {
         return without_test(Estimate::absent(Status::Empty, 0, 0, "none"));
+    }
+    if let Some(horizon) = question.anytime {
+        return anytime(pairs, question, horizon);
     }
     if pairs.is_plain() && question.bounds == Some((0.0, 1.0)) {
         return plain(pairs, question);
@@ -133,6 +138,30 @@ fn plain(pairs: &Pairs, question: &Question) -> Contrast {
     let net = counts.improved as f64 - counts.worsened as f64;
     let planning_se = (moved - net * net / n).max(0.0).sqrt() / n;
     Contrast { planning_se: Some(planning_se), ..with_test(estimate, test) }
+}
+
+/// Evidence that may be looked at after every example, in the order in which they were tried.
+fn anytime(pairs: &Pairs, question: &Question, horizon: Horizon) -> Contrast {
+    let (weights, clusters) = (&pairs.baseline.weights, &pairs.baseline.clusters);
+    let differences = pairs.differences();
+    let turned: Vec<f64> = differences.iter().map(|difference| question.sign * difference).collect();
+    let units = units(&turned, weights, clusters);
+    let range = question.bounds.map(|(least, greatest)| greatest - least);
+    let plan = mean_weighted(&differences, weights, clusters, None, LEVEL);
+    let looked = anytime_difference(&units, horizon, range, LEVEL);
+    let turn = |interval: Interval| match question.sign < 0.0 {
+        true => Interval { lo: -interval.hi, hi: -interval.lo, ..interval },
+        false => interval,
+    };
+    // No standard error: nobody should make a fixed interval of it.
+    let estimate = Estimate {
+        n: plan.n,
+        estimate: looked.estimate.map(|value| question.sign * value),
+        interval: looked.interval.clone().map(turn),
+        ..looked
+    };
+    let test = anytime_margin(&units, horizon, range, question.margin, question.alpha);
+    Contrast { planning_se: plan.se, ..with_test(estimate, test) }
 }
 
 /// All differences equal: the t interval would be a point, so bounds come from how much `n` equal draws leave unseen.

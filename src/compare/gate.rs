@@ -21,13 +21,16 @@ use super::{
     Comparability, RunResults,
     change::Assessed,
     contrast::arm,
+    looking::{Looking, is_settled},
     measure::Metric,
     pair::{Column, Sample, Unit},
     words::{self, Form},
 };
 use crate::{
     model::{Change, Direction, FailOn, GatePolicy, MetricRole, RunStatus, Verdict},
-    stats::{Status, clopper_pearson_lower, clopper_pearson_upper, equal_values, holm, t_quantile},
+    stats::{
+        Status, anytime_margin, clopper_pearson_lower, clopper_pearson_upper, equal_values, holm, t_quantile, units,
+    },
 };
 
 /// p below which the instrument is held to fail more often on one side (methods 1.0).
@@ -56,14 +59,18 @@ pub(super) fn rule(
     runs: (&RunResults, &RunResults),
     comparability: &Comparability,
     policy: &GatePolicy,
+    looking: Option<&Looking>,
 ) -> Ruling {
     correct(assessed, policy);
     let mut failed = Vec::new();
     let mut open = Vec::new();
     let mut passed = Vec::new();
     for metric in assessed.iter_mut().filter(|metric| metric.metric.is_gated()) {
-        let (verdict, reason) = judge(metric, policy);
-        let floor = floor_verdict(metric, units, policy);
+        let (verdict, reason) = match looking.filter(|looking| looking.is_incomplete() && !is_settled(metric, policy)) {
+            Some(looking) => (Verdict::Inconclusive, unsettled(metric, looking)),
+            None => judge(metric, policy),
+        };
+        let floor = check_floor(&metric.metric, units, &metric.columns.candidate, policy, looking);
         for (verdict, reason) in std::iter::once((verdict, reason)).chain(floor.clone()) {
             match verdict {
                 Verdict::Fail => failed.push(reason),
@@ -74,8 +81,10 @@ pub(super) fn rule(
         metric.comparison.verdict = Some(floor.map_or(verdict, |(of_floor, _)| verdict.max(of_floor)));
     }
     open.extend(absent(assessed, policy));
-    open.extend(unfinished(runs.0, "baseline"));
-    open.extend(unfinished(runs.1, "candidate"));
+    // A run that is looked at may end at any time: what is not settled yet has been said above.
+    let fixed = |run: &&RunResults| looking.is_none() || run.header.until_decided.is_none();
+    open.extend(Some(runs.0).filter(fixed).and_then(|run| unfinished(run, "baseline")));
+    open.extend(Some(runs.1).filter(fixed).and_then(|run| unfinished(run, "candidate")));
     let gated = policy.metrics.values().any(|demanded| demanded.role == MetricRole::Gate);
     if !gated {
         let reason = if policy.metrics.is_empty() {
@@ -204,24 +213,31 @@ fn outlook(metric: &Assessed) -> String {
     }
 }
 
-fn floor_verdict(metric: &Assessed, units: &[Unit<'_>], policy: &GatePolicy) -> Option<(Verdict, String)> {
-    check_floor(&metric.metric, units, &metric.columns.candidate, policy)
+/// What is said of a metric that more examples could still decide.
+fn unsettled(metric: &Assessed, looking: &Looking) -> String {
+    let shift = metric.comparison.difference.estimate.map_or_else(String::new, |change| metric.form().shift(change));
+    let name = &metric.comparison.name;
+    format!("{name}: a change of {shift} is not settled after {} of {} examples", looking.used, looking.planned)
 }
 
 /// Whether a run meets the acceptable value of a metric by its one-sided bound: pass when the bound does, fail when even
 /// the other bound does not, open in between. `None` without a floor. Under policies that fail what is not shown, open
-/// is fail.
+/// is fail, once there are no more examples to come.
 pub(super) fn check_floor(
     metric: &Metric,
     units: &[Unit<'_>],
     column: &Column,
     policy: &GatePolicy,
+    looking: Option<&Looking>,
 ) -> Option<(Verdict, String)> {
     let floor = metric.floor?;
     let (name, form) = (&metric.name, Form::of(metric));
     let demand = format!("{} {}", words::demand(metric.direction), form.level(floor));
     let sample = Sample::of(units, column, 0..units.len());
-    let Some((lower, upper)) = one_sided_bounds(metric, &sample, policy.alpha) else {
+    let Some((lower, upper)) = (match looking {
+        Some(looking) => bounds_at_any_time(metric, &sample, floor, looking, policy.alpha),
+        None => one_sided_bounds(metric, &sample, policy.alpha),
+    }) else {
         return Some((Verdict::Inconclusive, format!("{name}: too few scores to say whether it is {demand}")));
     };
     let (met, missed, bound) = match metric.direction {
@@ -230,7 +246,8 @@ pub(super) fn check_floor(
     };
     let point = arm(&sample, metric.bounds()).estimate.map_or_else(String::new, |value| form.level(value));
     let confidence = words::percent(1.0 - policy.alpha);
-    let strict = matches!(policy.fail_on, FailOn::Strict | FailOn::NotNonInferior);
+    let over = !looking.is_some_and(Looking::is_incomplete);
+    let strict = over && matches!(policy.fail_on, FailOn::Strict | FailOn::NotNonInferior);
     let verdict = match (met, missed || strict) {
         (true, _) => Verdict::Pass,
         (false, true) => Verdict::Fail,
@@ -262,6 +279,21 @@ fn one_sided_bounds(metric: &Metric, sample: &Sample, alpha: f64) -> Option<(f64
         return Some((interval.lo, interval.hi));
     }
     None
+}
+
+/// One-sided bounds of a mean that was looked at while its values came in, from its distance to the floor.
+fn bounds_at_any_time(
+    metric: &Metric,
+    sample: &Sample,
+    floor: f64,
+    looking: &Looking,
+    alpha: f64,
+) -> Option<(f64, f64)> {
+    let distances: Vec<f64> = sample.values.iter().map(|value| value - floor).collect();
+    let range = metric.bounds().map(|(least, greatest)| (floor - least).abs().max((greatest - floor).abs()));
+    let units = units(&distances, &sample.weights, &sample.clusters);
+    let test = anytime_margin(&units, looking.horizon, range, 0.0, alpha)?;
+    Some((floor + test.bounds.lower, floor + test.bounds.upper))
 }
 
 /// Gated metrics that a run does not have: a misspelled name must not pass.

@@ -20,6 +20,7 @@ mod features;
 mod fixtures;
 mod frontier;
 mod gate;
+mod looking;
 mod matrix;
 mod measure;
 mod nearest;

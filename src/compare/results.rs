@@ -83,6 +83,11 @@ impl Fold {
         self.results.ok_or(FoldError::NoStart)
     }
 
+    /// The results so far, without ending the fold; `None` before the first entry.
+    pub fn results(&self) -> Option<&RunResults> {
+        self.results.as_ref()
+    }
+
     /// The counts so far; `None` before the first entry.
     pub fn totals(&self) -> Option<&RunTotals> {
         self.results.as_ref().map(|results| &results.totals)

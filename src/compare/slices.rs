@@ -65,6 +65,7 @@ pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], alpha: f
             bounds: metric.metric.bounds(),
             margin: metric.comparison.margin,
             alpha,
+            anytime: None,
         };
         for slice in &slices {
             let pairs = Pairs::of(units, &metric.columns, slice.members.iter().copied());

@@ -23,6 +23,10 @@ use crate::{
 /// held, since nothing absolute was asked.
 pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolicy) -> RunView {
     let units = pair::roster(None, results, metas);
+    // Bounds for a fixed number of examples do not hold where the findings said when to stop; the comparison has others.
+    let looked_at = results.header.until_decided.is_some();
+    let bare = if looked_at { without_floors(policy) } else { policy.clone() };
+    let policy = &bare;
     let mut defined: Vec<Metric> =
         results.header.graders.iter().map(|grader| Metric::of_grader(grader, policy)).collect();
     defined.extend(MEASURES.iter().map(|measure| Metric::of_measure(*measure, policy)));
@@ -37,7 +41,14 @@ pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolic
     let measures: Vec<MetricSummary> =
         measured.iter().map(|(metric, column)| summary(metric, column, &units, results, policy)).collect();
     let all: Vec<&(Metric, Column)> = graded.iter().chain(&measured).collect();
-    let ruling = rule(&all, &units, results, policy);
+    let mut ruling = rule(&all, &units, results, policy);
+    if looked_at {
+        ruling.reasons.push(
+            "the run stops when its comparison is settled: intervals of the run alone do not allow for that, and floors \
+             are held against it in the comparison"
+                .to_owned(),
+        );
+    }
     let headline = headline(&ruling, &metrics, results);
     RunView {
         format: 1,
@@ -55,6 +66,12 @@ pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolic
     }
 }
 
+fn without_floors(policy: &GatePolicy) -> GatePolicy {
+    let mut bare = policy.clone();
+    bare.metrics.values_mut().for_each(|demanded| demanded.floor = None);
+    bare
+}
+
 struct Ruling {
     verdict: Option<Verdict>,
     instrument_failed: bool,
@@ -70,7 +87,7 @@ fn rule(metrics: &[&(Metric, Column)], units: &[Unit<'_>], results: &RunResults,
     let watched = metrics.iter().filter(|(metric, column)| metric.is_gated() || dead(column));
     faults.extend(watched.filter_map(|(metric, column)| gate::unscored_fault(&metric.name, column, "run", policy)));
     let floors: Vec<(Verdict, String)> =
-        gated().filter_map(|(metric, column)| gate::check_floor(metric, units, column, policy)).collect();
+        gated().filter_map(|(metric, column)| gate::check_floor(metric, units, column, policy, None)).collect();
     let mut open: Vec<String> = gated()
         .filter(|(_, column)| !column.has_values())
         .map(|(metric, _)| format!("{}: it is gated and has no score with a value", metric.name))
@@ -83,7 +100,7 @@ fn rule(metrics: &[&(Metric, Column)], units: &[Unit<'_>], results: &RunResults,
             .filter(|(name, _)| !metrics.iter().any(|(metric, _)| metric.name == **name))
             .map(|(name, _)| format!("{name}: it is gated, but the run has no grader or measure of that name")),
     );
-    if asked && results.status != RunStatus::Complete {
+    if asked && results.status != RunStatus::Complete && results.header.until_decided.is_none() {
         let totals = &results.totals;
         open.push(format!(
             "the run is not finished: {} of {} cells are done",
@@ -139,7 +156,7 @@ fn summary(
     let mut estimate = pair::with_reach(contrast::arm(&sample, metric.bounds()), units);
     estimate.n_dropped = (units.len() - sample.values.len()) as u64;
     let trials = if metric.is_measure() { trial_values(metric, results) } else { Vec::new() };
-    let floor = gate::check_floor(metric, units, column, policy).map(|(verdict, _)| verdict);
+    let floor = gate::check_floor(metric, units, column, policy, None).map(|(verdict, _)| verdict);
     let sentence = sentence(metric, column, &estimate, repeats_text(metric, column, units).as_deref());
     MetricSummary {
         name: metric.name.clone(),

@@ -50,6 +50,7 @@ pub(super) fn run(name: &str, graders: &[(&str, Scale)]) -> RunResults {
         git_commit: None,
         tags: BTreeMap::new(),
         example_blobs: Vec::new(),
+        until_decided: None,
     };
     RunResults { header, totals: RunTotals::default(), status: RunStatus::Complete, examples: BTreeMap::new() }
 }

@@ -72,6 +72,13 @@ pub enum CancelReason {
     BudgetSpent,
     /// The time of the run is spent.
     DeadlinePassed,
+    /// The verdict is settled: nothing that is left could change it.
+    Decided {
+        /// Name of the rule, as in the header.
+        rule: String,
+        /// How often the run was looked at.
+        looks: u64,
+    },
     /// A failure that every further call would meet.
     Fatal {
         /// What failed.

@@ -42,6 +42,7 @@ pub use redact::{
 };
 pub use run::{
     CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
+    UntilDecided, trial_place,
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
 pub use span::{

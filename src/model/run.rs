@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Digest, ExampleId, RunId, Spend, UnscoredReason};
+use super::{Digest, Digester, ExampleId, RunId, Spend, UnscoredReason};
 
 /// One trial: the key by which runs are paired.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -166,6 +166,30 @@ pub struct RunHeader {
     /// be made where the dataset is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub example_blobs: Vec<Digest>,
+    /// Present when the run stops as soon as its verdict is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_decided: Option<UntilDecided>,
+}
+
+/// How a run that stops as soon as its verdict is settled is looked at. Stands in its header, because intervals that
+/// take the number of examples for fixed do not hold for such a run, even where it went to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntilDecided {
+    /// Run that it is compared with while it goes on.
+    pub baseline: RunId,
+    /// Name of the rule.
+    pub rule: String,
+}
+
+impl UntilDecided {
+    /// The one rule there is: stop when the gate's verdict stands by confidence sequences.
+    pub const RULE: &'static str = "gate_by_confidence_sequences";
+}
+
+/// The place of a cluster in the order in which a run that is looked at tries them: the clusters sorted by it. A digest, so
+/// that it is as good as drawn and the same on every machine.
+pub fn trial_place(seed: u64, cluster: &str) -> Digest {
+    Digester::new().part("seed", &seed.to_le_bytes()).part("cluster", cluster.as_bytes()).finish()
 }
 
 /// How a run stands.

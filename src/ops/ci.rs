@@ -1,12 +1,13 @@
 //! `assize ci`: run, compare with the baseline, gate, write the reports. One command, one exit code.
 
 use super::compare::{self, Compared};
+use super::decide::Until;
 use super::exit::{Done, Exit, Failed};
 use super::outputs;
 use super::project::{Project, World};
 use super::refs::{find_run, no_baseline};
 use super::run::{self, How, RunDone, Watch};
-use crate::model::RunId;
+use crate::model::{CancelReason, RunId};
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +55,8 @@ pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -
     let (baseline_run, baseline) = match against {
         Against::Run(id) => (None, Some(id)),
         Against::Target(target) => {
-            let how = How { target: Some(target), ..ask.how.clone() };
+            // The baseline is run whole: what it is looked at against would have to be there first.
+            let how = How { target: Some(target), until_decided: None, ..ask.how.clone() };
             let done = run_one(project, world, &ask, how, watch).await?;
             if let Some(exit) = stopped(&done) {
                 return Ok(CiDone { baseline: None, candidate: done, compared: None, exit });
@@ -63,7 +65,11 @@ pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -
             (Some(done), id)
         }
     };
-    let candidate = run_one(project, world, &ask, ask.how.clone(), watch).await?;
+    let mut how = ask.how.clone();
+    if let Some(until) = &mut how.until_decided {
+        *until = Until { baseline: baseline.as_ref().map(|id| id.as_str().to_owned()), allow: ask.allow.clone() };
+    }
+    let candidate = run_one(project, world, &ask, how, watch).await?;
     let ids = baseline.zip(candidate.run.clone());
     let (Some((baseline, candidate_id)), None) = (ids, stopped(&candidate)) else {
         let exit = stopped(&candidate).unwrap_or(Exit::Pass);
@@ -98,7 +104,7 @@ async fn against(project: &Project, world: &World, ask: &Ask) -> Done<Against> {
 
 /// The exit of a run that gives nothing to compare; a dry run or a run stopped before its end.
 fn stopped(done: &RunDone) -> Option<Exit> {
-    done.stop.is_some().then_some(done.exit)
+    done.stop.as_ref().filter(|stop| !matches!(stop, CancelReason::Decided { .. })).map(|_| done.exit)
 }
 
 /// A failed gate and a failed instrument outrank an open finding, and that outranks a pass.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::decide::metas_of;
 use super::evidence::{self, Evidence};
 use super::exit::{Done, Exit};
 use super::findings::{self, Loaded};
@@ -75,7 +76,7 @@ pub async fn compare_runs(
     let candidate = findings::load(store, candidate).await?;
     let suite = &candidate.results.header.suite;
     let policy = policy_of(project, suite);
-    let metas = all_metas(&baseline, &candidate);
+    let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
     let mut comparison = compare::compare_with(before, after, &metas, &policy, allow, &features);
@@ -166,11 +167,11 @@ pub(super) fn policy_of(project: &Project, suite: &str) -> GatePolicy {
     project.config.suites.get(suite).map(|suite| suite.gate.clone()).unwrap_or_default()
 }
 
-fn on_inconclusive(project: &Project, suite: &str) -> OnInconclusive {
+pub(super) fn on_inconclusive(project: &Project, suite: &str) -> OnInconclusive {
     project.config.suites.get(suite).map(|suite| suite.on_inconclusive).unwrap_or_default()
 }
 
-fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive: OnInconclusive) -> Exit {
+pub(super) fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive: OnInconclusive) -> Exit {
     if instrument_failed {
         return Exit::Instrument;
     }
@@ -182,7 +183,7 @@ fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive: OnInconcl
 }
 
 /// Examples of both runs; where both know one, the candidate's word holds.
-fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub(super) fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
     let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
     candidate.metas.iter().chain(only_baseline).cloned().collect()

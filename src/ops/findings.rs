@@ -32,19 +32,24 @@ pub struct Loaded {
 /// Reads a run.
 pub async fn load(store: &dyn Store, run: &RunId) -> Done<Loaded> {
     let mut fold = Fold::new();
+    replay(store, run, &mut fold).await?;
+    let results = fold.finish().map_err(Failed::instrument)?;
+    let mut metas = Vec::new();
+    each_example(store, &results, |example| metas.push(ExampleMeta::of(&example))).await?;
+    Ok(Loaded { results, metas })
+}
+
+/// Folds a run's journal from its first entry.
+pub async fn replay(store: &dyn Store, run: &RunId, fold: &mut Fold) -> Done<()> {
     let mut next = 0;
     loop {
         let page = store.replay(run, next, PAGE).await.map_err(Failed::instrument)?;
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else { return Ok(()) };
         next = last.seq + 1;
         for entry in page {
             fold.push(entry).map_err(Failed::instrument)?;
         }
     }
-    let results = fold.finish().map_err(Failed::instrument)?;
-    let mut metas = Vec::new();
-    each_example(store, &results, |example| metas.push(ExampleMeta::of(&example))).await?;
-    Ok(Loaded { results, metas })
 }
 
 /// Walks the examples kept with a run, in dataset order.

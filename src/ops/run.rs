@@ -9,21 +9,24 @@ use serde::Serialize;
 
 use super::build::{Builder, Parts};
 use super::compare::{self, Viewed};
+use super::decide::{self, Decision, Until};
 use super::examples::{Chosen, open_dataset};
 use super::exit::{Done, Exit, Failed};
-use super::findings::EXAMPLES_PER_BLOB;
+use super::findings::{self, EXAMPLES_PER_BLOB};
 use super::holdout;
 use super::outputs;
 use super::project::{Project, World};
 use super::refs::find_run;
 use super::services::Services;
 use super::trail;
+use crate::compare::Fold;
 use crate::config::Suite;
 use crate::dataset::{example_dimension, line_of_example};
 use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
 use crate::provider::BATCH_CONCURRENCY;
 use crate::runner::{
-    self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Plan, Progress, Quantity, RunOutcome,
+    self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Order, Plan, Progress, Quantity,
+    RunOutcome,
 };
 use crate::store::Store;
 use crate::sys::{self, git};
@@ -53,6 +56,8 @@ pub struct How {
     pub record: Option<PathBuf>,
     /// Tags as typed, `key=value`.
     pub tags: Vec<String>,
+    /// Stop as soon as the verdict against a baseline is settled.
+    pub until_decided: Option<Until>,
 }
 
 /// What is asked.
@@ -114,6 +119,8 @@ pub struct RunDone {
     pub viewed: Option<Viewed>,
     /// Why it stopped before its end.
     pub stop: Option<CancelReason>,
+    /// What came of looking at it while it went on, where that was asked for.
+    pub decision: Option<Decision>,
     /// What else went wrong: listeners, cache.
     pub warnings: Vec<String>,
     /// How the command ends.
@@ -144,17 +151,42 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let mut warnings: Vec<String> = examples.warning().into_iter().collect();
     warnings.extend(examples.reach());
     let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
+    let looked = earlier.as_ref().and_then(|header| header.until_decided.clone());
+    let until = ask
+        .how
+        .until_decided
+        .clone()
+        .filter(|_| earlier.is_none())
+        .or_else(|| looked.as_ref().map(|_| Until::default()));
+    let watch_plan = match &until {
+        Some(until) => {
+            Some(Arc::new(decide::prepare(project, store.as_ref(), until, &header, &examples, looked.as_ref()).await?))
+        }
+        None => None,
+    };
+    let header = RunHeader { until_decided: watch_plan.as_ref().map(|plan| plan.marked.clone()), ..header };
     let mut planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
     planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
-        return Ok(RunDone { planned, run: None, viewed: None, stop: None, warnings, exit: Exit::Pass });
+        let exit = Exit::Pass;
+        return Ok(RunDone { planned, run: None, viewed: None, stop: None, decision: None, warnings, exit });
     }
     let header = keep_examples(store.as_ref(), header, &examples).await?;
     let action = if earlier.is_some() { "resume" } else { "run" };
     let detail = format!("suite {}, target {}, {}", header.suite, header.target.name, header.dataset);
     let actor = trail::actor(project, world);
     trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
+    let mut listeners = (watch.listeners)(&header);
+    let mut options = options(suite, &how, &planned, services.waits_long());
+    let mut looks = decide::Looks::default();
+    if let Some(plan) = &watch_plan {
+        let fold = if earlier.is_some() { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
+        let (watcher, counted) = plan.watcher(fold, watch.control.clone());
+        listeners.push(watcher);
+        looks = counted;
+        options.order = Order::Given(Arc::clone(&plan.order));
+    }
     let job = Job {
         mode: if earlier.is_some() { Mode::Resume { force: ask.force } } else { Mode::Fresh },
         examples: Arc::new(examples),
@@ -162,8 +194,8 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
         graders: parts.graders,
         store: store.clone(),
         clock: world.clock.clone(),
-        listeners: (watch.listeners)(&header),
-        options: options(suite, &how, &planned, services.waits_long()),
+        listeners,
+        options,
         control: watch.control.clone(),
         header,
     };
@@ -172,13 +204,24 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     warnings.extend(services.warnings());
     warnings.extend(compare::unscored_causes(&viewed.details));
     warnings.extend(outcome.listener_failures.iter().cloned());
-    let exit = exit_of(&outcome, viewed.exit);
-    Ok(RunDone { planned, run: Some(outcome.run), viewed: Some(viewed), stop: outcome.stop, warnings, exit })
+    let mut finished = viewed.exit;
+    let mut decision = None;
+    if let Some(plan) = &watch_plan {
+        let results = findings::load(store.as_ref(), &outcome.run).await?.results;
+        let settled = matches!(outcome.stop, Some(CancelReason::Decided { .. }));
+        let found = plan.decision(&results, settled, looks.count(), &planned);
+        finished =
+            compare::exit_of(found.verdict, found.instrument_failed, compare::on_inconclusive(project, &suite.name));
+        decision = Some(found);
+    }
+    let exit = exit_of(&outcome, finished);
+    let run = Some(outcome.run);
+    Ok(RunDone { planned, run, viewed: Some(viewed), stop: outcome.stop, decision, warnings, exit })
 }
 
 fn exit_of(outcome: &RunOutcome, finished: Exit) -> Exit {
     match (outcome.status, &outcome.stop) {
-        (RunStatus::Complete, _) => finished,
+        (RunStatus::Complete, _) | (_, Some(CancelReason::Decided { .. })) => finished,
         (_, Some(CancelReason::Interrupted)) => Exit::Interrupted,
         (_, Some(CancelReason::BudgetSpent | CancelReason::DeadlinePassed)) => Exit::BudgetSpent,
         (_, Some(CancelReason::Fatal { .. }) | None) => Exit::Instrument,
@@ -220,6 +263,7 @@ fn header(
         git_commit: git::commit(&project.root),
         tags: tags(&how.tags)?,
         example_blobs: earlier.map(|header| header.example_blobs.clone()).unwrap_or_default(),
+        until_decided: None,
     })
 }
 

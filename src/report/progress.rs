@@ -196,6 +196,7 @@ fn cancel_words(reason: &CancelReason) -> String {
         CancelReason::Interrupted => "interrupted; calls under way are finished first".to_owned(),
         CancelReason::BudgetSpent => "the budget is spent".to_owned(),
         CancelReason::DeadlinePassed => "the time is up".to_owned(),
+        CancelReason::Decided { .. } => "the verdict is settled; calls under way are finished first".to_owned(),
         CancelReason::Fatal { failure } => {
             format!("{} ({})", one_line(&failure.message, 300), words::failure(failure.kind))
         }

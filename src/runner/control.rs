@@ -1,6 +1,6 @@
 //! Stopping: a person's handle from outside, and the one switch inside that all workers watch.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
 
@@ -12,6 +12,7 @@ use crate::model::CancelReason;
 #[derive(Clone, Debug)]
 pub struct Control {
     presses: Arc<watch::Sender<u32>>,
+    settled: Arc<OnceLock<CancelReason>>,
 }
 
 impl Default for Control {
@@ -23,13 +24,26 @@ impl Default for Control {
 impl Control {
     /// A handle that was not used yet.
     pub fn new() -> Self {
-        Self { presses: Arc::new(watch::Sender::new(0)) }
+        Self { presses: Arc::new(watch::Sender::new(0)), settled: Arc::default() }
     }
 
     /// The first call lets calls in flight finish and starts no others; the second drops them. Both leave a journal
     /// that can be resumed.
     pub fn stop(&self) {
         self.presses.send_modify(|presses| *presses = presses.saturating_add(1));
+    }
+
+    /// Stops a run whose verdict is settled, like the first [`Control::stop`], with the name of the rule and the number
+    /// of looks. Once is enough.
+    pub fn settle(&self, rule: &str, looks: u64) {
+        if self.settled.set(CancelReason::Decided { rule: rule.to_owned(), looks }).is_ok() {
+            self.stop();
+        }
+    }
+
+    /// Why it was used.
+    pub(super) fn reason(&self) -> CancelReason {
+        self.settled.get().cloned().unwrap_or(CancelReason::Interrupted)
     }
 
     /// Whether it was used.
@@ -155,6 +169,16 @@ mod tests {
         halt.aborting().await;
         halt.stopping().await;
         assert_eq!(halt.reason(), Some(CancelReason::BudgetSpent));
+    }
+
+    #[tokio::test]
+    async fn a_settled_run_says_so_and_is_stopped_once() {
+        let control = Control::new();
+        assert_eq!(control.reason(), CancelReason::Interrupted);
+        control.settle("rule", 3);
+        control.settle("rule", 4);
+        assert_eq!(control.pressed(0).await, 1);
+        assert_eq!(control.reason(), CancelReason::Decided { rule: "rule".to_owned(), looks: 3 });
     }
 
     #[tokio::test]

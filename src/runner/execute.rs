@@ -36,7 +36,9 @@ pub(super) struct Bench {
     pub(super) outbox: Outbox,
     pub(super) target_slots: Semaphore,
     pub(super) judge_slots: Semaphore,
-    order: Option<Vec<u32>>,
+    order: Option<Arc<Vec<u32>>>,
+    /// Whether all trials of an example come before the next example.
+    together: bool,
     next: AtomicUsize,
 }
 
@@ -93,7 +95,8 @@ async fn run(job: Job, lease: &mut Lease) -> Result<RunOutcome, RunError> {
     let mut dispatching = JoinSet::new();
     dispatching.spawn(dispatcher.work(writable, inbox));
     let bench = Bench {
-        order: shuffled(options.order, progress.header()),
+        together: matches!(options.order, Order::Given(_)),
+        order: places(&options.order, progress.header()),
         seed: progress.header().seed,
         ledger: Ledger::new(&options.budget, progress.totals(), progress.dearest()),
         examples,
@@ -132,8 +135,8 @@ async fn work_through(bench: Bench, trials: usize, control: &Control, max_time: 
             pressed = control.pressed(presses) => {
                 presses = pressed;
                 match pressed {
-                    1 => halt.stop(CancelReason::Interrupted),
-                    _ => halt.abort(CancelReason::Interrupted),
+                    1 => halt.stop(control.reason()),
+                    _ => halt.abort(control.reason()),
                 }
             }
             () = &mut deadline, if max_time.is_some() && !halt.is_stopping() => halt.stop(CancelReason::DeadlinePassed),
@@ -178,12 +181,17 @@ impl Bench {
             if position >= self.positions() {
                 return None;
             }
-            let place = position % examples;
+            let trials = (self.positions() / examples).max(1);
+            let (place, trial) = if self.together {
+                (position / trials, position % trials)
+            } else {
+                (position % examples, position / examples)
+            };
             let index = match &self.order {
                 Some(order) => *order.get(place)? as usize,
                 None => place,
             };
-            let slot = Slot { index, trial: u32::try_from(position / examples).ok()? };
+            let slot = Slot { index, trial: u32::try_from(trial).ok()? };
             if !self.progress.is_done(slot) {
                 return Some(slot);
             }
@@ -221,19 +229,28 @@ fn broke(error: JoinError) -> RunError {
     }
 }
 
-fn shuffled(order: Order, header: &RunHeader) -> Option<Vec<u32>> {
-    if order == Order::Dataset {
-        return None;
+/// The order of the examples by their places; `None` for that of the dataset.
+fn places(order: &Order, header: &RunHeader) -> Option<Arc<Vec<u32>>> {
+    match order {
+        Order::Dataset => return None,
+        Order::Given(places) => return Some(Arc::clone(places)),
+        Order::Shuffled => {}
     }
     let mut places: Vec<u32> = (0..u32::try_from(header.examples).unwrap_or(u32::MAX)).collect();
     places.shuffle(&mut Pcg64Mcg::seed_from_u64(header.seed));
-    Some(places)
+    Some(Arc::new(places))
 }
 
 fn check(job: &Job) -> Result<(), RunError> {
     let refuse = |cause: String| Err(RunError::Setup { run: job.header.id.clone(), cause });
     if job.examples.len() as u64 != job.header.examples {
         return refuse(format!("{} examples, {} in its header", job.examples.len(), job.header.examples));
+    }
+    if let Order::Given(places) = &job.options.order {
+        let distinct: std::collections::BTreeSet<&u32> = places.iter().collect();
+        if distinct.len() != places.len() || places.len() as u64 != job.header.examples {
+            return refuse(format!("an order of {} places for {} examples", places.len(), job.header.examples));
+        }
     }
     if !job.graders.iter().map(|grader| &grader.info).eq(&job.header.graders) {
         return refuse("its graders are not those in its header".to_owned());

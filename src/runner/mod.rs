@@ -102,13 +102,16 @@ pub enum Mode {
 
 /// The order in which examples are tried. Each example has its first trial before any has its second, so that a run
 /// stopped early covers as many examples as it can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Order {
     /// As in the dataset.
     #[default]
     Dataset,
     /// Shuffled by the run's seed.
     Shuffled,
+    /// The places given, with all trials of an example before the next: a run that is looked at while it goes on needs
+    /// whole examples, as many as there are in the header.
+    Given(Arc<Vec<u32>>),
 }
 
 /// How a run is carried out. Nothing here changes a finding.

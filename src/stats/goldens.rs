@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::cases::{ADAPTERS, adapter_of, compare_case, run_case};
 
-/// Methods of the larger set that other modules answer, and files that name none.
-const ELSEWHERE: &[&str] = &["alerts", "detectors.json", "drift", "sequential"];
+/// Files of the larger set that name no method: trees of spans, which another module answers.
+const ELSEWHERE: &[&str] = &["detectors.json"];
 
 #[test]
 fn own_goldens() {
@@ -48,9 +48,7 @@ fn walk(folder: &Path) -> BTreeMap<String, usize> {
         let name = path.file_name().unwrap().to_string_lossy();
         for case in file["cases"].as_array().unwrap() {
             let place = format!("{name} {}", case["id"]);
-            // Quantiles live among the drift cases; the rest of that file is another module's.
-            let quantile = file["method"] == "drift" && case["input"]["kind"] == "quantile";
-            let method = if quantile { "quantile" } else { file["method"].as_str().unwrap_or(&name) };
+            let method = file["method"].as_str().unwrap_or(&name);
             if adapter_of(method).is_none() && ELSEWHERE.contains(&method) {
                 continue;
             }

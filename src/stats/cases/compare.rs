@@ -35,8 +35,9 @@ impl fmt::Display for Miss {
 /// that nobody expects are none. The error says that the case expects nothing.
 pub fn compare_case(found: &Value, case: &Value, tolerance: &Value) -> Result<Vec<Miss>, String> {
     let expected = case.get("expected").ok_or("the case has no `expected`")?;
-    if expected.as_object().is_none_or(serde_json::Map::is_empty) {
-        return Err("`expected` is no object with keys".to_owned());
+    // Null is an answer: that the method gives none.
+    if !expected.is_null() && expected.as_object().is_none_or(serde_json::Map::is_empty) {
+        return Err("`expected` is neither null nor an object with keys".to_owned());
     }
     let room = |key: &str, otherwise: f64| {
         let own = case.get("tol").and_then(|own| own.get(key)).and_then(Value::as_f64);
@@ -102,6 +103,7 @@ mod tests {
         let misses = |case: Value| compare_case(&found, &case, &Value::Null);
         assert_eq!(misses(json!({ "expected": expected })).unwrap().len(), 1);
         assert_eq!(misses(json!({ "expected": expected, "tol": { "abs": 0.02 } })).unwrap(), []);
+        assert_eq!(misses(json!({ "expected": null })).unwrap().len(), 1);
         assert!(misses(json!({ "expected": {} })).is_err());
         assert!(misses(json!({ "input": {} })).is_err());
     }
