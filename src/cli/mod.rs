@@ -5,9 +5,11 @@
 pub mod args;
 pub mod cost;
 mod dataset_edit;
+pub mod flaky;
 mod ingested;
 mod labels;
 pub mod lake;
+pub mod plan;
 mod print;
 mod progress;
 pub mod query;

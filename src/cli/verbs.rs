@@ -41,6 +41,8 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Runs(args) => verb_runs(&project, world, &args, printer).await,
         Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
         Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
+        Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
+        Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
@@ -137,6 +139,7 @@ fn how(args: RunHow) -> How {
         no_cache: args.no_cache,
         record: args.record,
         tags: args.tags,
+        anyway: args.anyway,
     }
 }
 
@@ -222,6 +225,7 @@ async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Pri
         resume: args.resume,
         force: args.force,
         reports: args.reports,
+        compared: false,
     };
     let done = watched(printer, async |watch| run::run(project, world, ask, watch).await).await?;
     after_run(&done, printer);

@@ -3,6 +3,7 @@
 //! Pure rules. The comparison is computed once, here; terminal, HTML, Markdown, JUnit and JSON render it and decide
 //! nothing. Nothing here reads a store or a file.
 
+mod beside;
 mod breakdown;
 mod change;
 mod comparable;
@@ -12,11 +13,22 @@ mod contrast;
 mod distribution;
 #[cfg(test)]
 mod fixtures;
+mod flaky;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
+mod hopeless;
 mod measure;
+#[cfg(test)]
+mod odd_tests;
+mod ordinal;
 mod pair;
+mod plan;
+mod remedy;
 mod results;
 mod rows;
+#[cfg(test)]
+mod simulation_tests;
 mod slices;
 mod summarize;
 #[cfg(test)]
@@ -26,9 +38,13 @@ mod tests;
 mod view;
 mod words;
 
+pub use beside::{Beside, Broken, Cells, Estimands, More, Ordinal, Quarantine, Remedy, Waived, WithAll};
 pub use breakdown::{BreakdownFold, breakdown};
-pub use comparable::comparability;
+pub use comparable::{comparability, is_allowance};
 pub use compare::compare;
+pub use flaky::{Flaky, FlakyRow, FlipSource, flaky};
+pub use hopeless::{Hopeless, hopeless};
+pub use plan::{DEFAULT_POWER, Forecast, Point, Spread, Wish, forecast, spreads};
 pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count};
 pub use summarize::summarize;
 pub use view::{

@@ -166,6 +166,21 @@ pub struct RunHeader {
     /// be made where the dataset is not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub example_blobs: Vec<Digest>,
+    /// How the dataset was sampled; absent when it was not, or when its probabilities are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design: Option<RunDesign>,
+}
+
+/// What a standard error needs to know of the sampling design beyond the examples' own probabilities.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDesign {
+    /// `uniform`, `stratified`, `boosted`, `poisson` or `clustered`.
+    pub method: String,
+    /// Whether each unit was drawn on its own, so that the number of the chosen is chance too.
+    pub independent: bool,
+    /// How many candidates each stratum held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub strata: BTreeMap<String, u64>,
 }
 
 /// How a run stands.

@@ -14,13 +14,16 @@ use super::exit::{Done, Exit, Failed};
 use super::findings::EXAMPLES_PER_BLOB;
 use super::holdout;
 use super::outputs;
+use super::preflight;
 use super::project::{Project, World};
 use super::refs::find_run;
 use super::services::Services;
 use super::trail;
 use crate::config::Suite;
 use crate::dataset::{example_dimension, line_of_example};
-use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
+use crate::model::{
+    CancelReason, Digest, Example, Recorded, RunDesign, RunHeader, RunId, RunStatus, SampleDesign, ScoreInput,
+};
 use crate::runner::{
     self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Plan, Progress, Quantity, RunOutcome,
 };
@@ -52,6 +55,8 @@ pub struct How {
     pub record: Option<PathBuf>,
     /// Tags as typed, `key=value`.
     pub tags: Vec<String>,
+    /// Run although a gate can never pass.
+    pub anyway: bool,
 }
 
 /// What is asked.
@@ -67,6 +72,8 @@ pub struct Ask {
     pub force: bool,
     /// Reports, as typed.
     pub reports: Vec<String>,
+    /// Whether a comparison follows.
+    pub compared: bool,
 }
 
 /// Who watches a run and how it can be stopped.
@@ -143,7 +150,12 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let mut warnings: Vec<String> = examples.warning().into_iter().collect();
     warnings.extend(examples.reach());
     let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
+    let notes = preflight::check(suite, &parts, &examples, header.trials, (ask.compared, how.anyway))?;
     let mut planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
+    planned.notes.extend(notes);
+    if ask.compared {
+        planned.notes.extend(preflight::forecasts(store.as_ref(), suite, &header).await?);
+    }
     planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
@@ -219,6 +231,19 @@ fn header(
         git_commit: git::commit(&project.root),
         tags: tags(&how.tags)?,
         example_blobs: earlier.map(|header| header.example_blobs.clone()).unwrap_or_default(),
+        design: dataset.design.as_ref().and_then(design),
+    })
+}
+
+/// What standard errors need of a sampling design; `None` for a choice that has no probabilities.
+fn design(design: &SampleDesign) -> Option<RunDesign> {
+    let given = |key: &str| design.plan.as_ref().and_then(|plan| plan.get(key)).is_some_and(|value| !value.is_null());
+    // An exact number, or numbers by stratum and nothing by rate, fix how many are chosen; all else is chance.
+    let exact = (given("n") && !given("risk")) || (given("counts") && !given("rates") && !given("rate"));
+    design.probability_sample.then(|| RunDesign {
+        method: design.method.clone(),
+        independent: !exact,
+        strata: design.strata.iter().map(|stratum| (stratum.name.clone(), stratum.population)).collect(),
     })
 }
 

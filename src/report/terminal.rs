@@ -5,7 +5,7 @@
 use anstyle::{AnsiColor, Style};
 
 use super::layout::{Cell, Row, Table, wrap};
-use super::{Material, ReportError, Subject, number, words};
+use super::{Material, ReportError, Subject, beside, number, words};
 use crate::compare::{Comparison, MetricComparison, MetricSummary, Missing, RunCard, RunView, SliceComparison};
 use crate::model::Change;
 use crate::sys::text::one_line;
@@ -81,6 +81,7 @@ impl Page {
         self.table("metrics", rows);
         let rows = comparison.measures.iter().map(|metric| self.metric_row(metric)).collect();
         self.table("measures", rows);
+        self.beside(comparison);
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();
@@ -209,6 +210,31 @@ impl Page {
         let table = Table { rows };
         for line in table.lines(self.width(), |text, tone| paint(style, text, tone, false)) {
             self.line(&line);
+        }
+    }
+
+    /// What must be read beside the tables: the other population, waivers, broken examples, quarantine.
+    fn beside(&mut self, comparison: &Comparison) {
+        let metrics = comparison.metrics.iter().chain(&comparison.measures);
+        let asides = metrics.flat_map(|metric| beside::asides(metric).into_iter().map(move |aside| (metric, aside)));
+        let mut lines: Vec<String> = asides
+            .filter(|(_, aside)| aside.loud)
+            .map(|(metric, aside)| {
+                let term = aside.term.to_lowercase();
+                format!("{}, {term}: {}", one_line(&metric.name, NAME_LIMIT), one_line(&aside.text, 600))
+            })
+            .collect();
+        lines.extend(beside::quarantine(comparison));
+        if lines.is_empty() {
+            return;
+        }
+        self.line("");
+        let title = self.ink("beside", "faint", false);
+        self.line(&format!("  {title}"));
+        for text in lines {
+            for (index, line) in wrap(&text, self.width() - 6).iter().enumerate() {
+                self.line(&format!("  {}{line}", if index == 0 { "" } else { "    " }));
+            }
         }
     }
 

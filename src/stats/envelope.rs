@@ -20,6 +20,8 @@ pub enum Status {
     NoInformation,
     /// Not defined for these data (0/0).
     Undefined,
+    /// A stratum of the sampling design has a single unit.
+    SingletonStratum,
 }
 
 /// An interval with its level and method.

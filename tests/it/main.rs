@@ -20,6 +20,7 @@ mod cost;
 mod datasets;
 mod faults;
 mod formats;
+mod gates;
 mod harness;
 mod lake;
 mod platforms;

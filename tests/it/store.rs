@@ -141,6 +141,7 @@ pub fn header(id: &str, suite: &str) -> RunHeader {
         git_commit: None,
         tags: [("branch".to_owned(), "main".to_owned())].into(),
         example_blobs: Vec::new(),
+        design: None,
     }
 }
 
