@@ -177,7 +177,9 @@ pub(super) fn assess(metric: Metric, columns: Columns, setting: &Setting<'_>) ->
     };
     look_beside(&mut assessed, &pairs, &question, setting);
     second_looks(&mut assessed, &pairs, setting);
-    if assessed.comparison.change == Change::Inconclusive {
+    if let Some(fault) = assessed.metric.fault.clone() {
+        assessed.note(fault);
+    } else if assessed.comparison.change == Change::Inconclusive {
         let ways = remedies(&deciding, &question_asked, &pairs, setting.costs);
         let examples = ways.iter().find(|way| way.more == super::More::Examples);
         assessed.comparison.examples_needed = examples.map(|way| way.count);

@@ -269,7 +269,7 @@ fn judge(metric: &Assessed, policy: &GatePolicy) -> (Verdict, String) {
         FailOn::Regressed if open && found.margin > 0.0 => Verdict::Inconclusive,
         FailOn::Strict | FailOn::Regressed => Verdict::Pass,
     };
-    (verdict, explain(metric, verdict, form))
+    (verdict, explain(metric, verdict, form, policy.alpha))
 }
 
 /// Why there are too few pairs for a verdict: fewer than asked for, or weights that leave fewer.
@@ -316,7 +316,7 @@ fn untestable(metric: &Assessed) -> &'static str {
     }
 }
 
-fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
+fn explain(metric: &Assessed, verdict: Verdict, form: Form, alpha: f64) -> String {
     let found = &metric.comparison;
     let shift = found.difference.estimate.map_or_else(String::new, |change| form.shift(change));
     let name = &found.name;
@@ -335,7 +335,7 @@ fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
             "{name}: ordinal conflict: the mean moved by {shift} and most examples the other way; gate a yes-or-no \
              metric made of it"
         ),
-        (_, Change::Inconclusive) => format!("{name}: a change of {shift} stays open; {}", outlook(metric)),
+        (_, Change::Inconclusive) => format!("{name}: a change of {shift} stays open; {}", outlook(metric, alpha)),
         (_, change) => {
             let holm = found.p_worse_adjusted.filter(|_| change == Change::Regressed);
             let p = holm.map(|p| format!(" ({})", words::p_text(p))).unwrap_or_default();
@@ -345,11 +345,12 @@ fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
 }
 
 /// What would decide an open finding.
-fn outlook(metric: &Assessed) -> String {
+fn outlook(metric: &Assessed, alpha: f64) -> String {
     let found = &metric.comparison;
+    let lost_to_holm = found.p_worse.is_some_and(|p| p <= alpha) && found.p_worse_adjusted.is_some_and(|p| p > alpha);
     words::ways(&found.beside).unwrap_or_else(|| {
-        if found.p_worse_adjusted.is_some_and(|adjusted| found.p_worse.is_some_and(|p| p < adjusted)) {
-            "worse by itself, but not for so many gated metrics: gate fewer, or add examples".to_owned()
+        if lost_to_holm {
+            "it is worse by itself, but not for so many gated metrics: gate fewer, or add examples".to_owned()
         } else {
             "no number of examples that could be had would decide it: the change lies about as far from 0 as from the \
              margin; choose another margin"

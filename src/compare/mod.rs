@@ -26,10 +26,12 @@ mod pair;
 mod plan;
 mod remedy;
 mod results;
+mod roster;
 mod rows;
 #[cfg(test)]
 mod simulation_tests;
 mod slices;
+mod spread;
 mod summarize;
 #[cfg(test)]
 mod testing;
@@ -44,8 +46,9 @@ pub use comparable::{comparability, is_allowance};
 pub use compare::compare;
 pub use flaky::{Flaky, FlakyRow, FlipSource, flaky};
 pub use hopeless::{Hopeless, hopeless};
-pub use plan::{DEFAULT_POWER, Forecast, Point, Spread, Wish, forecast, spreads};
+pub use plan::{DEFAULT_POWER, Forecast, Point, Wish, forecast};
 pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count};
+pub use spread::{Spread, spreads};
 pub use summarize::summarize;
 pub use view::{
     Breakdown, BreakdownSide, Comparability, Comparison, Details, Difference, Discordance, ExampleDetail, ExampleMeta,

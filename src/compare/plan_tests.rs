@@ -2,9 +2,10 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use super::super::spreads;
 use super::super::testing::{gate, pass, put, run};
 use super::*;
-use crate::model::GatePolicy;
+use crate::model::{GatePolicy, Scale};
 use crate::stats::Finding;
 use crate::stats::t_margin;
 

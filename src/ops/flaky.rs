@@ -133,7 +133,7 @@ pub async fn quarantine(project: &Project, world: &World, ask: PutAway) -> Done<
             suite: suite.clone(),
             example: ExampleId::new(example),
             reason: reason.clone(),
-            since: now,
+            since: world.clock.now(),
             until,
             by: by.clone(),
         };
@@ -194,9 +194,7 @@ pub async fn take_back(project: &Project, world: &World, ask: Return) -> Done<Ca
     let since = file.quarantine.get(place).map(|entry| entry.since);
     let look = Look { suite: Some(suite.clone()), runs: 50, ..Look::default() };
     let mut seen = runs(project, world, &suite, &look).await?.runs;
-    seen.retain(|run| {
-        since.is_none_or(|since| run.header.created_at.to_zoned(jiff::tz::TimeZone::UTC).date() >= since)
-    });
+    seen.retain(|run| since.is_none_or(|since| run.header.created_at > since));
     let trials = seen.iter().filter_map(|run| run.examples.get(&example)).map(|found| found.trials.len() as u64).sum();
     let wavers: Vec<FlakyRow> = compare::flaky(&seen, 0.0)
         .into_iter()

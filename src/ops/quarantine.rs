@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -31,8 +32,8 @@ pub struct Entry {
     pub example: ExampleId,
     /// Why.
     pub reason: String,
-    /// First day, in UTC.
-    pub since: Date,
+    /// When it was put away.
+    pub since: Timestamp,
     /// Last day, in UTC.
     pub until: Date,
     /// Who.
