@@ -105,6 +105,12 @@ pub enum Verb {
     /// Run, compare with the baseline, gate and write the PR comment, in one command.
     #[command(after_help = "Example:\n  assize ci support --report markdown=comment.md --report junit=junit.xml")]
     Ci(CiArgs),
+    /// Say how many examples, trials and draws a wished margin takes, and at what price.
+    #[command(after_help = super::plan::EXAMPLES)]
+    Plan(super::plan::PlanArgs),
+    /// List examples that waver, put them in quarantine, take them back.
+    #[command(subcommand)]
+    Flaky(super::flaky::FlakyVerb),
     /// Make a run the baseline of its suite: the only way a baseline moves.
     Bless(BlessArgs),
     /// Make a report again from the store.
@@ -292,6 +298,9 @@ pub struct RunHow {
     /// Try examples in a seeded random order and stop as soon as the gate's verdict against the baseline is settled.
     #[arg(long)]
     pub until_decided: bool,
+    /// Run although a gate can never pass with so many examples.
+    #[arg(long)]
+    pub anyway: bool,
 }
 
 /// `runs`
@@ -317,7 +326,8 @@ pub struct CompareArgs {
     /// Suite, for `baseline` and `latest`; may be left out when there is only one.
     #[arg(long)]
     pub suite: Option<String>,
-    /// Difference that is allowed, by its name: `dataset`, `grader:NAME`, `trials`, `prices`.
+    /// Difference that is allowed, by its name: `dataset`, `sampler`, `trials`, `prices`, `grader:NAME`, `judge`,
+    /// `rubric`, `model`, `scorer`.
     #[arg(long = "allow", value_name = "WHAT")]
     pub allow: Vec<String>,
     /// Reports to write, as `form=path`; may be repeated. Path `-` is stdout.

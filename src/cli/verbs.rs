@@ -45,6 +45,8 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
         Verb::Outcomes(args) => super::outcomes::run(&project, world, *args, printer).await,
         Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
+        Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
+        Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
@@ -145,6 +147,7 @@ fn how(args: RunHow) -> How {
         record: args.record,
         tags: args.tags,
         until_decided: args.until_decided.then(Until::default),
+        anyway: args.anyway,
     }
 }
 
@@ -232,7 +235,14 @@ async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Pri
     if let Some(until) = &mut how.until_decided {
         until.baseline = args.baseline;
     }
-    let ask = run::Ask { suite: args.suite, how, resume: args.resume, force: args.force, reports: args.reports };
+    let ask = run::Ask {
+        suite: args.suite,
+        how,
+        resume: args.resume,
+        force: args.force,
+        reports: args.reports,
+        compared: false,
+    };
     let done = watched(printer, async |watch| run::run(project, world, ask, watch).await).await?;
     after_run(&done, printer);
     let on_stdout = match &done.viewed {

@@ -1,15 +1,18 @@
 //! One metric in both runs: pairs, difference, finding, power, and the words for it.
 
 use super::{
-    Discordance, MetricComparison,
-    contrast::{self, Contrast, LEVEL, POWER, Question, decision_interval},
+    Beside, Discordance, Estimands, MetricComparison, RunResults,
+    contrast::{self, Contrast, Question, decision_interval},
+    looking::Looking,
     measure::Metric,
-    pair::{self, Columns, Pairs, Sample, Unit},
+    ordinal::ordinal,
+    pair::{self, Columns, Pairs, Sample, Taking, Unit},
+    remedy::{UnitCosts, remedies},
     words::{self, Form},
 };
 use crate::{
-    model::{Change, Scale},
-    stats::{Estimate, Finding, Horizon, Interval, MarginTest, Status, mcnemar, normal_quantile, sign_flip},
+    model::{Change, Estimand, GatePolicy, GraderKind, Scale},
+    stats::{Estimate, Finding, Interval, MarginTest, Status, mcnemar, sign_flip},
 };
 
 /// Share of the baseline's mean that counts as a change of a measure when the user names no margin.
@@ -22,6 +25,57 @@ const MANY_MISSING: f64 = 0.1;
 const FEW_CLUSTERS: u64 = 30;
 /// Share of unscored cells from which the bounds of what they could change are shown (methods 1.0).
 const SHOWN_FAILURES: f64 = 0.01;
+/// Share of the best level from which a graded scale says little (methods 1.4).
+const CEILING: f64 = 0.8;
+
+/// What all metrics of a comparison have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    /// Examples of both runs.
+    pub units: &'a [Unit<'a>],
+    /// Baseline and candidate.
+    pub runs: (&'a RunResults, &'a RunResults),
+    /// One-sided error probability.
+    pub alpha: f64,
+    /// For the sign-flip test where it draws.
+    pub seed: u64,
+    /// How means are taken.
+    pub taking: Taking,
+    /// What one more of each costs.
+    pub costs: Option<UnitCosts>,
+    /// How far a run has got that was looked at while it went on.
+    pub looking: Option<Looking>,
+}
+
+impl<'a> Setting<'a> {
+    /// The setting of two runs under a policy.
+    pub fn of(
+        units: &'a [Unit<'a>],
+        runs: (&'a RunResults, &'a RunResults),
+        policy: &GatePolicy,
+        looking: Option<Looking>,
+    ) -> Self {
+        Self {
+            units,
+            runs,
+            alpha: policy.alpha,
+            seed: runs.1.header.seed,
+            taking: Taking::of(policy, runs.1),
+            costs: UnitCosts::of(runs.1),
+            looking,
+        }
+    }
+
+    /// Whether measuring the same examples again gives the same values: recorded outputs and code.
+    fn is_fixed(&self, metric: &Metric) -> bool {
+        let recorded = |run: &RunResults| run.header.target.kind == "recorded";
+        let code = |run: &RunResults| {
+            let graders = &run.header.graders;
+            graders.iter().all(|grader| grader.name != metric.name || grader.kind == GraderKind::Scorer)
+        };
+        recorded(self.runs.0) && recorded(self.runs.1) && code(self.runs.0) && code(self.runs.1)
+    }
+}
 
 /// A metric compared, with what the gate and the slices need besides what is shown.
 #[derive(Clone, Debug)]
@@ -34,10 +88,14 @@ pub(super) struct Assessed {
     pub comparison: MetricComparison,
     /// One-sided p of "worse by more than the margin".
     pub p_material: Option<f64>,
-    /// Trials per example that would decide an open finding with the same examples.
-    pub trials_needed: Option<u32>,
     /// Whether the runs were compared without pairs.
     pub unpaired: bool,
+    /// Examples that the weights amount to.
+    pub effective: u64,
+    /// Most trials per example, per side.
+    pub trials: (u32, u32),
+    /// The same with all missing cells at their worst and at their best for the candidate, where the gate asks for both.
+    pub ends: Option<Box<(Assessed, Assessed)>>,
     /// The contrast that decides: of differences, or of log ratios for measures.
     deciding: Estimate,
     decision: Option<Interval>,
@@ -63,41 +121,32 @@ impl Assessed {
     }
 }
 
-/// Compares one metric at one-sided error `alpha`. `seed` is for the sign-flip test where it draws; `anytime` is present
-/// where the run was looked at while it went on.
-pub(super) fn assess(
-    metric: Metric,
-    columns: Columns,
-    units: &[Unit<'_>],
-    alpha: f64,
-    seed: u64,
-    anytime: Option<Horizon>,
-) -> Assessed {
-    let pairs = Pairs::of(units, &columns, 0..units.len());
+/// Compares one metric.
+pub(super) fn assess(metric: Metric, columns: Columns, setting: &Setting<'_>) -> Assessed {
+    let units = setting.units;
+    let pairs = Pairs::whole(units, &columns, setting.taking, setting.is_fixed(&metric));
     let baseline_mean = contrast::arm(&pairs.baseline, metric.bounds()).estimate;
     let margin = margin_of(&metric, baseline_mean);
-    let question = Question { sign: metric.sign(), bounds: metric.bounds(), margin, alpha, anytime };
+    let anytime = setting.looking.map(|looking| looking.horizon);
+    let question = Question { sign: metric.sign(), bounds: metric.bounds(), margin, alpha: setting.alpha, anytime };
     let (found, arms) = if pairs.len() > 0 {
         let arms = (pairs.baseline.clone(), pairs.candidate.clone());
         (contrast::paired(&pairs, &question), arms)
     } else {
-        let arms = (
-            Sample::of(units, &columns.baseline, 0..units.len()),
-            Sample::of(units, &columns.candidate, 0..units.len()),
-        );
+        let side = |column| Sample::whole(units, column, setting.taking);
+        let arms = (side(&columns.baseline), side(&columns.candidate));
         (contrast::unpaired(&arms.0, &arms.1, &question), arms)
     };
     let mut difference = pair::with_reach(found.estimate.clone(), units);
     let missing = columns.missing(units);
     difference.n_dropped = missing.no_baseline_score + missing.no_candidate_score + missing.neither;
     let ratio = if metric.is_measure() { log_ratio(&pairs, &question, baseline_mean) } else { None };
-    let by_ratio = ratio.is_some() && metric.margin.is_none_or(|margin| margin == 0.0);
-    let (deciding, question_asked) = match &ratio {
-        Some((log, asked)) if by_ratio => (log.clone(), *asked),
-        _ => (found.clone(), question),
-    };
-    let change = deciding.test.as_ref().map_or(Change::Inconclusive, |test| change_of(test.finding()));
-    let flagged = |flag: fn(&MarginTest) -> bool| deciding.test.as_ref().is_some_and(flag);
+    let by_ratio = ratio.is_some();
+    let (deciding, question_asked) = ratio.clone().unwrap_or_else(|| (found.clone(), question));
+    let usable = metric.fault.is_none();
+    let test = deciding.test.as_ref().filter(|_| usable);
+    let change = test.map_or(Change::Inconclusive, |test| change_of(test.finding()));
+    let flagged = |flag: fn(&MarginTest) -> bool| test.is_some_and(flag);
     // A change seen on the log scale is told in the metric's own unit, at the baseline's mean.
     let own_unit = |size: f64| if by_ratio { baseline_mean.map(|mean| mean * size.exp_m1()) } else { Some(size) };
     let comparison = MetricComparison {
@@ -111,8 +160,8 @@ pub(super) fn assess(
         ratio: ratio.as_ref().map(|(log, _)| exponentiated(&log.estimate)),
         margin,
         change,
-        p_worse: deciding.p_worse,
-        p_better: deciding.p_better,
+        p_worse: deciding.p_worse.filter(|_| usable),
+        p_better: deciding.p_better.filter(|_| usable),
         p_worse_adjusted: None,
         non_inferior: flagged(MarginTest::non_inferior),
         material_regression: flagged(MarginTest::material_regression),
@@ -124,8 +173,9 @@ pub(super) fn assess(
         verdict: None,
         sentence: String::new(),
         expert: String::new(),
+        beside: Beside::default(),
     };
-    let mut decision = deciding.test.as_ref().map(|test| decision_interval(test, question.sign));
+    let mut decision = test.map(|test| decision_interval(test, question.sign));
     let mut deciding_estimate = pair::with_reach(deciding.estimate.clone(), units);
     if by_ratio {
         decision = decision.map(|bounds| Interval { lo: bounds.lo.exp(), hi: bounds.hi.exp(), ..bounds });
@@ -133,8 +183,14 @@ pub(super) fn assess(
     }
     let mut assessed = Assessed {
         p_material: deciding.p_material,
-        trials_needed: None,
         unpaired: found.unpaired,
+        effective: if found.unpaired {
+            pair::effective(&arms.0.weights).min(pair::effective(&arms.1.weights))
+        } else {
+            pair::effective(&pairs.baseline.weights)
+        },
+        trials: pairs.trials,
+        ends: None,
         deciding: deciding_estimate,
         decision,
         notes: Vec::new(),
@@ -142,22 +198,28 @@ pub(super) fn assess(
         columns,
         comparison,
     };
-    check(&mut assessed, units, &pairs, &question, seed);
-    // Forecasts are for a fixed number of examples; somebody who looks all the time needs more.
-    if assessed.comparison.change == Change::Inconclusive && anytime.is_none() {
-        assessed.comparison.examples_needed = examples_needed(&deciding, &question_asked, pairs.len());
-        assessed.trials_needed = trials_needed(&deciding, &question_asked, &pairs);
+    look_beside(&mut assessed, &pairs, &question, setting);
+    second_looks(&mut assessed, &pairs, setting);
+    if let Some(fault) = assessed.metric.fault.clone() {
+        assessed.note(fault);
+    } else if assessed.comparison.change == Change::Inconclusive && anytime.is_none() {
+        // Forecasts are for a fixed number of examples; somebody who looks all the time needs more.
+        let ways = remedies(&deciding, &question_asked, &pairs, setting.costs);
+        let examples = ways.iter().find(|way| way.more == super::More::Examples);
+        assessed.comparison.examples_needed = examples.map(|way| way.count);
+        assessed.comparison.beside.to_decide = ways;
     }
     assessed
 }
 
-/// The user's margin, or a twentieth of the scale, or of the baseline's mean for measures; 0 where neither is known.
+/// The user's margin, or a twentieth of the scale, in the metric's own unit; of measures it is a share of the baseline's
+/// mean. 0 where neither is known.
 fn margin_of(metric: &Metric, baseline_mean: Option<f64>) -> f64 {
     if metric.is_measure() {
-        let own = metric.margin.filter(|margin| *margin > 0.0);
-        return own.or_else(|| baseline_mean.map(|mean| MEASURE_MARGIN * mean.abs())).unwrap_or(0.0);
+        let share = metric.margin.unwrap_or(MEASURE_MARGIN);
+        return baseline_mean.map_or(0.0, |mean| share * mean.abs());
     }
-    let of_scale = || metric.bounds().map(|(least, greatest)| SCALE_MARGIN * (greatest - least));
+    let of_scale = || metric.width().map(|width| SCALE_MARGIN * width);
     metric.margin.or_else(of_scale).unwrap_or(0.0)
 }
 
@@ -211,68 +273,122 @@ fn discordance(pairs: &Pairs, metric: &Metric) -> Option<Discordance> {
     Some(Discordance { improved: counts.improved, worsened: counts.worsened, exact_p: tests.exact, mid_p: tests.mid_p })
 }
 
-/// Second looks that can open a finding or belong beside it.
-fn check(assessed: &mut Assessed, units: &[Unit<'_>], pairs: &Pairs, question: &Question, seed: u64) {
-    let graded = !assessed.metric.is_measure();
+/// Fills in what stands beside the finding.
+fn look_beside(assessed: &mut Assessed, pairs: &Pairs, question: &Question, setting: &Setting<'_>) {
+    let units = setting.units;
+    let metric = &assessed.metric;
+    let planned = |run: &RunResults| {
+        let examples = run.header.examples.max(run.examples.len() as u64);
+        examples * u64::from(run.header.trials.max(1)) * u64::from(metric.draws)
+    };
+    let columns = &assessed.columns;
+    let cells = (columns.baseline.cells(planned(setting.runs.0)), columns.candidate.cells(planned(setting.runs.1)));
+    let ordinal = ordinal(metric, pairs, &assessed.deciding, setting.runs);
+    let graded = !metric.is_measure();
+    let beside = Beside {
+        cells: graded.then_some(cells),
+        estimands: estimands(assessed, pairs, question, setting),
+        bounds: if graded { bounds(assessed, units, question) } else { None },
+        unpaired: without_pairs(assessed, pairs, question, setting),
+        ordinal,
+        ..Beside::default()
+    };
+    assessed.comparison.beside = beside;
+}
+
+/// Second looks that can open a finding, and remarks for the expert.
+fn second_looks(assessed: &mut Assessed, pairs: &Pairs, setting: &Setting<'_>) {
     let decided = assessed.comparison.change != Change::Inconclusive;
-    if graded
-        && assessed.metric.scale != Scale::Binary
-        && decided
-        && contrast::signs_contradict(pairs, &assessed.deciding)
-    {
-        assessed.comparison.change = Change::Inconclusive;
-        assessed
-            .note("the mean moved one way and most examples the other, both credibly: no finding (ordinal conflict)");
+    if let Some(panel) = assessed.comparison.beside.ordinal.clone() {
+        if decided && panel.conflict {
+            assessed.comparison.change = Change::Inconclusive;
+            assessed.comparison.non_inferior = false;
+            assessed.note(
+                "the mean moved one way and most examples the other, both credibly: no finding (ordinal conflict)",
+            );
+        }
+        let top = panel.ceiling.0.max(panel.ceiling.1);
+        if top > CEILING {
+            assessed.note(format!(
+                "{} of the scores are the best level, so that the scale tells little: make it yes or no, or split it \
+                 into questions",
+                words::percent(top)
+            ));
+        }
     }
     let status = assessed.deciding.status;
-    let fixed = question.anytime.is_none();
+    let fixed = setting.looking.is_none();
     if fixed
         && status == Status::Ok
         && !pairs.is_plain()
         && pairs.len() > 0
         && assessed.deciding.clusters < FEW_CLUSTERS
     {
-        let flips = sign_flip(&pairs.differences(), &pairs.baseline.clusters, 0.0, 9_999, seed);
+        let flips = sign_flip(&pairs.differences(), &pairs.baseline.clusters, 0.0, 9_999, setting.seed);
         if let Some(p) = flips.two_sided {
             let least = 2.0_f64.powi(1 - flips.informative.min(60) as i32);
             let floor = if flips.exact { format!(" (least possible {})", words::plain(least)) } else { String::new() };
             assessed.note(format!("sign-flip two-sided {}{floor}", words::p_text(p)));
         }
     }
-    let dropped = assessed.comparison.difference.n_dropped as f64;
-    if pairs.len() > 0 && dropped > MANY_MISSING * (dropped + pairs.len() as f64) {
-        note_unpaired(assessed, units, question);
-    }
-    if graded {
-        note_bounds(assessed, units, question);
-    }
-}
-
-fn note_unpaired(assessed: &mut Assessed, units: &[Unit<'_>], question: &Question) {
-    let side = |column| Sample::of(units, column, 0..units.len());
-    let arms = (side(&assessed.columns.baseline), side(&assessed.columns.candidate));
-    let all = contrast::unpaired(&arms.0, &arms.1, question);
-    let shown = all.estimate.estimate.zip(all.estimate.interval);
-    if let Some((point, interval)) = shown {
+    let weightless = setting.units.iter().filter(|unit| unit.weight <= 0.0).count() as u64;
+    if weightless > 0 && setting.taking.estimand == Estimand::Production {
         assessed.note(format!(
-            "more than {} of the pairs are left out; over all scored examples, without pairs, the difference is {} \
-             ({} interval {} to {})",
-            words::percent(MANY_MISSING),
-            words::plain(point),
-            words::percent(LEVEL),
-            words::plain(interval.lo),
-            words::plain(interval.hi)
+            "{} without a usable weight (it must be a number above 0) count only in the dataset as it is",
+            words::count(weightless, "example")
+        ));
+    }
+    let outside = assessed.columns.baseline.outside + assessed.columns.candidate.outside;
+    if outside > 0 {
+        assessed.comparison.change = Change::Inconclusive;
+        assessed.comparison.non_inferior = false;
+        let cells = words::count(outside, "score");
+        let lie = if outside == 1 { "lies" } else { "lie" };
+        assessed.metric.fault.get_or_insert(format!(
+            "{cells} {lie} outside the scale that the grader declares; mend the grader or its bounds"
         ));
     }
 }
 
+/// The difference for both populations, where weights differ.
+fn estimands(assessed: &Assessed, pairs: &Pairs, question: &Question, setting: &Setting<'_>) -> Option<Estimands> {
+    let units = setting.units;
+    let weighted = Taking { estimand: Estimand::Production, ..setting.taking };
+    let production = match setting.taking.estimand {
+        Estimand::Production => pairs.clone(),
+        Estimand::Dataset => Pairs::whole(units, &assessed.columns, weighted, setting.is_fixed(&assessed.metric)),
+    };
+    if pairs.len() == 0 || !production.baseline.is_weighted() {
+        return None;
+    }
+    Some(Estimands {
+        dataset: contrast::paired(&production.as_they_are(), question).estimate,
+        production: contrast::paired(&production, question).estimate,
+        decides: setting.taking.estimand,
+    })
+}
+
+/// The difference over all scored examples without pairs, where many pairs are missing.
+fn without_pairs(assessed: &Assessed, pairs: &Pairs, question: &Question, setting: &Setting<'_>) -> Option<Estimate> {
+    let lone = setting.units.iter().filter(|unit| !unit.is_paired()).count() as u64;
+    let dropped = (assessed.comparison.difference.n_dropped + lone) as f64;
+    if pairs.len() == 0 || dropped <= MANY_MISSING * (dropped + pairs.len() as f64) {
+        return None;
+    }
+    let side = |column| Sample::whole(setting.units, column, setting.taking);
+    let arms = (side(&assessed.columns.baseline), side(&assessed.columns.candidate));
+    let mut all = contrast::unpaired(&arms.0, &arms.1, question).estimate;
+    all.warnings.clear();
+    Some(all)
+}
+
 /// How far the difference could lie if every example that the instrument left without a value had the worst or the
 /// best one; on bounded scales only.
-fn note_bounds(assessed: &mut Assessed, units: &[Unit<'_>], question: &Question) {
+fn bounds(assessed: &Assessed, units: &[Unit<'_>], question: &Question) -> Option<(f64, f64)> {
     let columns = &assessed.columns;
     let rate = |column: &pair::Column| column.failure_rate().unwrap_or(0.0);
     let worst_rate = rate(&columns.baseline).max(rate(&columns.candidate));
-    let Some((least, greatest)) = question.bounds.filter(|_| worst_rate > SHOWN_FAILURES) else { return };
+    let (least, greatest) = question.bounds.filter(|_| worst_rate > SHOWN_FAILURES)?;
     let (mut weight, mut low, mut high) = (0.0, 0.0, 0.0);
     for ((unit, before), after) in units.iter().zip(&columns.baseline.values).zip(&columns.candidate.values) {
         let range = |reduced: &pair::Reduced| match reduced.value {
@@ -286,70 +402,5 @@ fn note_bounds(assessed: &mut Assessed, units: &[Unit<'_>], question: &Question)
             high += unit.weight * (after.1 - before.0);
         }
     }
-    if weight > 0.0 {
-        let note = format!(
-            "whatever the unscored cells hid, the difference lies between {} and {}",
-            words::plain(low / weight),
-            words::plain(high / weight)
-        );
-        assessed.note(note);
-    }
-}
-
-/// About how many examples would decide an open finding: enough to tell "no change" from "a change of the margin" both
-/// ways in [`POWER`] of tries. Where the data are already enough for that, the truth seems to lie between 0 and the margin,
-/// and the distance to the farther of the two sets the number. `None` where no number would do, or more than a thousandfold.
-fn examples_needed(contrast: &Contrast, question: &Question, pairs: usize) -> Option<u64> {
-    let n = contrast.estimate.n.max(pairs as u64) as f64;
-    let (se, point) = (contrast.planning_se.filter(|se| *se > 0.0)?, contrast.estimate.estimate?);
-    if n < 2.0 {
-        return None;
-    }
-    if let Some(reach) = contrast.equal_reach.filter(|reach| point.abs() <= 1e-12 && *reach > question.margin) {
-        let count = (question.alpha.ln() / (-question.margin / reach).ln_1p()).ceil();
-        return (question.margin > 0.0 && count > n).then(|| rounded_up(count));
-    }
-    let z = normal_quantile(1.0 - question.alpha);
-    let needed = |reach: f64, size: f64| n * (reach * se / size).powi(2);
-    let both_ways = z + normal_quantile(0.5 * (1.0 + POWER));
-    let mut count = if question.margin > 0.0 { needed(both_ways, question.margin) } else { 0.0 };
-    if count <= n {
-        let mut distance = point.abs();
-        if question.margin > 0.0 {
-            distance = distance.max((question.margin - point.abs()).abs());
-        }
-        count = needed(z + normal_quantile(POWER), distance);
-    }
-    (count.is_finite() && count > n && count < 1_000.0 * n).then(|| rounded_up(count))
-}
-
-/// Trials per example that would shrink the error to what the margin asks for, with the same examples. Needs repeated
-/// trials; `None` where repeats cannot do it or more than 50 were needed.
-fn trials_needed(contrast: &Contrast, question: &Question, pairs: &Pairs) -> Option<u32> {
-    let (se, n) = (contrast.estimate.se?, pairs.len() as f64);
-    let (before, after) = (pairs.within.0?, pairs.within.1?);
-    let reach = normal_quantile(1.0 - question.alpha) + normal_quantile(0.5 * (1.0 + POWER));
-    let aim = (question.margin / reach).powi(2) * n;
-    let total = se * se * n;
-    let repeats = before / f64::from(pairs.trials.0) + after / f64::from(pairs.trials.1);
-    let between = (total - repeats).max(0.0);
-    let trials = ((before + after) / (aim - between)).ceil();
-    let most = f64::from(pairs.trials.0.max(pairs.trials.1));
-    (aim > between && trials > most && trials <= 50.0).then_some(trials as u32)
-}
-
-/// Rounds up to two significant digits: the figure is a forecast.
-fn rounded_up(count: f64) -> u64 {
-    let unit = 10.0_f64.powf((count.log10().floor() - 1.0).max(0.0));
-    ((count / unit).ceil() * unit) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forecasts_have_two_digits() {
-        assert_eq!((rounded_up(7.2), rounded_up(237.0), rounded_up(1_204.0)), (8, 240, 1_300));
-    }
+    (weight > 0.0).then(|| (low / weight, high / weight))
 }

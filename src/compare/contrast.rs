@@ -80,7 +80,7 @@ pub(super) fn paired(pairs: &Pairs, question: &Question) -> Contrast {
     let differences = pairs.differences();
     let reach = reach(pairs, question);
     let range = reach.map(|(reach, _)| (-reach, reach));
-    let mut estimate = mean_weighted(&differences, &pairs.baseline.weights, &pairs.baseline.clusters, range, LEVEL);
+    let mut estimate = pairs.baseline.mean_of(&differences, range, LEVEL);
     if estimate.status == Status::ZeroVariance {
         return equal(estimate, pairs, reach, question);
     }
@@ -93,8 +93,7 @@ pub(super) fn paired(pairs: &Pairs, question: &Question) -> Contrast {
 
 /// The contrast of two runs that share no scored example.
 pub(super) fn unpaired(baseline: &Sample, candidate: &Sample, question: &Question) -> Contrast {
-    let arm =
-        |sample: &Sample| mean_weighted(&sample.values, &sample.weights, &sample.clusters, question.bounds, LEVEL);
+    let arm = |sample: &Sample| sample.mean(question.bounds, LEVEL);
     let mut estimate = independent_difference(&arm(baseline), &arm(candidate), LEVEL);
     if baseline.plain && candidate.plain && question.bounds == Some((0.0, 1.0)) {
         let counts = |sample: &Sample| (sample.passes(), sample.values.len() as u64);
@@ -116,7 +115,7 @@ pub(super) fn arm(sample: &Sample, bounds: Option<(f64, f64)>) -> Estimate {
     if sample.plain && bounds == Some((0.0, 1.0)) {
         return proportion(sample.passes(), sample.values.len() as u64, LEVEL);
     }
-    let mut estimate = mean_weighted(&sample.values, &sample.weights, &sample.clusters, bounds, LEVEL);
+    let mut estimate = sample.mean(bounds, LEVEL);
     if let (Some(interval), Some((least, greatest))) = (&mut estimate.interval, bounds) {
         interval.lo = interval.lo.max(least);
         interval.hi = interval.hi.min(greatest);
@@ -238,12 +237,17 @@ pub(super) fn decision_interval(test: &MarginTest, sign: f64) -> Interval {
     Interval::new(lo, hi, 1.0 - 2.0 * test.alpha, "one_sided_bounds")
 }
 
-/// Two-sided p of a mean of signs against that of the mean: whether an ordinal metric says two things at once
-/// (methods 1.4).
-pub(super) fn signs_contradict(pairs: &Pairs, estimate: &Estimate) -> bool {
+/// Share of examples that rose minus share that fell, with its interval: the check of a mean that needs no distances
+/// between levels (methods 1.4).
+pub(super) fn net_sign(pairs: &Pairs) -> Estimate {
     let signs: Vec<f64> = pairs.differences().iter().map(|d| if *d == 0.0 { 0.0 } else { d.signum() }).collect();
-    let net = mean_weighted(&signs, &pairs.baseline.weights, &pairs.baseline.clusters, None, LEVEL);
+    pairs.baseline.mean_of(&signs, Some((-1.0, 1.0)), LEVEL)
+}
+
+/// Whether an ordinal metric says two things at once: its mean moved one way and most examples the other, both credibly
+/// (methods 1.4).
+pub(super) fn signs_contradict(net: &Estimate, estimate: &Estimate) -> bool {
     let (Some(mean), Some(sign)) = (estimate.estimate, net.estimate) else { return false };
     let clear = |estimate: &Estimate| two_sided_p(estimate).is_some_and(|p| p <= 1.0 - LEVEL);
-    mean * sign < 0.0 && clear(estimate) && clear(&net)
+    mean * sign < 0.0 && clear(estimate) && clear(net)
 }

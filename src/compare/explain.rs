@@ -43,7 +43,7 @@ pub fn explain(
     found: &[MetricComparison],
     features: &Features,
 ) -> Vec<Explanation> {
-    let units = pair::roster(Some(baseline), candidate, metas);
+    let units = pair::roster(Some(baseline), candidate, metas, policy);
     let graders = candidate.header.graders.iter();
     let metrics: Vec<Metric> = graders
         .map(|grader| Metric::of_grader(grader, policy))
@@ -54,7 +54,7 @@ pub fn explain(
     let subjects = metrics.iter().zip(&columns).filter_map(|(metric, columns)| {
         let found = found.iter().find(|found| found.name == metric.name)?;
         let question =
-            Question { sign: metric.sign(), bounds: metric.bounds(), margin: found.margin, alpha: policy.alpha };
+            Question { sign: metric.sign(), bounds: metric.bounds(), margin: found.margin, alpha: policy.alpha, anytime: None };
         Some(Subject { units: &units, metric, columns, slices: &slices, question, change: found.change })
     });
     subjects.filter_map(|subject| subject.explain()).collect()

@@ -27,6 +27,8 @@ fn metas(random: &mut Pcg64) -> Vec<ExampleMeta> {
                 id: id(index),
                 cluster: id(index).to_string(),
                 weight: 1.0,
+                stratum: None,
+                probability: None,
                 diverse: false,
                 dimensions: BTreeMap::from(dimensions),
             }
@@ -211,11 +213,13 @@ fn a_split_equals_its_definition() {
             id: id(index),
             cluster: format!("c{}", index % 17),
             weight: random.random_range(0.5..3.0),
+            stratum: None,
+            probability: None,
             diverse: false,
             dimensions: BTreeMap::new(),
         });
     }
-    let units = pair::roster(Some(&baseline), &candidate, &metas);
+    let units = pair::roster(Some(&baseline), &candidate, &metas, &GatePolicy::default());
     let metric = Metric::of_grader(&candidate.header.graders[0], &GatePolicy::default());
     let columns = Columns::read_all(&units, std::slice::from_ref(&metric)).pop().unwrap();
     let board = Board::of(&units, &columns, 1.0, &vec![false; units.len()]);

@@ -47,6 +47,8 @@ fn swebench_gpt5_against_mini() {
             id: ExampleId::from(id.as_str()),
             cluster: id.clone(),
             weight: 1.0,
+            stratum: None,
+            probability: None,
             diverse: false,
             dimensions: BTreeMap::from([("repository".to_owned(), repository.clone())]),
         })

@@ -83,7 +83,7 @@ pub fn frontier(
     policy: &GatePolicy,
     found: &[MetricComparison],
 ) -> Vec<Frontier> {
-    let units = pair::roster(Some(baseline), candidate, metas);
+    let units = pair::roster(Some(baseline), candidate, metas, policy);
     let sides = [true, false].map(|first| {
         let results = units.iter().map(|unit| if first { unit.baseline } else { unit.candidate });
         let metrics = subjects(candidate, policy);
@@ -107,7 +107,7 @@ pub fn frontier(
 
 /// What good answers cost in one run, for every metric that has a share of good.
 pub fn cost_of_good(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolicy) -> Vec<CostOfGood> {
-    let units = pair::roster(None, results, metas);
+    let units = pair::roster(None, results, metas, policy);
     let metrics = subjects(results, policy);
     let columns = Column::read_all(units.iter().map(|unit| unit.candidate), &metrics);
     let count = results.header.graders.len();

@@ -16,18 +16,21 @@
 //! regressions. Nothing passes on missing evidence: no score, too few pairs, an unfinished run and a failed instrument
 //! all leave the gate open. A policy that names metrics but gates none passes, because that was somebody's decision; a
 //! policy that names nothing leaves the gate open, because a gate that was forgotten should not look like one that held.
+//!
+//! A guard on single examples fails beside the mean. A waiver turns what failed or stayed open into a pass that says so;
+//! it heals neither a broken instrument nor runs that cannot be compared.
 
 use super::{
-    Comparability, RunResults,
+    Broken, Comparability, RunResults, Waived,
     change::Assessed,
     contrast::arm,
     looking::{Looking, is_settled},
     measure::Metric,
-    pair::{Column, Sample, Unit},
+    pair::{Column, Sample, Taking, Unit},
     words::{self, Form},
 };
 use crate::{
-    model::{Change, Direction, FailOn, GatePolicy, MetricRole, RunStatus, Verdict},
+    model::{Change, Direction, ExampleId, FailOn, GatePolicy, MetricRole, OnMissing, RunStatus, Verdict, Waiver},
     stats::{
         Status, anytime_margin, clopper_pearson_lower, clopper_pearson_upper, equal_values, holm, t_quantile, units,
     },
@@ -38,6 +41,9 @@ const DIFFERENTIAL_P: f64 = 0.01;
 /// Failure rate of the worse side below which a difference between the sides cannot matter: it moves a mean by at most
 /// this share of the scale.
 const DIFFERENTIAL_RATE: f64 = 0.01;
+
+/// Broken examples that are named.
+const NAMED: usize = 20;
 
 /// The verdict and what it rests on.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,20 +72,26 @@ pub(super) fn rule(
     let mut open = Vec::new();
     let mut passed = Vec::new();
     for metric in assessed.iter_mut().filter(|metric| metric.metric.is_gated()) {
-        let (verdict, reason) = match looking.filter(|looking| looking.is_incomplete() && !is_settled(metric, policy)) {
-            Some(looking) => (Verdict::Inconclusive, unsettled(metric, looking)),
-            None => judge(metric, policy),
-        };
-        let floor = check_floor(&metric.metric, units, &metric.columns.candidate, policy, looking);
-        for (verdict, reason) in std::iter::once((verdict, reason)).chain(floor.clone()) {
-            match verdict {
-                Verdict::Fail => failed.push(reason),
-                Verdict::Inconclusive => open.push(reason),
-                Verdict::Pass => passed.push(reason),
+        let found = verdicts(metric, units, runs.1, policy, looking);
+        let worst = found.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Inconclusive);
+        let waiver = waiver(&metric.metric.name, policy).filter(|_| worst != Verdict::Pass);
+        for (verdict, reason) in found {
+            match (verdict, waiver) {
+                (Verdict::Pass, _) => passed.push(reason),
+                (_, Some(waiver)) => passed.push(waived_text(&reason, waiver)),
+                (Verdict::Fail, None) => failed.push(reason),
+                (Verdict::Inconclusive, None) => open.push(reason),
             }
         }
-        metric.comparison.verdict = Some(floor.map_or(verdict, |(of_floor, _)| verdict.max(of_floor)));
+        metric.comparison.beside.waived = waiver.map(|waiver| Waived {
+            reason: waiver.reason.clone(),
+            until: waiver.until,
+            by: waiver.by.clone(),
+            verdict: worst,
+        });
+        metric.comparison.verdict = Some(if waiver.is_some() { Verdict::Pass } else { worst });
     }
+    passed.extend(spent_waivers(assessed, policy));
     open.extend(absent(assessed, policy));
     // A run that is looked at may end at any time: what is not settled yet has been said above.
     let fixed = |run: &&RunResults| looking.is_none() || run.header.until_decided.is_none();
@@ -101,7 +113,7 @@ pub(super) fn rule(
     faults.extend(target_failures(runs.0, "baseline", policy));
     faults.extend(target_failures(runs.1, "candidate", policy));
     for metric in assessed.iter().filter(|metric| metric.metric.is_gated()) {
-        faults.extend(instrument_faults(metric, policy));
+        faults.extend(instrument_faults(metric));
     }
     let verdict = match (failed.is_empty(), open.is_empty()) {
         _ if !faults.is_empty() => Verdict::Inconclusive,
@@ -138,30 +150,125 @@ fn correct(assessed: &mut [Assessed], policy: &GatePolicy) {
     }
 }
 
+/// All that is asked of one metric: the comparison, the floor, the guard.
+fn verdicts(
+    metric: &mut Assessed,
+    units: &[Unit<'_>],
+    candidate: &RunResults,
+    policy: &GatePolicy,
+    looking: Option<&Looking>,
+) -> Vec<(Verdict, String)> {
+    let compared = match looking.filter(|looking| looking.is_incomplete() && !is_settled(metric, policy)) {
+        Some(looking) => (Verdict::Inconclusive, unsettled(metric, looking)),
+        None => at_both_ends(judge(metric, policy), metric, policy),
+    };
+    let taking = Taking::of(policy, candidate);
+    let mut found = vec![compared];
+    found.extend(check_floor(&metric.metric, units, &metric.columns.candidate, taking, policy, looking));
+    metric.comparison.beside.broken = broken(metric, units);
+    found.extend(guard_verdict(metric));
+    found
+}
+
+/// Under `bounds` a verdict must be the same with all missing cells at their worst and at their best.
+fn at_both_ends(found: (Verdict, String), metric: &Assessed, policy: &GatePolicy) -> (Verdict, String) {
+    let Some(ends) = metric.ends.as_ref() else { return found };
+    let [worst, best] = [&ends.0, &ends.1].map(|end| judge(end, policy).0);
+    if worst == found.0 && best == found.0 {
+        return found;
+    }
+    let what = |end: &Assessed| end.comparison.change.as_str();
+    let reason = format!(
+        "{}: what the unscored cells hid would decide: {} if all were at their worst for the candidate, {} at their best",
+        metric.comparison.name,
+        what(&ends.0),
+        what(&ends.1)
+    );
+    (Verdict::Inconclusive, reason)
+}
+
+/// Examples that fell by at least what the guard says, worst first; `None` without a guard.
+fn broken(metric: &Assessed, units: &[Unit<'_>]) -> Option<Broken> {
+    let guard = metric.metric.guard.as_ref()?;
+    let sign = metric.metric.sign();
+    let mut of = 0;
+    let mut found: Vec<(ExampleId, f64)> = Vec::new();
+    let sides = metric.columns.baseline.values.iter().zip(&metric.columns.candidate.values);
+    for (unit, (before, after)) in units.iter().zip(sides) {
+        let has = |(name, value): (&String, &String)| {
+            unit.dimensions.is_some_and(|dimensions| dimensions.get(name) == Some(value))
+        };
+        if !guard.only.iter().all(has) {
+            continue;
+        }
+        let (Some(before), Some(after)) = (before.value, after.value) else { continue };
+        of += 1;
+        let loss = sign * (before - after);
+        // Means over trials and draws carry rounding.
+        if loss > 0.0 && loss >= guard.drop - 1e-9 {
+            found.push((unit.id.clone(), loss));
+        }
+    }
+    let count = found.len() as u64;
+    found.sort_by(|left, right| right.1.total_cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
+    found.truncate(NAMED);
+    Some(Broken { drop: guard.drop, allowed: guard.allowed, of, count, examples: found })
+}
+
+fn guard_verdict(metric: &Assessed) -> Option<(Verdict, String)> {
+    let found = metric.comparison.beside.broken.as_ref()?;
+    let (name, size) = (&metric.comparison.name, metric.form().size(found.drop));
+    let head = format!("{name}: {} of {} fell by {size} or more", words::count(found.count, "example"), found.of);
+    if found.count <= found.allowed {
+        return Some((Verdict::Pass, format!("{head}; {} may", found.allowed)));
+    }
+    let named: Vec<String> = found.examples.iter().take(3).map(|(id, _)| words::quoted(id.as_str())).collect();
+    let more = if found.count > 3 { ", ..." } else { "" };
+    let once = if metric.trials == (1, 1) { "; with one trial each, a flaky example looks the same" } else { "" };
+    let reason = format!("{head} ({}{more}); at most {} may{once}", named.join(", "), found.allowed);
+    Some((Verdict::Fail, reason))
+}
+
+/// The waiver that holds for a metric on the policy's day.
+fn waiver<'a>(metric: &str, policy: &'a GatePolicy) -> Option<&'a Waiver> {
+    let today = policy.today?;
+    policy.waivers.iter().find(|waiver| waiver.metric == metric && waiver.until >= today)
+}
+
+fn waived_text(reason: &str, waiver: &Waiver) -> String {
+    let by = waiver.by.as_ref().map(|by| format!(" by {}", words::quoted(by))).unwrap_or_default();
+    format!("{reason}; waived until {}{by}: {}", waiver.until, words::quoted(&waiver.reason))
+}
+
+/// Waivers that no longer hold, or that nothing needs.
+fn spent_waivers(assessed: &[Assessed], policy: &GatePolicy) -> Vec<String> {
+    let mut told = Vec::new();
+    for waiver in &policy.waivers {
+        let (name, until) = (&waiver.metric, waiver.until);
+        let used =
+            assessed.iter().any(|metric| metric.metric.name == *name && metric.comparison.beside.waived.is_some());
+        if policy.today.is_some_and(|today| today > until) {
+            told.push(format!("{name}: its waiver ended on {until} and no longer holds"));
+        } else if !used {
+            told.push(format!("{name}: the gate holds without its waiver (until {until}); take it out"));
+        }
+    }
+    told
+}
+
 /// Verdict of one metric's comparison with its reason.
 fn judge(metric: &Assessed, policy: &GatePolicy) -> (Verdict, String) {
     let found = &metric.comparison;
     let (name, form) = (&found.name, metric.form());
-    let pairs = if metric.unpaired { found.baseline.n.min(found.candidate.n) } else { found.difference.n };
-    let testable = found.p_worse.is_some();
-    if pairs < policy.min_pairs {
-        let have = if metric.unpaired {
-            format!("{} with a score in one of the runs, and no pairs", words::count(pairs, "example"))
-        } else {
-            format!("{} with scores in both runs", words::count(pairs, "example"))
-        };
-        let reason = format!("{name}: only {have}; the gate asks for {}", policy.min_pairs);
-        return (Verdict::Inconclusive, reason);
+    if let Some(fault) = &metric.metric.fault {
+        return (Verdict::Inconclusive, format!("{name}: {fault}"));
     }
-    if !testable {
-        let why = match found.difference.status {
-            Status::Insufficient => "the examples do not vary independently enough to estimate an error",
-            Status::ZeroVariance | Status::NoInformation => {
-                "all differences are equal and the scale has no declared bounds; declare its least and greatest value"
-            }
-            _ => "there is nothing to compare",
-        };
-        return (Verdict::Inconclusive, format!("{name}: {why}"));
+    let pairs = if metric.unpaired { found.baseline.n.min(found.candidate.n) } else { found.difference.n };
+    if let Some(too_few) = too_few(metric, pairs, policy) {
+        return (Verdict::Inconclusive, too_few);
+    }
+    if found.p_worse.is_none() {
+        return (Verdict::Inconclusive, format!("{name}: {}", untestable(metric)));
     }
     let open = found.change == Change::Inconclusive && !found.non_inferior;
     let verdict = match policy.fail_on {
@@ -174,10 +281,54 @@ fn judge(metric: &Assessed, policy: &GatePolicy) -> (Verdict, String) {
         FailOn::Regressed if open && found.margin > 0.0 => Verdict::Inconclusive,
         FailOn::Strict | FailOn::Regressed => Verdict::Pass,
     };
-    (verdict, explain(metric, verdict, form))
+    (verdict, explain(metric, verdict, form, policy.alpha))
 }
 
-fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
+/// Why there are too few pairs for a verdict: fewer than asked for, or weights that leave fewer.
+fn too_few(metric: &Assessed, pairs: u64, policy: &GatePolicy) -> Option<String> {
+    let name = &metric.comparison.name;
+    if pairs < policy.min_pairs {
+        let have = if metric.unpaired {
+            format!("{} with a score in one of the runs, and no pairs", words::count(pairs, "example"))
+        } else {
+            format!("{} with scores in both runs", words::count(pairs, "example"))
+        };
+        return Some(format!("{name}: only {have}; the gate asks for {}", policy.min_pairs));
+    }
+    (metric.effective < policy.min_pairs).then(|| {
+        format!(
+            "{name}: the weights leave an effective sample of {}; the gate asks for {}. Gate the dataset as it is \
+             (`estimand = \"dataset\"`), or sample with less unequal probabilities",
+            words::count(metric.effective, "example"),
+            policy.min_pairs
+        )
+    })
+}
+
+/// Why a difference could not be tested, and what would mend it.
+fn untestable(metric: &Assessed) -> &'static str {
+    let found = &metric.comparison;
+    match found.difference.status {
+        Status::Insufficient if found.difference.clusters < 2 => {
+            "the examples do not vary independently enough to estimate an error: they are all of one cluster; add \
+             examples of others"
+        }
+        Status::Insufficient => {
+            "the examples do not vary independently enough to estimate an error; add examples of other clusters"
+        }
+        Status::SingletonStratum => {
+            "a stratum of the sample has a single unit, so that no error can be estimated; sample two of each stratum, \
+             or put such strata together with `collapse_strata = true`"
+        }
+        Status::ZeroVariance | Status::NoInformation => {
+            "all differences are equal and the scale has no declared bounds; declare its least and greatest value"
+        }
+        Status::Undefined => "its scores are too large to be added; mend the grader or its bounds",
+        _ => "there is nothing to compare",
+    }
+}
+
+fn explain(metric: &Assessed, verdict: Verdict, form: Form, alpha: f64) -> String {
     let found = &metric.comparison;
     let shift = found.difference.estimate.map_or_else(String::new, |change| form.shift(change));
     let name = &found.name;
@@ -192,7 +343,11 @@ fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
                 .unwrap_or_default();
             format!("{name}: {shift}; no credible regression{seen}")
         }
-        (_, Change::Inconclusive) => format!("{name}: a change of {shift} stays open{}", outlook(metric)),
+        (_, Change::Inconclusive) if found.beside.ordinal.as_ref().is_some_and(|panel| panel.conflict) => format!(
+            "{name}: ordinal conflict: the mean moved by {shift} and most examples the other way; gate a yes-or-no \
+             metric made of it"
+        ),
+        (_, Change::Inconclusive) => format!("{name}: a change of {shift} stays open; {}", outlook(metric, alpha)),
         (_, change) => {
             let holm = found.p_worse_adjusted.filter(|_| change == Change::Regressed);
             let p = holm.map(|p| format!(" ({})", words::p_text(p))).unwrap_or_default();
@@ -202,15 +357,18 @@ fn explain(metric: &Assessed, verdict: Verdict, form: Form) -> String {
 }
 
 /// What would decide an open finding.
-fn outlook(metric: &Assessed) -> String {
-    match (metric.comparison.examples_needed, metric.trials_needed) {
-        (Some(examples), Some(trials)) => {
-            format!("; about {examples} examples would decide it, or {trials} trials of each")
+fn outlook(metric: &Assessed, alpha: f64) -> String {
+    let found = &metric.comparison;
+    let lost_to_holm = found.p_worse.is_some_and(|p| p <= alpha) && found.p_worse_adjusted.is_some_and(|p| p > alpha);
+    words::ways(&found.beside).unwrap_or_else(|| {
+        if lost_to_holm {
+            "it is worse by itself, but not for so many gated metrics: gate fewer, or add examples".to_owned()
+        } else {
+            "no number of examples that could be had would decide it: the change lies about as far from 0 as from the \
+             margin; choose another margin"
+                .to_owned()
         }
-        (Some(examples), None) => format!("; about {examples} examples would decide it"),
-        (None, Some(trials)) => format!("; about {trials} trials of each example would decide it"),
-        (None, None) => String::new(),
-    }
+    })
 }
 
 /// What is said of a metric that more examples could still decide.
@@ -227,13 +385,14 @@ pub(super) fn check_floor(
     metric: &Metric,
     units: &[Unit<'_>],
     column: &Column,
+    taking: Taking,
     policy: &GatePolicy,
     looking: Option<&Looking>,
 ) -> Option<(Verdict, String)> {
     let floor = metric.floor?;
     let (name, form) = (&metric.name, Form::of(metric));
     let demand = format!("{} {}", words::demand(metric.direction), form.level(floor));
-    let sample = Sample::of(units, column, 0..units.len());
+    let sample = Sample::whole(units, column, taking);
     let Some((lower, upper)) = (match looking {
         Some(looking) => bounds_at_any_time(metric, &sample, floor, looking, policy.alpha),
         None => one_sided_bounds(metric, &sample, policy.alpha),
@@ -325,8 +484,11 @@ fn not_comparable(comparability: &Comparability) -> Vec<String> {
         .filter(|difference| difference.blocking && !difference.allowed)
         .map(|difference| {
             format!(
-                "the runs are not comparable: {} differs ({} against {}); allow `{}` by name to compare anyway",
-                difference.what, difference.baseline, difference.candidate, difference.what
+                "the runs are not comparable: {what} differs ({} against {}); allow `{what}` by name to compare anyway: \
+                 `--allow {what}`",
+                difference.baseline,
+                difference.candidate,
+                what = difference.what
             )
         })
         .collect()
@@ -349,30 +511,34 @@ pub(super) fn target_failures(run: &RunResults, side: &str, policy: &GatePolicy)
     })
 }
 
-/// Whether a metric's instrument failed too often in a run.
-pub(super) fn unscored_fault(name: &str, column: &Column, side: &str, policy: &GatePolicy) -> Option<String> {
+/// Whether a metric's instrument failed too often in a run. Where such cells count as the worst value they are findings.
+pub(super) fn unscored_fault(metric: &Metric, column: &Column, side: &str) -> Option<String> {
     let share = column.failure_rate()?;
-    (share > policy.max_unscored).then(|| {
+    let name = &metric.name;
+    (share > metric.max_unscored && metric.on_missing.0 != OnMissing::Fail).then(|| {
         let reasons =
             column.reasons.iter().filter(|(reason, _)| reason.is_instrument_failure()).map(|(r, n)| (*r, *n)).collect();
         format!(
             "{name}: the grader failed on {} of the {side}'s cells ({}); at most {} are allowed",
             words::percent(share),
             words::reasons_text(&reasons),
-            words::percent(policy.max_unscored)
+            words::percent(metric.max_unscored)
         )
     })
 }
 
-fn instrument_faults(metric: &Assessed, policy: &GatePolicy) -> Vec<String> {
+fn instrument_faults(metric: &Assessed) -> Vec<String> {
     let (name, columns) = (&metric.metric.name, &metric.columns);
     let mut faults: Vec<String> = [(&columns.baseline, "baseline"), (&columns.candidate, "candidate")]
         .into_iter()
-        .filter_map(|(column, side)| unscored_fault(name, column, side, policy))
+        .filter_map(|(column, side)| unscored_fault(&metric.metric, column, side))
         .collect();
     let rates = (columns.baseline.failure_rate().unwrap_or(0.0), columns.candidate.failure_rate().unwrap_or(0.0));
     let p = metric.comparison.missing.differs_p.filter(|p| *p < DIFFERENTIAL_P);
-    if let Some(p) = p.filter(|_| faults.is_empty() && rates.0.max(rates.1) > DIFFERENTIAL_RATE) {
+    // Where missing cells have a value, or the gate must hold at both ends, what they hid cannot mislead.
+    let open_to_doubt = metric.metric.on_missing.0 == OnMissing::Exclude;
+    let p = p.filter(|_| open_to_doubt && faults.is_empty() && rates.0.max(rates.1) > DIFFERENTIAL_RATE);
+    if let Some(p) = p {
         faults.push(format!(
             "{name}: the grader failed on {} of the baseline's cells and {} of the candidate's ({}); what it left out \
              may be what changed",

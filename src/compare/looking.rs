@@ -147,7 +147,7 @@ mod tests {
         let mut order: Vec<&ExampleMeta> = metas.iter().collect();
         order.sort_by_cached_key(|meta| trial_place(7, &meta.cluster));
         candidate.examples.get_mut(&order[50].id).unwrap().trials.get_mut(&0).unwrap().scores.clear();
-        let units = crate::compare::pair::roster(Some(&baseline), &candidate, &metas);
+        let units = crate::compare::pair::roster(Some(&baseline), &candidate, &metas, &GatePolicy::default());
         let (units, looking) = arrange(units, (&baseline, &candidate), &metas);
         let looking = looking.unwrap();
         assert_eq!((looking.used, looking.planned, units.len()), (50, 200, 50));

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Comparability, ExampleMeta, Frontier, RunCard, RunResults,
-    change::{self, Assessed},
+    change::{self, Assessed, Setting},
     comparability, contrast,
     frontier::frontier,
     measure::{MEASURES, Metric},
-    pair::{self, Column, Columns, Sample},
+    pair::{self, Column, Columns, Sample, Taking},
     words::{self, Form},
 };
 use crate::model::{Change, Direction, GatePolicy, MetricRole, Scale};
@@ -120,16 +120,17 @@ pub fn compare_many(runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePol
         None => Vec::new(),
     };
     let (metrics, count) = shared_metrics(runs, policy);
-    let mut tables: Vec<MatrixMetric> = metrics.iter().map(|metric| empty(metric, runs, metas)).collect();
+    let mut tables: Vec<MatrixMetric> = metrics.iter().map(|metric| empty(metric, runs, metas, policy)).collect();
     for (left, baseline) in runs.iter().enumerate() {
         for (right, candidate) in runs.iter().enumerate().skip(left + 1) {
-            let units = pair::roster(Some(baseline), candidate, metas);
+            let units = pair::roster(Some(baseline), candidate, metas, policy);
             let columns = Columns::read_all(&units, &metrics);
+            let setting = Setting::of(&units, (baseline, candidate), policy, None);
             let assessed: Vec<Assessed> = metrics
                 .iter()
                 .cloned()
                 .zip(columns)
-                .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, candidate.header.seed))
+                .map(|(metric, columns)| change::assess(metric, columns, &setting))
                 .collect();
             let found: Vec<_> = assessed.iter().map(|metric| metric.comparison.clone()).collect();
             let mut frontiers = frontier(baseline, candidate, metas, policy, &found);
@@ -180,11 +181,11 @@ fn shared_metrics(runs: &[RunResults], policy: &GatePolicy) -> (Vec<Metric>, usi
 }
 
 /// A table with the runs' own means; runs without a value are not in it.
-fn empty(metric: &Metric, runs: &[RunResults], metas: &[ExampleMeta]) -> MatrixMetric {
+fn empty(metric: &Metric, runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePolicy) -> MatrixMetric {
     let ranked = runs.iter().enumerate().filter_map(|(run, results)| {
-        let units = pair::roster(None, results, metas);
+        let units = pair::roster(None, results, metas, policy);
         let column = Column::read_all(units.iter().map(|unit| unit.candidate), std::slice::from_ref(metric)).pop()?;
-        let sample = Sample::of(&units, &column, 0..units.len());
+        let sample = Sample::whole(&units, &column, Taking::of(policy, results));
         let estimate = pair::with_reach(contrast::arm(&sample, metric.bounds()), &units);
         estimate.estimate.is_some().then_some(Ranked {
             run,

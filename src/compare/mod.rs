@@ -3,6 +3,7 @@
 //! Pure rules. The comparison is computed once, here; terminal, HTML, Markdown, JUnit and JSON render it and decide
 //! nothing. Nothing here reads a store or a file.
 
+mod beside;
 mod board;
 mod breakdown;
 mod change;
@@ -18,18 +19,31 @@ mod explained;
 mod features;
 #[cfg(test)]
 mod fixtures;
+mod flaky;
 mod frontier;
 mod gate;
+#[cfg(test)]
+mod gate_tests;
+mod hopeless;
 mod looking;
 mod matrix;
 mod measure;
 mod nearest;
+#[cfg(test)]
+mod odd_tests;
+mod ordinal;
 mod pair;
+mod plan;
+mod remedy;
 mod repeated;
 mod results;
+mod roster;
 mod rows;
+#[cfg(test)]
+mod simulation_tests;
 mod slices;
 mod slicing;
+mod spread;
 mod summarize;
 #[cfg(test)]
 mod testing;
@@ -38,17 +52,22 @@ mod tests;
 mod view;
 mod words;
 
+pub use beside::{Beside, Broken, Cells, Estimands, More, Ordinal, Quarantine, Remedy, Waived, WithAll};
 pub use breakdown::{BreakdownFold, breakdown};
-pub use comparable::comparability;
+pub use comparable::{comparability, is_allowance};
 pub use compare::{compare, compare_with};
 pub use explain::explain;
 pub use explained::{Condition, Contrasting, Explanation, Origin, Overlap, SliceEffect};
 pub use features::{FeatureFold, Features, Side};
+pub use flaky::{Flaky, FlakyRow, FlipSource, flaky};
 pub use frontier::{CostOfGood, Frontier, cost_of_good, frontier};
+pub use hopeless::{Hopeless, hopeless};
 pub use matrix::{Matrix, MatrixMetric, PairCompared, Ranked, compare_many};
 pub use nearest::Nearest;
+pub use plan::{DEFAULT_POWER, Forecast, Point, Wish, forecast};
 pub use repeated::{RepeatedCompared, RepeatedTrials, repeated, repeated_compared};
 pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count};
+pub use spread::{Spread, spreads};
 pub use summarize::summarize;
 pub use view::{
     Breakdown, BreakdownSide, Comparability, Comparison, Details, Difference, Discordance, ExampleDetail, ExampleMeta,

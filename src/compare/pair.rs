@@ -3,88 +3,17 @@
 //! Draws are averaged into a trial, trials into an example: the example is the unit of inference (methods 1.0). An
 //! unscored cell never becomes a number; where an example has no value at all, the pair is left out and counted.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
+pub(super) use super::roster::{Taking, Unit, pairing, roster, with_reach};
 use super::{
-    ExampleMeta, ExampleResult, Missing, Pairing, RunResults, TrialResult,
+    Cells, ExampleResult, Missing, TrialResult,
     measure::{Metric, Source},
 };
 use crate::{
-    model::{ExampleId, Score, Unscored, UnscoredReason},
-    stats::{Estimate, PairedCounts, is_singletons, mcnemar},
+    model::{Estimand, Score, TargetOutcome, Unscored, UnscoredReason},
+    stats::{Design, Estimate, PairedCounts, is_singletons, mcnemar, mean_cr2, mean_designed},
 };
-
-/// One example of either run.
-#[derive(Clone, Debug)]
-pub(super) struct Unit<'a> {
-    /// Id.
-    pub id: &'a ExampleId,
-    /// Number of its cluster, in the order of the clusters' names.
-    pub cluster: usize,
-    /// Sampling weight, above 0.
-    pub weight: f64,
-    /// Whether it was chosen for diversity.
-    pub diverse: bool,
-    /// Dimensions; `None` when the dataset at hand does not know the example.
-    pub dimensions: Option<&'a BTreeMap<String, String>>,
-    /// What the baseline has of it.
-    pub baseline: Option<&'a ExampleResult>,
-    /// What the candidate has of it.
-    pub candidate: Option<&'a ExampleResult>,
-}
-
-impl Unit<'_> {
-    /// Whether both runs have it.
-    pub fn is_paired(&self) -> bool {
-        self.baseline.is_some() && self.candidate.is_some()
-    }
-}
-
-/// All examples of one or two runs, by id.
-pub(super) fn roster<'a>(
-    baseline: Option<&'a RunResults>,
-    candidate: &'a RunResults,
-    metas: &'a [ExampleMeta],
-) -> Vec<Unit<'a>> {
-    let known: HashMap<&ExampleId, &ExampleMeta> = metas.iter().map(|meta| (&meta.id, meta)).collect();
-    let ids: BTreeSet<&ExampleId> =
-        baseline.iter().flat_map(|run| run.examples.keys()).chain(candidate.examples.keys()).collect();
-    let cluster_of = |id: &'a ExampleId| known.get(id).map_or(id.as_str(), |meta| meta.cluster.as_str());
-    let names: BTreeSet<&str> = ids.iter().map(|id| cluster_of(id)).collect();
-    let numbers: HashMap<&str, usize> = names.into_iter().enumerate().map(|(number, name)| (name, number)).collect();
-    ids.into_iter()
-        .map(|id| Unit {
-            id,
-            cluster: numbers.get(cluster_of(id)).copied().unwrap_or_default(),
-            weight: known.get(id).map(|meta| meta.weight).filter(|w| w.is_finite() && *w > 0.0).unwrap_or(1.0),
-            diverse: known.get(id).is_some_and(|meta| meta.diverse),
-            dimensions: known.get(id).map(|meta| &meta.dimensions),
-            baseline: baseline.and_then(|run| run.examples.get(id)),
-            candidate: candidate.examples.get(id),
-        })
-        .collect()
-}
-
-/// Says of an estimate over examples chosen for diversity what it is not.
-pub(super) fn with_reach(estimate: Estimate, units: &[Unit<'_>]) -> Estimate {
-    if estimate.estimate.is_some() && units.iter().any(|unit| unit.diverse) {
-        return estimate.warn(
-            "the examples were chosen for diversity and are not a probability sample: this is about them, not about \
-             the population",
-        );
-    }
-    estimate
-}
-
-/// Where the examples went.
-pub(super) fn pairing(units: &[Unit<'_>]) -> Pairing {
-    let count = |keep: fn(&Unit<'_>) -> bool| units.iter().filter(|unit| keep(unit)).count() as u64;
-    Pairing {
-        paired: count(|unit| unit.is_paired()),
-        only_baseline: count(|unit| unit.candidate.is_none()),
-        only_candidate: count(|unit| unit.baseline.is_none()),
-    }
-}
 
 /// One example's value of one metric in one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,8 +26,14 @@ pub(super) struct Reduced {
     pub passed: u16,
     /// Trials whose value is exactly 0.
     pub failed: u16,
+    /// Most draws of a trial.
+    pub draws: u16,
+    /// Draws beyond the first of each trial.
+    pub draw_freedom: u16,
     /// Sum of squared distances of the trials from `value`.
     pub squares: f64,
+    /// Sum of squared distances of the draws from their trial.
+    pub draw_squares: f64,
     /// Whether a cell is unscored because the instrument failed.
     pub instrument_failed: bool,
 }
@@ -124,6 +59,10 @@ pub(super) struct Column {
     pub scored: u64,
     /// Cells without, by reason; always empty for measures.
     pub reasons: BTreeMap<UnscoredReason, u64>,
+    /// Cells with a label that has no declared value.
+    pub valueless: u64,
+    /// Cells whose value lies outside the declared bounds.
+    pub outside: u64,
 }
 
 impl Column {
@@ -153,6 +92,25 @@ impl Column {
         (graded > 0).then(|| failures as f64 / graded as f64)
     }
 
+    /// Where the cells of a run went. `planned`: examples times trials times draws.
+    pub fn cells(&self, planned: u64) -> Cells {
+        let of = |keep: fn(UnscoredReason) -> bool| {
+            self.reasons.iter().filter(|(reason, _)| keep(**reason)).map(|(_, count)| count).sum::<u64>()
+        };
+        let target_failed = of(|reason| reason == UnscoredReason::TargetFailed);
+        let instrument = of(UnscoredReason::is_instrument_failure);
+        let unscored = of(|_| true);
+        Cells {
+            planned: planned.max(self.scored + unscored),
+            scored: self.scored - self.valueless,
+            without_value: self.valueless,
+            instrument,
+            target_failed,
+            not_applicable: unscored - instrument - target_failed,
+            not_run: planned.saturating_sub(self.scored + unscored),
+        }
+    }
+
     /// Whether any example has a value.
     pub fn has_values(&self) -> bool {
         self.values.iter().any(|reduced| reduced.value.is_some())
@@ -164,7 +122,7 @@ impl Column {
         values.clear();
         for trial in example.trials.values() {
             let value = match metric.source {
-                Source::Grader => self.reduce_trial(trial, &metric.name, &mut reduced),
+                Source::Grader => self.reduce_trial(trial, metric, &mut reduced),
                 Source::Measure(measure) => {
                     let value = trial.target.as_ref().and_then(measure.read);
                     self.scored += u64::from(value.is_some());
@@ -186,25 +144,46 @@ impl Column {
         reduced
     }
 
-    fn reduce_trial(&mut self, trial: &TrialResult, grader: &str, reduced: &mut Reduced) -> Option<f64> {
-        let (mut sum, mut count) = (0.0, 0_u32);
-        for scored in trial.scores.get(grader)?.values() {
+    fn reduce_trial(&mut self, trial: &TrialResult, metric: &Metric, reduced: &mut Reduced) -> Option<f64> {
+        let (mut sum, mut squares, mut count) = (0.0, 0.0, 0_u16);
+        let mut add = |number: f64| {
+            sum += number;
+            squares += number * number;
+            count = count.saturating_add(1);
+        };
+        let Some(draws) = trial.scores.get(&metric.name) else {
+            // A target that failed may leave no cells at all.
+            let failed = matches!(trial.target, Some(TargetOutcome::Failed { .. }));
+            return metric.fill.target_failed.filter(|_| failed);
+        };
+        for scored in draws.values() {
             match scored {
                 Ok(Score { value, .. }) => {
                     self.scored += 1;
                     // A label without a declared value is a score that enters no mean.
-                    if let Some(number) = value.number() {
-                        sum += number;
-                        count += 1;
+                    match value.number() {
+                        Some(number) => {
+                            self.outside += u64::from(metric.is_outside(number));
+                            add(number);
+                        }
+                        None => self.valueless += 1,
                     }
                 }
                 Err(Unscored { reason, .. }) => {
                     *self.reasons.entry(*reason).or_default() += 1;
                     reduced.instrument_failed |= reason.is_instrument_failure();
+                    metric.fill.of(*reason).into_iter().for_each(&mut add);
                 }
             }
         }
-        (count > 0).then(|| sum / f64::from(count))
+        if count == 0 {
+            return None;
+        }
+        let mean = sum / f64::from(count);
+        reduced.draws = reduced.draws.max(count);
+        reduced.draw_freedom = reduced.draw_freedom.saturating_add(count - 1);
+        reduced.draw_squares += (squares - f64::from(count) * mean * mean).max(0.0);
+        Some(mean)
     }
 }
 
@@ -262,29 +241,99 @@ pub(super) struct Sample {
     pub clusters: Vec<usize>,
     /// Weight of each.
     pub weights: Vec<f64>,
-    /// Whether each value is a single yes or no, clusters are singletons and weights equal: binomial inference fits.
+    /// Stratum of each; empty where strata are not used.
+    pub strata: Vec<usize>,
+    /// Share of its population that was chosen, of each; empty where not used.
+    pub fractions: Vec<f64>,
+    /// How the mean is taken.
+    pub taking: Taking,
+    /// Share of the variance that lies in the choice of examples: see [`Design::fixed`].
+    pub fixed: f64,
+    /// Whether each value is a single yes or no and clusters are singletons.
+    pub bare: bool,
+    /// Whether weights are equal besides: binomial inference fits.
     pub plain: bool,
 }
 
 impl Sample {
-    /// The given examples of one side that have a value.
+    /// The given examples of one side that have a value. Strata are not used: of a slice, some strata have one example.
     pub fn of(units: &[Unit<'_>], column: &Column, members: impl Iterator<Item = usize>) -> Self {
-        let mut sample = Self { plain: true, ..Self::default() };
+        let mut sample = Self { bare: true, ..Self::default() };
         for index in members {
             let (Some(unit), Some(reduced)) = (units.get(index), column.values.get(index)) else { continue };
             let Some(value) = reduced.value else { continue };
-            sample.values.push(value);
-            sample.clusters.push(unit.cluster);
-            sample.weights.push(unit.weight);
-            sample.plain &= reduced.is_plain();
+            sample.push(unit, value);
+            sample.bare &= reduced.is_plain();
         }
-        sample.plain &= is_singletons(&sample.clusters) && equal(&sample.weights);
+        sample.settle();
         sample
+    }
+
+    /// All examples of one side that have a value, with the sampling design.
+    pub fn whole(units: &[Unit<'_>], column: &Column, taking: Taking) -> Self {
+        let mut sample = Self::of(units, column, 0..units.len());
+        let with_value = || units.iter().zip(&column.values).filter(|(_, reduced)| reduced.value.is_some());
+        sample.design(with_value().map(|(unit, _)| unit), taking);
+        sample
+    }
+
+    fn push(&mut self, unit: &Unit<'_>, value: f64) {
+        self.values.push(value);
+        self.clusters.push(unit.cluster);
+        self.weights.push(unit.weight);
+    }
+
+    fn settle(&mut self) {
+        self.bare &= is_singletons(&self.clusters);
+        self.plain = self.bare && equal(&self.weights);
+    }
+
+    fn design<'a>(&mut self, units: impl Iterator<Item = &'a Unit<'a>>, taking: Taking) {
+        (self.strata, self.fractions) = units.map(|unit| (unit.stratum, unit.fraction)).unzip();
+        self.taking = taking;
+        if taking.estimand == Estimand::Dataset {
+            self.weights.fill(1.0);
+        }
+        self.plain = self.bare && equal(&self.weights);
+    }
+
+    /// The same values, each counting once.
+    pub fn as_it_is(&self) -> Self {
+        let weights = vec![1.0; self.values.len()];
+        let taking = Taking { estimand: Estimand::Dataset, ..self.taking };
+        Self { weights, taking, plain: self.bare, ..self.clone() }
+    }
+
+    /// Whether weights differ, so that the dataset is not the population in small.
+    pub fn is_weighted(&self) -> bool {
+        !equal(&self.weights)
     }
 
     /// How many values are 1; meant for plain samples.
     pub fn passes(&self) -> u64 {
         self.values.iter().filter(|value| **value == 1.0).count() as u64
+    }
+
+    /// The mean of other values of the same examples: CR2 with equal weights, else Hájek under the design.
+    pub fn mean_of(&self, values: &[f64], range: Option<(f64, f64)>, level: f64) -> Estimate {
+        if equal(&self.weights) && self.weights.first().is_none_or(|weight| *weight > 0.0) {
+            return mean_cr2(values, &self.clusters, range, level);
+        }
+        let design = Design {
+            weights: &self.weights,
+            clusters: &self.clusters,
+            strata: &self.strata,
+            fractions: &self.fractions,
+            independent: self.taking.independent,
+            fixed: self.fixed,
+            collapse: self.taking.collapse,
+        };
+        mean_designed(values, &design, range, level)
+    }
+
+    /// The mean of its own values.
+    pub fn mean(&self, range: Option<(f64, f64)>, level: f64) -> Estimate {
+        self.mean_of(&self.values, range, level)
     }
 }
 
@@ -297,15 +346,19 @@ pub(super) struct Pairs {
     pub candidate: Sample,
     /// Mean over pairs of the variance of a trial around its example, per side; `None` without repeats.
     pub within: (Option<f64>, Option<f64>),
+    /// Mean over trials of the variance of a draw around its trial, per side; `None` without repeats.
+    pub within_trial: (Option<f64>, Option<f64>),
     /// Most trials per example, per side.
     pub trials: (u32, u32),
+    /// Most draws per trial, per side.
+    pub draws: (u32, u32),
 }
 
 impl Pairs {
-    /// The pairs among the given units of which both sides have a value.
+    /// The pairs among the given units of which both sides have a value. Strata are not used: see [`Sample::of`].
     pub fn of(units: &[Unit<'_>], columns: &Columns, members: impl Iterator<Item = usize>) -> Self {
         let mut pairs = Self::default();
-        let mut plain = true;
+        let mut bare = true;
         let (mut left, mut right) = (Within::default(), Within::default());
         for index in members {
             let (Some(unit), Some(a), Some(b)) =
@@ -314,21 +367,51 @@ impl Pairs {
                 continue;
             };
             let (Some(before), Some(after)) = (a.value, b.value) else { continue };
-            plain &= a.is_plain() && b.is_plain();
-            for (sample, value) in [(&mut pairs.baseline, before), (&mut pairs.candidate, after)] {
-                sample.values.push(value);
-                sample.clusters.push(unit.cluster);
-                sample.weights.push(unit.weight);
-            }
+            bare &= a.is_plain() && b.is_plain();
+            pairs.baseline.push(unit, before);
+            pairs.candidate.push(unit, after);
             left.add(a);
             right.add(b);
         }
-        plain &= is_singletons(&pairs.baseline.clusters) && equal(&pairs.baseline.weights);
-        pairs.baseline.plain = plain;
-        pairs.candidate.plain = plain;
+        for sample in [&mut pairs.baseline, &mut pairs.candidate] {
+            sample.bare = bare;
+            sample.settle();
+        }
         pairs.within = (left.variance(), right.variance());
+        pairs.within_trial = (left.draw_variance(), right.draw_variance());
         pairs.trials = (left.most, right.most);
+        pairs.draws = (left.most_draws, right.most_draws);
         pairs
+    }
+
+    /// All pairs, with the sampling design. `fixed_outcomes`: measuring the same examples again gives the same values.
+    pub fn whole(units: &[Unit<'_>], columns: &Columns, taking: Taking, fixed_outcomes: bool) -> Self {
+        let mut pairs = Self::of(units, columns, 0..units.len());
+        let both = || {
+            let sides = columns.baseline.values.iter().zip(&columns.candidate.values);
+            units.iter().zip(sides).filter(|(_, (a, b))| a.value.is_some() && b.value.is_some()).map(|(unit, _)| unit)
+        };
+        let fixed = if fixed_outcomes { 1.0 } else { 1.0 - pairs.noise().unwrap_or(1.0) };
+        for sample in [&mut pairs.baseline, &mut pairs.candidate] {
+            sample.design(both(), taking);
+            sample.fixed = fixed;
+        }
+        pairs
+    }
+
+    /// Share of the variance of the differences that trials alone make; `None` without repeats on both sides.
+    fn noise(&self) -> Option<f64> {
+        let repeats = self.within.0? / f64::from(self.trials.0) + self.within.1? / f64::from(self.trials.1);
+        let differences = self.differences();
+        let count = differences.len() as f64;
+        let mean = differences.iter().sum::<f64>() / count;
+        let spread = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (spread > 0.0).then(|| (repeats / spread).clamp(0.0, 1.0))
+    }
+
+    /// The same pairs, each counting once.
+    pub fn as_they_are(&self) -> Self {
+        Self { baseline: self.baseline.as_it_is(), candidate: self.candidate.as_it_is(), ..self.clone() }
     }
 
     /// How many.
@@ -358,18 +441,25 @@ impl Pairs {
 
     /// Kish's effective number of pairs, at most the number of clusters.
     pub fn effective_units(&self, clusters: u64) -> u64 {
-        let weights = &self.baseline.weights;
-        let (sum, squares) = weights.iter().fold((0.0, 0.0), |all, w| (all.0 + w, all.1 + w * w));
-        if squares <= 0.0 { 0 } else { clusters.min((sum * sum / squares + 1e-9).floor() as u64) }
+        clusters.min(effective(&self.baseline.weights))
     }
 }
 
-/// Pools the variance of trials inside examples.
+/// Kish's effective number of examples with these weights, as a whole number.
+pub(super) fn effective(weights: &[f64]) -> u64 {
+    let (sum, squares) = weights.iter().fold((0.0, 0.0), |all, w| (all.0 + w, all.1 + w * w));
+    if squares <= 0.0 { 0 } else { (sum * sum / squares + 1e-9).floor() as u64 }
+}
+
+/// Pools the variance of trials inside examples, and of draws inside trials.
 #[derive(Default)]
 struct Within {
     squares: f64,
     freedom: f64,
     most: u32,
+    draw_squares: f64,
+    draw_freedom: f64,
+    most_draws: u32,
 }
 
 impl Within {
@@ -377,10 +467,17 @@ impl Within {
         self.squares += reduced.squares;
         self.freedom += f64::from(reduced.trials.saturating_sub(1));
         self.most = self.most.max(u32::from(reduced.trials));
+        self.draw_squares += reduced.draw_squares;
+        self.draw_freedom += f64::from(reduced.draw_freedom);
+        self.most_draws = self.most_draws.max(u32::from(reduced.draws));
     }
 
     fn variance(&self) -> Option<f64> {
         (self.freedom > 0.0).then(|| self.squares / self.freedom)
+    }
+
+    fn draw_variance(&self) -> Option<f64> {
+        (self.draw_freedom > 0.0).then(|| self.draw_squares / self.draw_freedom)
     }
 }
 

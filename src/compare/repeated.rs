@@ -46,7 +46,7 @@ type Chance = fn(u64, u64, u64) -> Option<f64>;
 
 /// Series over k of every yes-or-no metric with more than one trial.
 pub fn repeated(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolicy) -> Vec<RepeatedTrials> {
-    let units = pair::roster(None, results, metas);
+    let units = pair::roster(None, results, metas, policy);
     let metrics = binary(results, policy);
     let columns = Column::read_all(units.iter().map(|unit| unit.candidate), &metrics);
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ pub fn repeated_compared(
     metas: &[ExampleMeta],
     policy: &GatePolicy,
 ) -> Vec<RepeatedCompared> {
-    let units = pair::roster(Some(baseline), candidate, metas);
+    let units = pair::roster(Some(baseline), candidate, metas, policy);
     let metrics = binary(candidate, policy);
     let columns = Columns::read_all(&units, &metrics);
     let mut found = Vec::new();

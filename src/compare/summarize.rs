@@ -7,7 +7,7 @@ use super::{
     frontier::cost_of_good,
     gate,
     measure::{MEASURES, Metric},
-    pair::{self, Column, Sample, Unit},
+    pair::{self, Column, Sample, Taking, Unit},
     repeated::repeated,
     rows, slices,
     words::{self, Form},
@@ -22,7 +22,8 @@ use crate::{
 /// The verdict is about floors and the instrument only; it is `None` when no gated metric has a floor and the instrument
 /// held, since nothing absolute was asked.
 pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolicy) -> RunView {
-    let units = pair::roster(None, results, metas);
+    let units = pair::roster(None, results, metas, policy);
+    let taking = Taking::of(policy, results);
     // Bounds for a fixed number of examples do not hold where the findings said when to stop; the comparison has others.
     let looked_at = results.header.until_decided.is_some();
     let bare = if looked_at { without_floors(policy) } else { policy.clone() };
@@ -37,9 +38,9 @@ pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolic
         .filter(|(metric, column)| !metric.is_measure() || column.has_values())
         .partition(|(metric, _)| metric.is_measure());
     let metrics: Vec<MetricSummary> =
-        graded.iter().map(|(metric, column)| summary(metric, column, &units, results, policy)).collect();
+        graded.iter().map(|(metric, column)| summary(metric, column, &units, results, (taking, policy))).collect();
     let measures: Vec<MetricSummary> =
-        measured.iter().map(|(metric, column)| summary(metric, column, &units, results, policy)).collect();
+        measured.iter().map(|(metric, column)| summary(metric, column, &units, results, (taking, policy))).collect();
     let all: Vec<&(Metric, Column)> = graded.iter().chain(&measured).collect();
     let mut ruling = rule(&all, &units, results, policy);
     if looked_at {
@@ -85,9 +86,10 @@ fn rule(metrics: &[&(Metric, Column)], units: &[Unit<'_>], results: &RunResults,
     // Where nothing is gated, a grader that failed everywhere still is no success.
     let dead = |column: &Column| !asked && column.failure_rate() == Some(1.0);
     let watched = metrics.iter().filter(|(metric, column)| metric.is_gated() || dead(column));
-    faults.extend(watched.filter_map(|(metric, column)| gate::unscored_fault(&metric.name, column, "run", policy)));
-    let floors: Vec<(Verdict, String)> =
-        gated().filter_map(|(metric, column)| gate::check_floor(metric, units, column, policy, None)).collect();
+    faults.extend(watched.filter_map(|(metric, column)| gate::unscored_fault(metric, column, "run")));
+    let floors: Vec<(Verdict, String)> = gated()
+        .filter_map(|(metric, column)| gate::check_floor(metric, units, column, Taking::of(policy, results), policy, None))
+        .collect();
     let mut open: Vec<String> = gated()
         .filter(|(_, column)| !column.has_values())
         .map(|(metric, _)| format!("{}: it is gated and has no score with a value", metric.name))
@@ -150,13 +152,13 @@ fn summary(
     column: &Column,
     units: &[Unit<'_>],
     results: &RunResults,
-    policy: &GatePolicy,
+    (taking, policy): (Taking, &GatePolicy),
 ) -> MetricSummary {
-    let sample = Sample::of(units, column, 0..units.len());
+    let sample = Sample::whole(units, column, taking);
     let mut estimate = pair::with_reach(contrast::arm(&sample, metric.bounds()), units);
     estimate.n_dropped = (units.len() - sample.values.len()) as u64;
     let trials = if metric.is_measure() { trial_values(metric, results) } else { Vec::new() };
-    let floor = gate::check_floor(metric, units, column, policy, None).map(|(verdict, _)| verdict);
+    let floor = gate::check_floor(metric, units, column, taking, policy, None).map(|(verdict, _)| verdict);
     let sentence = sentence(metric, column, &estimate, repeats_text(metric, column, units).as_deref());
     MetricSummary {
         name: metric.name.clone(),

@@ -51,6 +51,7 @@ pub(super) fn run(name: &str, graders: &[(&str, Scale)]) -> RunResults {
         tags: BTreeMap::new(),
         example_blobs: Vec::new(),
         until_decided: None,
+        design: None,
     };
     RunResults { header, totals: RunTotals::default(), status: RunStatus::Complete, examples: BTreeMap::new() }
 }
@@ -106,7 +107,7 @@ pub(super) fn binary(name: &str, passes: impl IntoIterator<Item = bool>) -> RunR
 
 /// A policy that gates the named metrics at a margin.
 pub(super) fn gate(metrics: &[&str], margin: f64) -> GatePolicy {
-    let demanded = MetricPolicy { role: MetricRole::Gate, margin, floor: None };
+    let demanded = MetricPolicy { role: MetricRole::Gate, margin: Some(margin), ..MetricPolicy::default() };
     GatePolicy {
         metrics: metrics.iter().map(|name| ((*name).to_owned(), demanded.clone())).collect(),
         ..GatePolicy::default()
@@ -120,6 +121,8 @@ pub(super) fn metas(n: usize, dimension: &str, value: impl Fn(usize) -> String) 
             id: ExampleId::new(format!("e{index:03}")),
             cluster: format!("e{index:03}"),
             weight: 1.0,
+            stratum: None,
+            probability: None,
             diverse: false,
             dimensions: BTreeMap::from([(dimension.to_owned(), value(index))]),
         })

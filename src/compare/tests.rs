@@ -205,7 +205,7 @@ fn policies_differ_on_what_stays_open() {
     let mut policy = gate(&["ok"], 0.05);
     let mut verdict = |fail_on, margin| {
         policy.fail_on = fail_on;
-        policy.metrics.get_mut("ok").unwrap().margin = margin;
+        policy.metrics.get_mut("ok").unwrap().margin = Some(margin);
         compare(&before, &after, &[], &policy, &[]).verdict
     };
     assert_eq!(verdict(FailOn::Regressed, 0.05), Verdict::Inconclusive);

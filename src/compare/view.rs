@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CostOfGood, Explanation, Frontier, RepeatedCompared, RepeatedTrials};
+use super::{Beside, CostOfGood, Explanation, Frontier, Quarantine, RepeatedCompared, RepeatedTrials};
 use crate::model::{
     Change, Digest, Direction, Example, ExampleId, Failure, GraderInfo, MetricRole, RunHeader, RunId, RunStatus,
     RunTotals, Scale, Scored, TargetInfo, Trace, UnscoredReason, Usage, Verdict,
@@ -27,6 +27,10 @@ pub struct ExampleMeta {
     pub cluster: String,
     /// Sampling weight.
     pub weight: f64,
+    /// Stratum of the sampling design.
+    pub stratum: Option<String>,
+    /// Probability with which it was chosen.
+    pub probability: Option<f64>,
     /// Whether it was chosen for diversity, so that it has no weight and speaks for itself alone.
     pub diverse: bool,
     /// Dimensions to slice by.
@@ -40,6 +44,8 @@ impl ExampleMeta {
             id: example.id.clone(),
             cluster: example.cluster_key().to_owned(),
             weight: example.weight(),
+            stratum: example.stratum.clone(),
+            probability: example.inclusion_probability,
             diverse: example.is_diverse(),
             dimensions: example.slice_dimensions(),
         }
@@ -195,7 +201,7 @@ pub struct RunView {
 /// One respect in which two runs differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Difference {
-    /// What: `dataset`, `grader:NAME`, `trials`, `prices`, or a setting of the target.
+    /// What: `dataset`, `sampler`, `grader:NAME`, `trials`, `prices`, or a setting of the target.
     pub what: String,
     /// Its value in the baseline.
     pub baseline: String,
@@ -312,6 +318,9 @@ pub struct MetricComparison {
     pub sentence: String,
     /// The line an expert wants: n, interval, method, p.
     pub expert: String,
+    /// What stands beside the finding.
+    #[serde(default)]
+    pub beside: Beside,
 }
 
 /// One metric in one slice, compared.
@@ -408,6 +417,9 @@ pub struct Comparison {
     pub breakdown: Vec<Breakdown>,
     /// Rows of examples, worst shift first.
     pub examples: Vec<ExampleRow>,
+    /// Examples that the gate left out as flaky; absent when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
 }
 
 /// One score of one trial as a report shows it.

@@ -1,8 +1,12 @@
 //! Numbers as a manager reads them, and the sentences made of them. No finding is made here.
 
-use super::{MetricComparison, contrast::POWER, measure::Metric};
+use super::{
+    Beside, Cells, MetricComparison, More,
+    contrast::{LEVEL, POWER},
+    measure::Metric,
+};
 use crate::{
-    model::{Change, Direction, Scale, UnscoredReason},
+    model::{Change, Direction, Estimand, Scale, UnscoredReason},
     stats::{Estimate, Interval, Status},
 };
 
@@ -163,7 +167,7 @@ pub(super) fn sentence(found: &MetricComparison, form: Form, decision: Option<&I
             )
         }
         Change::Inconclusive => {
-            let outlook = found.examples_needed.map(|needed| format!("about {needed} examples would decide it"));
+            let outlook = ways(&found.beside);
             if found.difference.status == Status::NoInformation {
                 let same = format!("{name} is the same in {}, {}", all_of(found.difference.n), form.level(after));
                 return match outlook {
@@ -175,6 +179,26 @@ pub(super) fn sentence(found: &MetricComparison, form: Form, decision: Option<&I
             format!("{name} went {levels} ({inside}): inconclusive{outlook}.")
         }
     }
+}
+
+/// `about 310 examples would decide it ($4.20), or 5 trials of each ($2.10)`; `None` where nothing would.
+pub(super) fn ways(beside: &Beside) -> Option<String> {
+    let mut told = beside.to_decide.iter().map(|way| {
+        let price = way.price_usd.map(|price| format!(" (about {})", Form::Dollars.level(price)));
+        (way, price.unwrap_or_default())
+    });
+    let (first, price) = told.next()?;
+    let head = match first.more {
+        More::Examples => format!("about {} examples would decide it{price}", first.count),
+        More::Trials => format!("about {} trials of each example would decide it{price}", first.count),
+        More::Draws => format!("about {} draws of the judge would decide it{price}", first.count),
+    };
+    let rest = told.map(|(way, price)| match way.more {
+        More::Examples => format!("or {} examples{price}", way.count),
+        More::Trials => format!("or {} trials of each{price}", way.count),
+        More::Draws => format!("or {} draws of the judge{price}", way.count),
+    });
+    Some(std::iter::once(head).chain(rest).collect::<Vec<_>>().join(", "))
 }
 
 /// `all 20 examples`, `the one example`.
@@ -288,9 +312,72 @@ pub(super) fn expert(
         ));
     }
     parts.extend(deciding.warnings.iter().cloned());
+    parts.extend(beside_text(found));
     parts.extend(notes.iter().cloned());
     parts.retain(|part| !part.is_empty());
     parts.join("; ")
+}
+
+/// What stands beside the finding, for the expert.
+fn beside_text(found: &MetricComparison) -> Vec<String> {
+    let beside = &found.beside;
+    let mut parts = Vec::new();
+    if let Some(both) = &beside.estimands {
+        let (other, name) = match both.decides {
+            Estimand::Production => (&both.dataset, "on the dataset as it is"),
+            Estimand::Dataset => (&both.production, "projected to production"),
+        };
+        parts.push(format!("{name} {}", number_and_interval(other)));
+    }
+    if let Some(all) = &beside.unpaired {
+        parts.push(format!(
+            "more than 10 % of the pairs are left out; over all scored examples, without pairs, the difference is {}",
+            number_and_interval(all)
+        ));
+    }
+    if let Some((low, high)) = beside.bounds {
+        parts.push(format!(
+            "whatever the unscored cells hid, the difference lies between {} and {}",
+            plain(low),
+            plain(high)
+        ));
+    }
+    if let Some(panel) = &beside.ordinal {
+        let p = panel.wilcoxon_p.map(|p| format!(", Wilcoxon {}", p_text(p))).unwrap_or_default();
+        parts.push(format!("net sign {}{p}", number_and_interval(&panel.net_sign)));
+    }
+    if let Some((before, after)) = &beside.cells {
+        let told = [("baseline", before), ("candidate", after)].map(|(side, cells)| cells_text(side, cells));
+        parts.extend(told.into_iter().flatten());
+    }
+    parts
+}
+
+/// `−0.041 (95 % interval −0.07 to −0.012)`.
+pub(super) fn number_and_interval(estimate: &Estimate) -> String {
+    let Some(point) = estimate.estimate else { return "not known".to_owned() };
+    match &estimate.interval {
+        Some(interval) => {
+            format!("{} ({} interval {} to {})", plain(point), percent(LEVEL), plain(interval.lo), plain(interval.hi))
+        }
+        None => format!("{} (no interval)", plain(point)),
+    }
+}
+
+/// Where the cells of a side went, when not all have a value.
+fn cells_text(side: &str, cells: &Cells) -> Option<String> {
+    let parts: Vec<String> = [
+        (cells.without_value, "with a label that has no value"),
+        (cells.instrument, "where the grader failed"),
+        (cells.target_failed, "where the target failed"),
+        (cells.not_applicable, "to which it does not apply"),
+        (cells.not_run, "not run"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    (!parts.is_empty()).then(|| format!("of {} cells of the {side}: {}", cells.planned, parts.join(", ")))
 }
 
 fn size_text(estimate: &Estimate) -> String {
@@ -305,6 +392,8 @@ fn method_text(estimate: &Estimate) -> String {
         "student_t" => "paired t",
         "cr2_t" => "CR2 t",
         "hajek_t" => "Hájek t",
+        "hajek_stratified_t" => "Hájek t, stratified",
+        "hajek_poisson_t" => "Hájek t, Poisson sampling",
         "tango" => "Tango score",
         "independent_t" => "Welch t",
         "wilson" => "Wilson",
@@ -324,6 +413,7 @@ fn method_text(estimate: &Estimate) -> String {
         Status::JudgeUninformative => ", the judge is no better than chance",
         Status::Separation => ", one side wins everything",
         Status::Disconnected => ", not all have met",
+        Status::SingletonStratum => ", a stratum has a single unit",
     };
     format!("{name}{df}{error}{status}")
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod faults;
+mod gate;
 mod model_names;
 mod place;
 mod prices;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{FailOn, MetricRole, RedactPolicy};
+use crate::model::{Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -315,23 +315,64 @@ pub struct RawGate {
     /// Greatest share of trials whose target fails. Default 0.2.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_target_failures: Option<f64>,
-    /// Fewest pairs for a verdict. Default 10.
+    /// Fewest pairs for a verdict; with unequal weights, the fewest that they amount to. Default 10.
     pub min_pairs: Option<u64>,
+    /// Which population the gate speaks for: `production` weighs examples by their sampling weight, `dataset` counts
+    /// each once. Default `production`.
+    pub estimand: Option<Estimand>,
+    /// Dimension whose values are the independent units, such as `session` or `user`. Default: the examples' clusters.
+    pub cluster_by: Option<String>,
+    /// Put strata with a single unit together, so that an error can be estimated. Default false.
+    #[serde(default)]
+    pub collapse_strata: bool,
+    /// Greatest share of the examples that may be in quarantine as flaky. Default 0.1.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_quarantined: Option<f64>,
+    /// Failed or open gates that are accepted for a while, each with a reason and a last day.
+    #[serde(default)]
+    pub waivers: Vec<RawWaiver>,
     /// What an open finding does to the exit code. Default `report`: exit code 4.
     #[serde(default)]
     pub on_inconclusive: OnInconclusive,
 }
 
-/// What is demanded of one metric.
+/// A gate that is accepted although it does not hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWaiver {
+    /// Metric.
+    pub metric: String,
+    /// Why; shown in every report.
+    pub reason: String,
+    /// Last day it holds, such as `2026-12-31`, in UTC.
+    pub until: String,
+    /// Who accepted it.
+    pub by: Option<String>,
+}
+
+/// What is demanded of one metric: a grader's, or `latency_ms`, `cost_usd`, `tokens`.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawMetric {
     /// `gate` (default) or `inform`.
     #[serde(default)]
     pub role: MetricRole,
-    /// Smallest change that matters, in the metric's unit. Default 0.05.
+    /// Smallest change that matters, in the metric's unit; for latency, cost and tokens as a share of the baseline
+    /// (0.1 is ten percent). 0 turns equivalence off. Default: a twentieth of the scale, or of the baseline.
     #[schemars(range(min = 0.0))]
     pub margin: Option<f64>,
     /// Least acceptable value of the candidate itself; for metrics where less is better, the greatest.
     pub floor: Option<f64>,
+    /// Cells that the grader failed on: `exclude` leaves them out and counts them, `fail` gives them the worst value,
+    /// `bounds` asks the gate to hold with all at their worst and at their best. Default `exclude`.
+    #[serde(default)]
+    pub on_unscored: OnMissing,
+    /// The same for cells of trials whose target failed. Default `exclude`.
+    #[serde(default)]
+    pub on_target_failure: OnMissing,
+    /// Greatest share of cells without a score. Default: as the gate says.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_unscored: Option<f64>,
+    /// Limit on single examples that break, beside the mean: `{ drop = 1.0, allowed = 0 }`.
+    pub guard: Option<Guard>,
 }

@@ -8,10 +8,11 @@ use serde_json::{Map, Value};
 
 use super::check::{nearest_hint, suggestion};
 use super::faults::Faults;
+use super::gate::{MEASURES, gate};
 use super::place::below;
 use super::prices::PriceTable;
-use super::raw::{OnInconclusive, Raw, RawGrader, RawMetric, RawProvider, RawSource, RawSuite, RawTarget};
-use crate::model::{GatePolicy, MetricPolicy, RedactPolicy};
+use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite, RawTarget};
+use crate::model::{GatePolicy, RedactPolicy};
 use crate::sys::objects::S3Options;
 
 /// The configuration with its meaning.
@@ -312,24 +313,8 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
         metric_names.len() == raw.graders.len() && !faults.has_broken_below(&format!("{pointer}/graders"));
     let graders = graders(raw.graders, &pointer, known_models, faults);
     let gate_pointer = format!("{pointer}/gate");
-    let mut metrics = BTreeMap::new();
-    for (metric, raw) in raw.gate.metrics {
-        if names_known && !metric_names.contains(&metric) {
-            let at = below(&format!("{gate_pointer}/metrics"), &metric);
-            faults.add(&at, format!("no grader of this name in the suite{}", suggestion(&metric, &metric_names)));
-        }
-        let RawMetric { role, margin, floor } = raw;
-        metrics.insert(metric, MetricPolicy { role, margin: margin.unwrap_or(0.05), floor });
-    }
-    let default = GatePolicy::default();
-    let gate = GatePolicy {
-        metrics,
-        alpha: raw.gate.alpha.unwrap_or(default.alpha),
-        fail_on: raw.gate.fail_on.unwrap_or(default.fail_on),
-        max_unscored: raw.gate.max_unscored.unwrap_or(default.max_unscored),
-        max_target_failures: raw.gate.max_target_failures.unwrap_or(default.max_target_failures),
-        min_pairs: raw.gate.min_pairs.unwrap_or(default.min_pairs),
-    };
+    let on_inconclusive = raw.gate.on_inconclusive;
+    let gate = gate(raw.gate, names_known.then_some(metric_names.as_slice()), &gate_pointer, faults);
     let max_time = raw.max_time.and_then(|text| duration(&text, &format!("{pointer}/max_time"), faults));
     let targets_pointer = format!("{pointer}/targets");
     let target = |(name, raw): (String, RawTarget)| {
@@ -352,7 +337,7 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
         baseline: raw.baseline,
         graders,
         gate,
-        on_inconclusive: raw.gate.on_inconclusive,
+        on_inconclusive,
         pointer,
     }
 }
@@ -414,7 +399,7 @@ fn graders(raw: Vec<RawGrader>, suite: &str, known_models: &[String], faults: &m
         if graders.iter().any(|other| other.name == name) {
             faults.add(&pointer, format!("a second grader is named `{name}`; give one of them another `name`"));
         }
-        if ["latency_ms", "cost_usd", "tokens"].contains(&name.as_str()) {
+        if MEASURES.contains(&name.as_str()) {
             faults.add(&pointer, format!("`{name}` is measured in every run; give this grader another `name`"));
         }
         graders.push(GraderConfig { name, with, pointer });

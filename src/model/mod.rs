@@ -32,7 +32,7 @@ pub use digest::{Digest, Digester, canonical_json};
 pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};
 pub use finality::{Activity, Finality, FinalityRule};
-pub use gate::{Change, FailOn, GatePolicy, MetricPolicy, MetricRole, Verdict};
+pub use gate::{Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, Verdict, Waiver};
 pub use history::{Frozen, Operation, Parent, Splits};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
 pub use message::{Message, Part};
@@ -41,7 +41,7 @@ pub use redact::{
     DetectorForm, OnDetectorError, RedactAction, RedactAllow, RedactDetector, RedactPattern, RedactPolicy, Redactions,
 };
 pub use run::{
-    CellKey, Direction, GraderInfo, GraderKind, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
+    CellKey, Direction, GraderInfo, GraderKind, RunDesign, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
     UntilDecided, trial_place,
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};

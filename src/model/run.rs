@@ -169,6 +169,9 @@ pub struct RunHeader {
     /// Present when the run stops as soon as its verdict is settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_decided: Option<UntilDecided>,
+    /// How the dataset was sampled; absent when it was not, or when its probabilities are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub design: Option<RunDesign>,
 }
 
 /// How a run that stops as soon as its verdict is settled is looked at. Stands in its header, because intervals that
@@ -190,6 +193,18 @@ impl UntilDecided {
 /// that it is as good as drawn and the same on every machine.
 pub fn trial_place(seed: u64, cluster: &str) -> Digest {
     Digester::new().part("seed", &seed.to_le_bytes()).part("cluster", cluster.as_bytes()).finish()
+}
+
+/// What a standard error needs to know of the sampling design beyond the examples' own probabilities.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunDesign {
+    /// `uniform`, `stratified`, `boosted`, `poisson` or `clustered`.
+    pub method: String,
+    /// Whether each unit was drawn on its own, so that the number of the chosen is chance too.
+    pub independent: bool,
+    /// How many candidates each stratum held.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub strata: BTreeMap<String, u64>,
 }
 
 /// How a run stands.

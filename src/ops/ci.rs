@@ -45,6 +45,7 @@ enum Against {
 /// Runs the candidate and compares it.
 pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -> Done<CiDone> {
     let suite = project.suite(ask.suite.as_deref())?;
+    compare::check_allowances(&ask.allow)?;
     let folder = project.path(&project.config.reports);
     let wanted = if ask.reports.is_empty() {
         outputs::plan_in(&folder, &format!("ci-{}", suite.name), &["html", "markdown", "junit"])?
@@ -83,7 +84,7 @@ pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -
 }
 
 async fn run_one(project: &Project, world: &World, ask: &Ask, how: How, watch: &Watch<'_>) -> Done<RunDone> {
-    let ask = run::Ask { suite: ask.suite.clone(), how, ..run::Ask::default() };
+    let ask = run::Ask { suite: ask.suite.clone(), how, compared: true, ..run::Ask::default() };
     run::run(project, world, ask, watch).await
 }
 

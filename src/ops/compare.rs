@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::anyhow;
+
 use super::decide::metas_of;
 use super::evidence::{self, Evidence};
-use super::exit::{Done, Exit};
+use super::exit::{Done, Exit, Failed};
 use super::findings::{self, Loaded};
 use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
+use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
 use crate::compare::{self, Comparison, Details, ExampleMeta, RunView};
 use crate::config::OnInconclusive;
@@ -57,6 +60,7 @@ pub struct Ask<'a> {
 /// Compares two runs of the store.
 pub async fn compare(project: &Project, world: &World, ask: Ask<'_>) -> Done<Compared> {
     let wanted = outputs::plan(ask.reports, &world.here)?;
+    check_allowances(ask.allow)?;
     let store = project.store(&world.env).await?;
     let baseline = find_run(project, store.as_ref(), ask.baseline, ask.suite).await?;
     let candidate = find_run(project, store.as_ref(), ask.candidate, ask.suite).await?;
@@ -75,7 +79,7 @@ pub async fn compare_runs(
     let baseline = findings::load(store, baseline).await?;
     let candidate = findings::load(store, candidate).await?;
     let suite = &candidate.results.header.suite;
-    let policy = policy_of(project, suite);
+    let policy = policy_of(project, world, suite)?;
     let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
@@ -99,7 +103,7 @@ pub async fn view_run(
 ) -> Done<Viewed> {
     let loaded = findings::load(store, run).await?;
     let suite = loaded.results.header.suite.clone();
-    let view = compare::summarize(&loaded.results, &loaded.metas, &policy_of(project, &suite));
+    let view = compare::summarize(&loaded.results, &loaded.metas, &policy_of(project, world, &suite)?);
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
     let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
     let written = outputs::write(wanted, &material)?;
@@ -162,9 +166,24 @@ pub async fn report(
     Ok(Again::Run(Box::new(view_run(project, world, store.as_ref(), &run, &wanted).await?)))
 }
 
-/// The demands of a suite; a run of a suite that is no longer configured is shown without any.
-pub(super) fn policy_of(project: &Project, suite: &str) -> GatePolicy {
-    project.config.suites.get(suite).map(|suite| suite.gate.clone()).unwrap_or_default()
+/// The demands of a suite as of today, with its examples in quarantine; a run of a suite that is no longer configured is
+/// shown without any.
+pub fn policy_of(project: &Project, world: &World, suite: &str) -> Done<GatePolicy> {
+    let Some(found) = project.config.suites.get(suite) else { return Ok(GatePolicy::default()) };
+    let today = today(world);
+    let quarantine = Quarantine::read(project)?.reasons(suite, today);
+    Ok(GatePolicy { today: Some(today), quarantine, ..found.gate.clone() })
+}
+
+/// Refuses names of differences that there are not: a misspelled one would allow nothing and say nothing.
+pub fn check_allowances(allow: &[String]) -> Done<()> {
+    match allow.iter().find(|name| !compare::is_allowance(name)) {
+        Some(name) => Err(Failed::usage(anyhow!(
+            "`--allow {name}`: no such difference; there is dataset, sampler, trials, prices, grader, grader:NAME, \
+             judge, scorer, rubric and model"
+        ))),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn on_inconclusive(project: &Project, suite: &str) -> OnInconclusive {
@@ -183,7 +202,7 @@ pub(super) fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive
 }
 
 /// Examples of both runs; where both know one, the candidate's word holds.
-pub(super) fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
     let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
     candidate.metas.iter().chain(only_baseline).cloned().collect()

@@ -11,7 +11,7 @@ use super::compare::{all_metas, policy_of};
 use super::examples::Chosen;
 use super::exit::{Done, Failed};
 use super::findings::{self, Loaded};
-use super::project::Project;
+use super::project::{Project, World};
 use super::refs::{find_run, no_baseline};
 use super::run::Planned;
 use crate::compare::{self, Comparison, ExampleMeta, Fold, RunResults};
@@ -84,6 +84,7 @@ pub struct Savings {
 /// Makes ready to look at a run, or refuses before anything is spent. `earlier` is the run that goes on.
 pub async fn prepare(
     project: &Project,
+    world: &World,
     store: &dyn Store,
     until: &Until,
     header: &RunHeader,
@@ -98,7 +99,7 @@ pub async fn prepare(
             None => return Err(no_baseline(&header.suite)),
         },
     };
-    let policy = policy_of(project, &header.suite);
+    let policy = policy_of(project, world, &header.suite)?;
     if !policy.metrics.values().any(|demanded| demanded.role == MetricRole::Gate) {
         return Err(Failed::usage(anyhow!(
             "`--until-decided` needs a gate, and suite `{}` gates no metric; name one under its `gate`",

@@ -81,7 +81,7 @@ pub async fn compare_runs(
         runs.push(loaded.results);
     }
     let suite = runs.last().map(|run| run.header.suite.clone()).unwrap_or_default();
-    let matrix = compare::compare_many(&runs, &metas, &policy_of(project, &suite), allow);
+    let matrix = compare::compare_many(&runs, &metas, &policy_of(project, world, &suite)?, allow);
     let now = world.clock.now();
     let written = outputs::write_with(wanted, |form| report::matrix_report(form, &matrix, now))?;
     let exit = if matrix.comparable { Exit::Pass } else { Exit::Instrument };

@@ -15,6 +15,7 @@ use super::exit::{Done, Exit, Failed};
 use super::findings::{self, EXAMPLES_PER_BLOB};
 use super::holdout;
 use super::outputs;
+use super::preflight;
 use super::project::{Project, World};
 use super::refs::find_run;
 use super::services::Services;
@@ -22,7 +23,9 @@ use super::trail;
 use crate::compare::Fold;
 use crate::config::Suite;
 use crate::dataset::{example_dimension, line_of_example};
-use crate::model::{CancelReason, Digest, Example, Recorded, RunHeader, RunId, RunStatus, ScoreInput};
+use crate::model::{
+    CancelReason, Digest, Example, Recorded, RunDesign, RunHeader, RunId, RunStatus, SampleDesign, ScoreInput,
+};
 use crate::provider::BATCH_CONCURRENCY;
 use crate::runner::{
     self, Budget, CallEstimate, Control, Examples, Job, Listener, Mode, Options, Order, Plan, Progress, Quantity,
@@ -58,6 +61,8 @@ pub struct How {
     pub tags: Vec<String>,
     /// Stop as soon as the verdict against a baseline is settled.
     pub until_decided: Option<Until>,
+    /// Run although a gate can never pass.
+    pub anyway: bool,
 }
 
 /// What is asked.
@@ -73,6 +78,8 @@ pub struct Ask {
     pub force: bool,
     /// Reports, as typed.
     pub reports: Vec<String>,
+    /// Whether a comparison follows.
+    pub compared: bool,
 }
 
 /// Who watches a run and how it can be stopped.
@@ -160,12 +167,18 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
         .or_else(|| looked.as_ref().map(|_| Until::default()));
     let watch_plan = match &until {
         Some(until) => {
-            Some(Arc::new(decide::prepare(project, store.as_ref(), until, &header, &examples, looked.as_ref()).await?))
+            let store = store.as_ref();
+            Some(Arc::new(decide::prepare(project, world, store, until, &header, &examples, looked.as_ref()).await?))
         }
         None => None,
     };
     let header = RunHeader { until_decided: watch_plan.as_ref().map(|plan| plan.marked.clone()), ..header };
+    let notes = preflight::check(suite, &parts, &examples, header.trials, (ask.compared, how.anyway))?;
     let mut planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
+    planned.notes.extend(notes);
+    if ask.compared {
+        planned.notes.extend(preflight::forecasts(store.as_ref(), suite, &header).await?);
+    }
     planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
@@ -264,6 +277,19 @@ fn header(
         tags: tags(&how.tags)?,
         example_blobs: earlier.map(|header| header.example_blobs.clone()).unwrap_or_default(),
         until_decided: None,
+        design: dataset.design.as_ref().and_then(design),
+    })
+}
+
+/// What standard errors need of a sampling design; `None` for a choice that has no probabilities.
+fn design(design: &SampleDesign) -> Option<RunDesign> {
+    let given = |key: &str| design.plan.as_ref().and_then(|plan| plan.get(key)).is_some_and(|value| !value.is_null());
+    // An exact number, or numbers by stratum and nothing by rate, fix how many are chosen; all else is chance.
+    let exact = (given("n") && !given("risk")) || (given("counts") && !given("rates") && !given("rate"));
+    design.probability_sample.then(|| RunDesign {
+        method: design.method.clone(),
+        independent: !exact,
+        strata: design.strata.iter().map(|stratum| (stratum.name.clone(), stratum.population)).collect(),
     })
 }
 

@@ -122,6 +122,7 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
     ));
     page.push(&comparison_table("", &view.metrics));
     page.push(&comparison_table("**Cost and speed**\n\n", &view.measures));
+    page.push(&beside(view));
     page.push(&why(view));
     page.push(&slices(view));
     page.push(&unscored(view.metrics.iter().map(|metric| (metric.name.as_str(), missing_words(&metric.missing)))));
@@ -217,6 +218,22 @@ fn comparison_table(title: &str, metrics: &[MetricComparison]) -> String {
         ));
     }
     text + &more(metrics.len(), METRICS_SHOWN)
+}
+
+/// What must be read beside the tables: the other population, waivers, broken examples, quarantine.
+fn beside(view: &Comparison) -> String {
+    let metrics = view.metrics.iter().chain(&view.measures);
+    let asides = metrics.flat_map(|metric| super::beside::asides(metric).into_iter().map(move |aside| (metric, aside)));
+    let mut lines: Vec<String> = asides
+        .filter(|(_, aside)| aside.loud)
+        .take(METRICS_SHOWN)
+        .map(|(metric, aside)| {
+            let (name, text) = (escape(&metric.name, 60), escape(&aside.text, 600));
+            format!("- {name}, {}: {text}\n", aside.term.to_lowercase())
+        })
+        .collect();
+    lines.extend(super::beside::quarantine(view).iter().map(|text| format!("- {}\n", escape(text, 600))));
+    lines.concat()
 }
 
 fn summary_table(title: &str, metrics: &[MetricSummary]) -> String {

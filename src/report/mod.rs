@@ -3,6 +3,7 @@
 //! A reporter decides nothing and looks nothing up: all numbers and words about numbers come in a view made by
 //! `compare`. All text in it may be hostile.
 
+mod beside;
 mod explained;
 mod html;
 mod json;

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::explained;
 use super::layout::{Cell, Row, Table, wrap};
-use super::{Material, ReportError, Subject, number, words};
+use super::{Material, ReportError, Subject, beside, number, words};
 use crate::compare::{Comparison, MetricComparison, MetricSummary, Missing, RunCard, RunView, SliceComparison};
 use crate::model::Change;
 use crate::sys::text::one_line;
@@ -90,6 +90,7 @@ impl Page {
             "what quality costs",
             explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()),
         );
+        self.beside(comparison);
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();
@@ -230,6 +231,31 @@ impl Page {
                 self.line(&format!("  {title}"));
             }
             for (index, line) in wrap(&one_line(sentence, 900), self.width() - 6).iter().enumerate() {
+                self.line(&format!("  {}{line}", if index == 0 { "" } else { "    " }));
+            }
+        }
+    }
+
+    /// What must be read beside the tables: the other population, waivers, broken examples, quarantine.
+    fn beside(&mut self, comparison: &Comparison) {
+        let metrics = comparison.metrics.iter().chain(&comparison.measures);
+        let asides = metrics.flat_map(|metric| beside::asides(metric).into_iter().map(move |aside| (metric, aside)));
+        let mut lines: Vec<String> = asides
+            .filter(|(_, aside)| aside.loud)
+            .map(|(metric, aside)| {
+                let term = aside.term.to_lowercase();
+                format!("{}, {term}: {}", one_line(&metric.name, NAME_LIMIT), one_line(&aside.text, 600))
+            })
+            .collect();
+        lines.extend(beside::quarantine(comparison));
+        if lines.is_empty() {
+            return;
+        }
+        self.line("");
+        let title = self.ink("beside", "faint", false);
+        self.line(&format!("  {title}"));
+        for text in lines {
+            for (index, line) in wrap(&text, self.width() - 6).iter().enumerate() {
                 self.line(&format!("  {}{line}", if index == 0 { "" } else { "    " }));
             }
         }

@@ -30,6 +30,8 @@ pub enum Status {
     LowMass,
     /// A judge gave no label at all.
     Missing,
+    /// A stratum of the sampling design has a single unit.
+    SingletonStratum,
 }
 
 /// An interval with its level and method.

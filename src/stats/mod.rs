@@ -16,6 +16,7 @@ pub mod cases;
 mod chart;
 mod cluster;
 mod confusion;
+mod design;
 mod dist;
 mod effect;
 mod envelope;
@@ -59,6 +60,7 @@ pub use cluster::{
     mean_weighted, poisson_sample,
 };
 pub use confusion::Confusion;
+pub use design::{Design, Designed, designed, mean_designed};
 pub use dist::{normal_cdf, normal_quantile, normal_sf, t_cdf, t_quantile, t_sf};
 pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
 pub use envelope::{Estimate, Interval, Status};

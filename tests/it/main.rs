@@ -25,6 +25,7 @@ mod deciding;
 mod explain;
 mod faults;
 mod formats;
+mod gates;
 mod harness;
 mod lake;
 mod platforms;

@@ -142,6 +142,7 @@ pub fn header(id: &str, suite: &str) -> RunHeader {
         tags: [("branch".to_owned(), "main".to_owned())].into(),
         example_blobs: Vec::new(),
         until_decided: None,
+        design: None,
     }
 }
 

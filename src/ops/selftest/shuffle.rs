@@ -90,7 +90,7 @@ pub async fn permute(project: &Project, world: &World, subject: &str, ask: Ask) 
         _ => return Err(Failed::usage(anyhow!("`{subject}` names no run; give one, or two as `BASE..CANDIDATE`"))),
     };
     let runs = loaded.iter().map(|run| run.results.header.id.clone()).collect();
-    let policy = gated(policy_of(project, &suite), &material);
+    let policy = gated(policy_of(project, world, &suite)?, &material);
     let outcomes = spread(ask.replicates as usize, ask.threads, |replicate| {
         outcome(&material, &metas, &policy, seed_of(ask.seed, 0, replicate as u64))
     });
@@ -103,7 +103,8 @@ fn gated(mut policy: GatePolicy, material: &Material) -> GatePolicy {
     if !policy.metrics.values().any(|demanded| demanded.role == MetricRole::Gate) {
         for grader in &material.header().graders {
             let width = grader.scale.bounds().map_or(0.0, |(least, greatest)| greatest - least);
-            let demanded = MetricPolicy { role: MetricRole::Gate, margin: 0.05 * width, floor: None };
+            let demanded =
+                MetricPolicy { role: MetricRole::Gate, margin: Some(0.05 * width), ..MetricPolicy::default() };
             policy.metrics.insert(grader.name.clone(), demanded);
         }
     }

@@ -127,7 +127,7 @@ impl Scenario {
     pub fn policy(&self) -> GatePolicy {
         // Cost without a margin of its own is held against a twentieth, on the logarithm.
         let (name, margin) = if self.kind == Kind::Cost { ("cost_usd", 0.0) } else { (GRADER, self.kind.margin()) };
-        let demanded = MetricPolicy { role: MetricRole::Gate, margin, floor: None };
+        let demanded = MetricPolicy { role: MetricRole::Gate, margin: Some(margin), ..MetricPolicy::default() };
         GatePolicy { metrics: BTreeMap::from([(name.to_owned(), demanded)]), ..GatePolicy::default() }
     }
 }
@@ -162,6 +162,8 @@ pub fn draw(scenario: &Scenario, seed: u64, looked_at: bool) -> Drawn {
                 id: id.clone(),
                 cluster: format!("u{unit:04}"),
                 weight,
+                stratum: None,
+                probability: None,
                 diverse: false,
                 dimensions: BTreeMap::new(),
             });

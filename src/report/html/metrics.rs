@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::plot::{Axis, Plot, Tick, ends, percent};
 use crate::compare::{MetricComparison, MetricSummary, Missing};
 use crate::model::{Change, Direction, MetricRole, Scale};
+use crate::report::beside;
 use crate::report::number::{self, Unit};
 use crate::report::words::{self, Mark};
 use crate::stats::Estimate;
@@ -50,7 +51,7 @@ pub(super) struct MetricRow {
     pub n: String,
     /// Pairs or cells without a score; empty for none.
     pub unscored: String,
-    /// Acceptable value asked for; empty for none.
+    /// Acceptable value asked for, or a waiver; empty for none.
     pub floor_note: String,
     /// Examples that changed sides: up and down.
     pub moved: Option<(u64, u64)>,
@@ -58,6 +59,8 @@ pub(super) struct MetricRow {
     pub sentence: String,
     /// What an expert wants to know.
     pub facts: Vec<Fact>,
+    /// What must be read beside the finding.
+    pub asides: Vec<Fact>,
     /// How often each value occurred.
     pub bars: Vec<Bar>,
     /// How often numbers fell into each range.
@@ -263,10 +266,15 @@ fn compared_row(metric: &MetricComparison, plot: Plot) -> MetricRow {
         plot,
         n: number::count(metric.difference.n),
         unscored: if unscored > 0 { number::count(unscored) } else { String::new() },
-        floor_note: String::new(),
+        floor_note: metric
+            .beside
+            .waived
+            .as_ref()
+            .map_or_else(String::new, |waived| format!("waived until {}", waived.until)),
         moved: metric.discordance.as_ref().map(|moved| (moved.improved, moved.worsened)),
         sentence: one_line(&metric.sentence, 1000),
         facts: compared_facts(metric, unit),
+        asides: asides(metric, true),
         bars: Vec::new(),
         histogram: None,
     }
@@ -295,10 +303,16 @@ fn compared_facts(metric: &MetricComparison, unit: Unit) -> Vec<Fact> {
     );
     facts
         .add("Would find in 4 of 5 tries", metric.detectable.map(|least| format!("a change of {}", unit.value(least))));
-    facts.add("To decide", metric.examples_needed.map(|n| format!("about {} examples", number::count(n))));
+    facts.0.extend(asides(metric, false));
     facts.estimate(&metric.difference);
     facts.add("Left out", missing_words(&metric.missing));
     facts.0
+}
+
+/// What stands beside the finding: loud ones in sight, the others with the statistics.
+fn asides(metric: &MetricComparison, loud: bool) -> Vec<Fact> {
+    let found = beside::asides(metric).into_iter().filter(|aside| aside.loud == loud);
+    found.map(|aside| Fact { term: aside.term, text: one_line(&aside.text, 1000) }).collect()
 }
 
 /// Measures have a margin in their own unit only where no ratio is tested.
@@ -402,6 +416,7 @@ fn summary_row(metric: &MetricSummary) -> MetricRow {
         moved: None,
         sentence: one_line(&metric.sentence, 1000),
         facts: facts.0,
+        asides: Vec::new(),
         bars,
         histogram,
     }

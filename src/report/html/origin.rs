@@ -7,7 +7,7 @@ use super::metrics::missing_words;
 use super::text::plain;
 use crate::compare::{Comparison, Difference, RunCard, RunView};
 use crate::model::{GraderInfo, GraderKind, Scale};
-use crate::report::{number, words};
+use crate::report::{beside, number, words};
 use crate::sys::text::one_line;
 
 /// Settings of a target shown.
@@ -46,6 +46,7 @@ pub(super) fn left_out_of_comparison(view: &Comparison) -> LeftOut {
         let text = words::plural(*count, "example is", "examples are");
         notes.push(format!("{text} only in the {side} and not compared."));
     }
+    notes.extend(beside::quarantine(view));
     for (run, side) in [(&view.baseline, "baseline"), (&view.candidate, "candidate")] {
         notes.extend(run_notes(run, &format!("of the {side} ")));
     }

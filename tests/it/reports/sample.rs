@@ -138,6 +138,17 @@ impl Sample {
             repeated: Vec::new(),
             breakdown: self.breakdown(),
             examples: rows,
+            quarantine: Some(Quarantine {
+                examples: vec![(self.id(5), self.t("the search tool times out"))],
+                share: 0.008,
+                verdict_with_all: Verdict::Fail,
+                with_all: vec![WithAll {
+                    metric: self.t(METRICS[0]),
+                    difference: Some(-0.09),
+                    change: Change::Regressed,
+                    verdict: Some(Verdict::Fail),
+                }],
+            }),
         };
         (comparison, details)
     }
@@ -297,9 +308,37 @@ impl Sample {
                     expert: self
                         .t(&format!("Δ {point:+.3}, n = {}, paired t with CR2 errors, one-sided p 0.004", pairs.len())),
                     difference,
+                    beside: self.beside(index),
                 }
             })
             .collect()
+    }
+
+    /// What stands beside a finding: broken examples and a waiver on one metric, graded levels on another.
+    fn beside(&self, index: usize) -> Beside {
+        let broken =
+            Broken { drop: 1.0, allowed: 0, of: 118, count: 2, examples: vec![(self.id(3), 1.0), (self.id(17), 1.0)] };
+        let waived = Waived {
+            reason: self.t("the refund tool is being replaced"),
+            until: "2026-12-31".parse().unwrap(),
+            by: Some(self.t("Ann")),
+            verdict: Verdict::Fail,
+        };
+        let panel = Ordinal {
+            net_sign: mean([0.0, 1.0, -1.0, 0.0, 1.0].into_iter(), "net sign"),
+            superiority: Some(0.6),
+            wilcoxon_p: Some(0.4),
+            levels: vec![(self.t("cold"), 4, 2), (self.t("warm"), 110, 116)],
+            ceiling: (0.91, 0.95),
+            conflict: false,
+        };
+        let ways = vec![Remedy { more: More::Examples, count: 310, price_usd: Some(4.2) }];
+        match index {
+            1 => Beside { broken: Some(broken), waived: Some(waived), ..Beside::default() },
+            2 => Beside { to_decide: ways, ..Beside::default() },
+            3 => Beside { ordinal: Some(panel), bounds: Some((-0.1, 0.2)), ..Beside::default() },
+            _ => Beside::default(),
+        }
     }
 
     fn scale(&self, index: usize) -> Scale {
@@ -369,6 +408,7 @@ impl Sample {
                     verdict: None,
                     sentence: String::new(),
                     expert: self.t("geometric mean of per-example ratios"),
+                    beside: Beside::default(),
                 }
             })
             .collect()
