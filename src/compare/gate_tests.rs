@@ -269,8 +269,8 @@ fn what_would_decide_has_its_price() {
         for trial in 0..2 {
             let id = format!("e{index:03}");
             // Trials of the same example disagree, so that more of them would help.
-            put(&mut before, &id, trial, "ok", pass((index + trial as usize) % 2 == 0));
-            put(&mut after, &id, trial, "ok", pass((index / 2 + trial as usize) % 2 == 0 || index == 3));
+            put(&mut before, &id, trial, "ok", pass((index + trial as usize).is_multiple_of(2)));
+            put(&mut after, &id, trial, "ok", pass((index / 2 + trial as usize).is_multiple_of(2) || index == 3));
         }
     }
     after.totals.trials_ok = 80;

@@ -56,10 +56,8 @@ pub fn hopeless(
         if compared && units < policy.min_pairs {
             let asked = policy.min_pairs;
             add(true, format!("the gate asks for {asked} pairs and there are {units} independent examples"));
-        } else if compared {
-            if let Some(reason) = unchanged(&metric, units, policy, plain) {
-                add(plain, reason);
-            }
+        } else if compared && let Some(reason) = unchanged(&metric, units, policy, plain) {
+            add(plain, reason);
         }
         if let Some(reason) = metric.guard.as_ref().zip(metric.width()).and_then(|(guard, width)| {
             (guard.drop > width).then(|| {

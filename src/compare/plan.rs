@@ -238,10 +238,8 @@ fn curve(spread: &Spread, wish: &Wish) -> Vec<Point> {
     sizes.retain(|size| wish.most.is_none_or(|most| *size <= most));
     let mut trials: Vec<u32> = if spread.trial.is_some() { REPEATS.to_vec() } else { Vec::new() };
     trials.push(wish.trials);
-    for list in [&mut trials] {
-        list.sort_unstable();
-        list.dedup();
-    }
+    trials.sort_unstable();
+    trials.dedup();
     sizes.sort_unstable();
     sizes.dedup();
     let mut points: Vec<Point> = sizes

@@ -120,7 +120,7 @@ fn with_error(found: Designed, units: BTreeMap<(usize, usize), Unit>, design: &D
         let variance =
             |corrected: bool| moments::sum(units.values().map(|unit| kept(unit, corrected) * unit.total.powi(2)));
         let se = positive(variance(true), || variance(false));
-        let df = (units.len() > 1).then(|| units.len() as f64 - 1.0);
+        let df = (units.len() > 1).then_some(units.len() as f64 - 1.0);
         return Designed { se: df.and(Some(se)), df, ..found };
     }
     let mut strata: BTreeMap<usize, Vec<Unit>> = BTreeMap::new();
@@ -157,10 +157,10 @@ fn collapse(strata: &mut Vec<Vec<Unit>>) -> u64 {
     let (single, mut rest): (Vec<Vec<Unit>>, Vec<Vec<Unit>>) = strata.drain(..).partition(|units| units.len() < 2);
     let count = single.len() as u64;
     let mut together: Vec<Unit> = single.into_iter().flatten().collect();
-    if together.len() == 1 {
-        if let Some(smallest) = rest.iter_mut().min_by_key(|units| units.len()) {
-            smallest.append(&mut together);
-        }
+    if together.len() == 1
+        && let Some(smallest) = rest.iter_mut().min_by_key(|units| units.len())
+    {
+        smallest.append(&mut together);
     }
     if !together.is_empty() {
         rest.push(together);

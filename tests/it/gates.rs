@@ -149,7 +149,8 @@ fn a_name_that_allows_nothing_is_refused() {
 fn a_plan_from_a_pilot_and_from_assumed_rates() {
     // Every fourth example is a coin: it alternates between trials, out of step between the variants.
     let coin = |variant: &str, index: usize, trial: u32| {
-        index % 4 != 0 || (index / 4 + trial as usize + usize::from(variant == "v2") * (index / 8 % 2)) % 2 == 0
+        !index.is_multiple_of(4)
+            || (index / 4 + trial as usize + usize::from(variant == "v2") * (index / 8 % 2)).is_multiple_of(2)
     };
     let world = world(80, 4, MARGIN, coin);
     let none = world.run(&["plan", "qa"]).expect(2);
