@@ -4,12 +4,12 @@ use super::{
     Comparison, ExampleMeta, Explanation, Features, MetricComparison, RunCard, RunResults,
     change::{self, Assessed},
     comparable::comparability,
-    explain::explain,
-    frontier::frontier,
+    explain::explain_units,
+    frontier::frontier_of,
     gate::{self, Ruling},
     measure::{MEASURES, Metric},
     pair::{self, Columns},
-    repeated::repeated_compared,
+    repeated::repeated_of,
     rows, slices, words,
 };
 use crate::model::{Change, FailOn, GatePolicy, Verdict};
@@ -63,7 +63,7 @@ pub fn compare_with(
     let graded = assessed.get(..count).unwrap_or_default();
     let slices = slices::compare_slices(&units, graded, policy.alpha);
     let found: Vec<MetricComparison> = graded.iter().map(|metric| metric.comparison.clone()).collect();
-    let explanations = explain(baseline, candidate, metas, policy, &found, features);
+    let explanations = explain_units(&units, candidate, policy, &found, features);
     let headline = headline(&ruling, &assessed, &explanations, policy);
     let examples = rows::compare_rows(&units, graded);
     let mut metrics = assessed.into_iter().map(|metric| metric.comparison);
@@ -81,8 +81,8 @@ pub fn compare_with(
         measures: metrics.collect(),
         slices,
         explanations,
-        frontier: frontier(baseline, candidate, metas, policy, &found),
-        repeated: repeated_compared(baseline, candidate, metas, policy),
+        frontier: frontier_of(&units, candidate, policy, &found),
+        repeated: repeated_of(&units, candidate, policy),
         breakdown: Vec::new(),
         examples,
     }

@@ -10,7 +10,7 @@ use super::{
     Comparability, ExampleMeta, Frontier, RunCard, RunResults,
     change::{self, Assessed},
     comparability, contrast,
-    frontier::frontier,
+    frontier::frontier_of,
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Sample},
     words::{self, Form},
@@ -132,7 +132,7 @@ pub fn compare_many(runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePol
                 .map(|(metric, columns)| change::assess(metric, columns, &units, policy.alpha, candidate.header.seed))
                 .collect();
             let found: Vec<_> = assessed.iter().map(|metric| metric.comparison.clone()).collect();
-            let mut frontiers = frontier(baseline, candidate, metas, policy, &found);
+            let mut frontiers = frontier_of(&units, candidate, policy, &found);
             for (table, comparison) in tables.iter_mut().zip(found) {
                 let (mine, rest) = frontiers.into_iter().partition(|one| one.metric == table.name);
                 frontiers = rest;
