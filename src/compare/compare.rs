@@ -4,13 +4,13 @@ use super::{
     Comparison, ExampleMeta, Explanation, Features, MetricComparison, Quarantine, RunCard, RunResults, WithAll,
     change::{self, Assessed, Setting},
     comparable::comparability,
-    explain::explain,
-    frontier::frontier,
+    explain::explain_units,
+    frontier::frontier_of,
     gate::{self, Ruling},
     looking::{self, Looking},
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Unit},
-    repeated::repeated_compared,
+    repeated::repeated_of,
     rows, slices, words,
 };
 use crate::model::{Change, FailOn, GatePolicy, Verdict};
@@ -59,7 +59,7 @@ pub fn compare_with(
     let graded = assessed.get(..count).unwrap_or_default();
     let slices = slices::compare_slices(&kept, graded, policy.alpha);
     let found: Vec<MetricComparison> = graded.iter().map(|metric| metric.comparison.clone()).collect();
-    let explanations = explain(baseline, candidate, metas, policy, &found, features);
+    let explanations = explain_units(&kept, candidate, policy, &found, features);
     let headline = headline(&ruling, &assessed, &explanations, policy);
     let examples = match &all {
         Some((assessed, _)) => rows::compare_rows(&everyone, assessed.get(..count).unwrap_or_default()),
@@ -81,8 +81,8 @@ pub fn compare_with(
         measures: metrics.collect(),
         slices,
         explanations,
-        frontier: frontier(baseline, candidate, metas, policy, &found),
-        repeated: repeated_compared(baseline, candidate, metas, policy),
+        frontier: frontier_of(&kept, candidate, policy, &found),
+        repeated: repeated_of(&kept, candidate, policy),
         breakdown: Vec::new(),
         examples,
         quarantine,

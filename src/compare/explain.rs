@@ -43,19 +43,29 @@ pub fn explain(
     found: &[MetricComparison],
     features: &Features,
 ) -> Vec<Explanation> {
-    let units = pair::roster(Some(baseline), candidate, metas, policy);
+    explain_units(&pair::roster(Some(baseline), candidate, metas, policy), candidate, policy, found, features)
+}
+
+/// The same over units that are made already.
+pub(super) fn explain_units(
+    units: &[Unit<'_>],
+    candidate: &RunResults,
+    policy: &GatePolicy,
+    found: &[MetricComparison],
+    features: &Features,
+) -> Vec<Explanation> {
     let graders = candidate.header.graders.iter();
     let metrics: Vec<Metric> = graders
         .map(|grader| Metric::of_grader(grader, policy))
         .filter(|metric| found.iter().any(|found| found.name == metric.name))
         .collect();
-    let columns = Columns::read_all(&units, &metrics);
-    let slices = slicing::all(&units, features);
+    let columns = Columns::read_all(units, &metrics);
+    let slices = slicing::all(units, features);
     let subjects = metrics.iter().zip(&columns).filter_map(|(metric, columns)| {
         let found = found.iter().find(|found| found.name == metric.name)?;
         let question =
             Question { sign: metric.sign(), bounds: metric.bounds(), margin: found.margin, alpha: policy.alpha, anytime: None };
-        Some(Subject { units: &units, metric, columns, slices: &slices, question, change: found.change })
+        Some(Subject { units, metric, columns, slices: &slices, question, change: found.change })
     });
     subjects.filter_map(|subject| subject.explain()).collect()
 }

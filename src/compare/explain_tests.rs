@@ -148,7 +148,10 @@ fn with_labels_permuted_nothing_is_named() {
         let told = explain(&baseline, &candidate, &metas, &policy, &found, &features);
         dealt += usize::from(!told[0].named.is_empty());
     }
-    println!("something named: {swapped} of {TRIES} with runs swapped, {dealt} of {} with slices dealt anew", TRIES / 2);
+    println!(
+        "something named: {swapped} of {TRIES} with runs swapped, {dealt} of {} with slices dealt anew",
+        TRIES / 2
+    );
     assert!(swapped <= TRIES / 10 && dealt <= TRIES / 20, "{swapped} and {dealt} of {TRIES}");
 }
 
@@ -223,11 +226,11 @@ fn a_split_equals_its_definition() {
     let metric = Metric::of_grader(&candidate.header.graders[0], &GatePolicy::default());
     let columns = Columns::read_all(&units, std::slice::from_ref(&metric)).pop().unwrap();
     let board = Board::of(&units, &columns, 1.0, &vec![false; units.len()]);
-    let members: Vec<u32> = (0..120).filter(|index| index % 3 == 0).collect();
+    let members: Vec<u32> = (0..120_u32).filter(|index| index.is_multiple_of(3)).collect();
     let split = board.split(&members, 20, &mut Scratch::default()).unwrap();
     let row = |place: usize| {
         let change = columns.candidate.values[place].value.unwrap() - columns.baseline.values[place].value.unwrap();
-        (change, units[place].weight, units[place].cluster, place % 3 == 0)
+        (change, units[place].weight, units[place].cluster, place.is_multiple_of(3))
     };
     let rows: Vec<(f64, f64, usize, bool)> = (0..120).map(row).collect();
     let mean = |inside: bool| {

@@ -83,7 +83,16 @@ pub fn frontier(
     policy: &GatePolicy,
     found: &[MetricComparison],
 ) -> Vec<Frontier> {
-    let units = pair::roster(Some(baseline), candidate, metas, policy);
+    frontier_of(&pair::roster(Some(baseline), candidate, metas, policy), candidate, policy, found)
+}
+
+/// The same over units that are made already.
+pub(super) fn frontier_of(
+    units: &[Unit<'_>],
+    candidate: &RunResults,
+    policy: &GatePolicy,
+    found: &[MetricComparison],
+) -> Vec<Frontier> {
     let sides = [true, false].map(|first| {
         let results = units.iter().map(|unit| if first { unit.baseline } else { unit.candidate });
         let metrics = subjects(candidate, policy);
@@ -98,7 +107,7 @@ pub fn frontier(
         for (measure, spent) in metrics.iter().enumerate().skip(count) {
             let columns = [&before, &after].map(|side| side.get(place).zip(side.get(measure)));
             let [Some(left), Some(right)] = columns else { continue };
-            let rows = Rows::of(&units, left, right, range);
+            let rows = Rows::of(units, left, right, range);
             frontiers.extend(rows.frontier(metric, spent, finding.change));
         }
     }
@@ -210,7 +219,8 @@ impl Rows {
             return None;
         }
         let of = |rows: &[Row], read: fn(&Row) -> f64| rows.iter().map(read).collect::<Vec<f64>>();
-        let (good, paid): (fn(&Row) -> f64, fn(&Row) -> f64) = (|row| row.quality, |row| row.spent);
+        let good: fn(&Row) -> f64 = |row| row.quality;
+        let paid: fn(&Row) -> f64 = |row| row.spent;
         let (before, after) = (self.side(&self.baseline, metric, spent), self.side(&self.candidate, metric, spent));
         let spent_ratio = self.of_logs(&[(of(&self.candidate, paid), 1.0), (of(&self.baseline, paid), -1.0)]);
         let per_good_ratio = self.of_logs(&[

@@ -10,7 +10,7 @@ use super::{
     Comparability, ExampleMeta, Frontier, RunCard, RunResults,
     change::{self, Assessed, Setting},
     comparability, contrast,
-    frontier::frontier,
+    frontier::frontier_of,
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Sample, Taking},
     words::{self, Form},
@@ -133,7 +133,7 @@ pub fn compare_many(runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePol
                 .map(|(metric, columns)| change::assess(metric, columns, &setting))
                 .collect();
             let found: Vec<_> = assessed.iter().map(|metric| metric.comparison.clone()).collect();
-            let mut frontiers = frontier(baseline, candidate, metas, policy, &found);
+            let mut frontiers = frontier_of(&units, candidate, policy, &found);
             for (table, comparison) in tables.iter_mut().zip(found) {
                 let (mine, rest) = frontiers.into_iter().partition(|one| one.metric == table.name);
                 frontiers = rest;

@@ -71,9 +71,13 @@ pub fn repeated_compared(
     metas: &[ExampleMeta],
     policy: &GatePolicy,
 ) -> Vec<RepeatedCompared> {
-    let units = pair::roster(Some(baseline), candidate, metas, policy);
+    repeated_of(&pair::roster(Some(baseline), candidate, metas, policy), candidate, policy)
+}
+
+/// The same over units that are made already.
+pub(super) fn repeated_of(units: &[Unit<'_>], candidate: &RunResults, policy: &GatePolicy) -> Vec<RepeatedCompared> {
     let metrics = binary(candidate, policy);
-    let columns = Columns::read_all(&units, &metrics);
+    let columns = Columns::read_all(units, &metrics);
     let mut found = Vec::new();
     for (metric, columns) in metrics.iter().zip(&columns) {
         for k in 1..=most(&columns.baseline).min(most(&columns.candidate)) {
@@ -81,7 +85,7 @@ pub fn repeated_compared(
                 let gap = |place: usize| {
                     Some(value(&columns.candidate, place, k, chance)? - value(&columns.baseline, place, k, chance)?)
                 };
-                mean(&units, gap, Some((-1.0, 1.0)))
+                mean(units, gap, Some((-1.0, 1.0)))
             };
             found.push(RepeatedCompared {
                 metric: metric.name.clone(),

@@ -15,7 +15,7 @@ const SINGLES: usize = 400;
 /// Most slices by two conditions: the largest.
 const PAIRS: usize = 600;
 /// Most members of all slices by two conditions together, so that work stays within sight of the data.
-const MEMBERS: usize = 6_000_000;
+const MEMBERS: usize = 2_000_000;
 /// A pair of conditions must leave out at least this share of either slice, else it says nothing new.
 const NARROWER: f64 = 0.8;
 
@@ -152,7 +152,7 @@ fn singles(units: &[Unit<'_>], features: &Features) -> Vec<Slice> {
             None => distinct.push(slice),
         }
     }
-    distinct.sort_by(|left, right| right.members.len().cmp(&left.members.len()));
+    distinct.sort_by_key(|slice| std::cmp::Reverse(slice.members.len()));
     distinct.truncate(SINGLES);
     distinct
 }

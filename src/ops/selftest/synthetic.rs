@@ -302,6 +302,7 @@ fn empty(name: &str, scenario: &Scenario, seed: u64, looked_at: bool) -> RunResu
         example_blobs: Vec::new(),
         until_decided: looked_at
             .then(|| UntilDecided { baseline: RunId::new("baseline"), rule: UntilDecided::RULE.to_owned() }),
+        design: None,
     };
     RunResults { header, totals: RunTotals::default(), status: RunStatus::Complete, examples: BTreeMap::new() }
 }
