@@ -109,7 +109,8 @@ fn check_scale(spec: &JudgeSpec, findings: &mut Vec<Finding>) {
                 let what = format!("label `{}` has no description", label.label);
                 say(findings, Severity::Warning, what, "say when it is the right one");
             }
-            if labels.iter().any(|label| label.value.is_none()) {
+            // None with a value at all is a scale of kinds, which are counted and not averaged.
+            if labels.iter().any(|label| label.value.is_none()) && labels.iter().any(|label| label.value.is_some()) {
                 let mend = "give each label a `value`, unless it should enter no mean";
                 say(findings, Severity::Note, "a label has no value and enters no mean", mend);
             }

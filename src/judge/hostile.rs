@@ -14,9 +14,7 @@ use crate::model::{
     ChatReply, ChatRequest, Example, ExampleId, Failure, FinishReason, Output, Role, ScoreInput, ScoreValue, Usage,
 };
 use crate::provider::{ChatModel, Client};
-use crate::rubric::{
-    CalibrationExample, JudgeSpec, RubricScale, addresses_judge, nonce, parse_reply, transcript,
-};
+use crate::rubric::{CalibrationExample, JudgeSpec, RubricScale, addresses_judge, nonce, parse_reply, transcript};
 
 /// Output and tool results that try to steer the judge or to leave the fence.
 fn corpus() -> Vec<String> {

@@ -24,8 +24,8 @@ pub use material::{Cut, Material, NotGiven};
 pub use prompt::{FRESH_NOTE, PROMPT_VERSION, Prompt, render, repair_messages};
 pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, parse_reply, reply_schema, stands_in};
 pub use spec::{
-    Anchor, Condition, FAMILIES, INPUTS, InputName, InputRow, JudgeSpec, LabelSpec, LongInput, ModelDefaults, RubricScale,
-    SpecProblem,
+    Anchor, Condition, FAMILIES, INPUTS, InputName, InputRow, JudgeSpec, LabelSpec, LongInput, ModelDefaults,
+    RubricScale, SpecProblem,
 };
 pub use transcript::{Shortened, tool_calls, transcript};
 pub use votes::{Votes, reduce};
