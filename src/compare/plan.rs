@@ -261,6 +261,9 @@ fn curve(spread: &Spread, wish: &Wish) -> Vec<Point> {
 fn optimal(spread: &Spread, wish: &Wish) -> Option<(f64, f64)> {
     let (example, trial, draw) = wish.cost;
     let (of_trial, of_draw) = (spread.trial?, spread.draw.unwrap_or(0.0));
+    if example <= 0.0 {
+        return None;
+    }
     let found = allocate(Budget {
         variance: (spread.between, 2.0 * of_trial, 2.0 * of_draw),
         cost: (example, 2.0 * trial, 2.0 * draw),

@@ -1,3 +1,5 @@
+//! Plans against the formula, against simulation, and against every design tried.
+
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

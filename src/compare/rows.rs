@@ -25,7 +25,8 @@ pub(super) fn compare_rows(units: &[Unit<'_>], assessed: &[Assessed]) -> Vec<Exa
     let shift = |index: usize| {
         let shifts = assessed.iter().zip(&scales).filter_map(|(metric, scale)| {
             let (before, after) = (value(&metric.columns.baseline, index)?, value(&metric.columns.candidate, index)?);
-            Some(scale * (after - before))
+            // The difference of absurd values may be no number at all.
+            Some(scale * (after - before)).filter(|shift| shift.is_finite())
         });
         shifts.sum::<f64>()
     };

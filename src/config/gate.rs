@@ -48,14 +48,7 @@ pub(super) fn gate(raw: RawGate, graders: Option<&[String]>, pointer: &str, faul
 }
 
 fn metric(raw: RawMetric, pointer: &str, faults: &mut Faults) -> MetricPolicy {
-    // TOML has `inf` and `nan`, which are neither below a bound nor above one.
-    let numbers = [("margin", raw.margin), ("floor", raw.floor), ("max_unscored", raw.max_unscored)];
-    for (key, number) in numbers {
-        if let Some(number) = number.filter(|number| !number.is_finite()) {
-            faults.add(&format!("{pointer}/{key}"), format!("expected a finite number, found `{number}`"));
-        }
-    }
-    if let Some(drop) = raw.guard.as_ref().map(|guard| guard.drop).filter(|drop| !(drop.is_finite() && *drop > 0.0)) {
+    if let Some(drop) = raw.guard.as_ref().map(|guard| guard.drop).filter(|drop| *drop <= 0.0) {
         let message = format!("expected how far one example must fall, above 0, found `{drop}`");
         faults.add(&format!("{pointer}/guard/drop"), message);
     }

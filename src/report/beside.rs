@@ -4,7 +4,7 @@
 use super::number::{self, Unit};
 use super::words;
 use crate::compare::{Cells, Comparison, MetricComparison, More, Ordinal, Quarantine};
-use crate::model::{Estimand, Verdict};
+use crate::model::{Estimand, MetricRole, Verdict};
 use crate::stats::Estimate;
 use crate::sys::text::one_line;
 
@@ -33,8 +33,10 @@ pub(super) fn asides(metric: &MetricComparison) -> Vec<Aside> {
     if let Some(both) = &beside.estimands {
         let mark = |estimand: Estimand| if both.decides == estimand { "; decides" } else { "" };
         let says = |estimate: &Estimate, estimand| Some(format!("{}{}", estimated(unit, estimate), mark(estimand)));
-        add("Projected to production", says(&both.production, Estimand::Production), true);
-        add("Dataset as it is", says(&both.dataset, Estimand::Dataset), true);
+        // Of what only informs, or is decided by a ratio, the other population need not be in sight.
+        let loud = metric.role == MetricRole::Gate && metric.ratio.is_none();
+        add("Projected to production", says(&both.production, Estimand::Production), loud);
+        add("Dataset as it is", says(&both.dataset, Estimand::Dataset), loud);
     }
     add("Without pairs", beside.unpaired.as_ref().map(|all| estimated(unit, all)), true);
     let bounds = beside.bounds.map(|(low, high)| {
