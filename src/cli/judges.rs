@@ -32,7 +32,7 @@ pub fn list(list: &[Listed], width: usize) -> String {
     let examples: usize = list.iter().map(|judge| judge.calibration_examples).sum();
     let _ = writeln!(
         text,
-        "\n{} judges ({own} your own), {examples} labelled examples. `assize judge show NAME` prints one.",
+        "\n{} judges ({own} your own), {examples} labelled examples. `judge show NAME` prints one.",
         list.len()
     );
     text
