@@ -19,13 +19,13 @@ const LISTED: usize = 20;
 pub enum FlakyVerb {
     /// Say which examples come out differently when nothing has changed, and whether target or grader wavers.
     #[command(after_help = "Example:\n  assize run support --trials 5\n  assize flaky ls support --min-rate 0.2\n\n\
-        Looks at the newest complete runs of one target over one task. The flip rate is the chance that two trials of an\n\
+        Looks at the newest complete runs of one target over one task. The flip rate is the chance that two trials of an \
         example disagree.")]
     Ls(LsArgs),
     /// Leave examples out of the gate until a day; they stay in every report.
     #[command(
         after_help = "Example:\n  assize flaky quarantine q-17 q-40 --suite support -m \"tool times out, #412\" --until 14d\n\n\
-        Writes `quarantine.toml` beside the configuration, to be reviewed and committed. The verdict with all examples\n\
+        Writes `quarantine.toml` beside the configuration, to be reviewed and committed. The verdict with all examples \
         stands beside the gate's."
     )]
     Quarantine(QuarantineArgs),

@@ -14,11 +14,11 @@ use crate::sys::text::one_line;
 /// What is said under the help.
 pub const EXAMPLES: &str = "\
 Example:
-  assize plan support                                    from the blessed run and the latest, else the latest alone
+  assize plan support
   assize plan support --pilot 1c9e44d0..7f3a91c2 --margin 0.03 --budget 20
   assize plan --discordant 0.12 --examples 200 --margin 0.05 --trial-cost 0.004
 
-A change is \"seen\" when it is found with the power asked for; \"proven\" is the margin within which a candidate that
+Learns from the blessed run and the latest, else from the latest alone. A change is \"seen\" when it is found with the power asked for; \"proven\" is the margin within which a candidate that \
 changes nothing is shown to be equivalent with that power. Prices are those of both runs.";
 
 /// `plan`

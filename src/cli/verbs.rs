@@ -7,9 +7,7 @@ use super::args::{
     RunsArgs, SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
-use super::{
-    calibrated, dataset, dataset_edit, decided, ingested, labels, lake, progress, query, sample, show,
-};
+use super::{calibrated, dataset, dataset_edit, decided, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
 use crate::ops::compare::{Again, Compared, Viewed};
 use crate::ops::decide::Until;

@@ -63,8 +63,13 @@ pub(super) fn explain_units(
     let slices = slicing::all(units, features);
     let subjects = metrics.iter().zip(&columns).filter_map(|(metric, columns)| {
         let found = found.iter().find(|found| found.name == metric.name)?;
-        let question =
-            Question { sign: metric.sign(), bounds: metric.bounds(), margin: found.margin, alpha: policy.alpha, anytime: None };
+        let question = Question {
+            sign: metric.sign(),
+            bounds: metric.bounds(),
+            margin: found.margin,
+            alpha: policy.alpha,
+            anytime: None,
+        };
         Some(Subject { units, metric, columns, slices: &slices, question, change: found.change })
     });
     subjects.filter_map(|subject| subject.explain()).collect()

@@ -88,7 +88,9 @@ fn rule(metrics: &[&(Metric, Column)], units: &[Unit<'_>], results: &RunResults,
     let watched = metrics.iter().filter(|(metric, column)| metric.is_gated() || dead(column));
     faults.extend(watched.filter_map(|(metric, column)| gate::unscored_fault(metric, column, "run")));
     let floors: Vec<(Verdict, String)> = gated()
-        .filter_map(|(metric, column)| gate::check_floor(metric, units, column, Taking::of(policy, results), policy, None))
+        .filter_map(|(metric, column)| {
+            gate::check_floor(metric, units, column, Taking::of(policy, results), policy, None)
+        })
         .collect();
     let mut open: Vec<String> = gated()
         .filter(|(_, column)| !column.has_values())

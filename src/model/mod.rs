@@ -41,8 +41,8 @@ pub use redact::{
     DetectorForm, OnDetectorError, RedactAction, RedactAllow, RedactDetector, RedactPattern, RedactPolicy, Redactions,
 };
 pub use run::{
-    CellKey, Direction, GraderInfo, GraderKind, RunDesign, RunHeader, RunStatus, RunTotals, Scale, TargetInfo, TrialKey,
-    UntilDecided, trial_place,
+    CellKey, Direction, GraderInfo, GraderKind, RunDesign, RunHeader, RunStatus, RunTotals, Scale, TargetInfo,
+    TrialKey, UntilDecided, trial_place,
 };
 pub use score::{Finite, Score, ScoreValue, Scored, Unscored, UnscoredReason};
 pub use span::{

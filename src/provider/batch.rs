@@ -33,6 +33,9 @@ pub(super) use openai::OpenAiBatches;
 const MOST: usize = 20_000;
 const MOST_BYTES: usize = 80 << 20;
 
+/// Tells who waits: the answer, or that it must be asked live.
+type Tell = oneshot::Sender<Option<Attempted>>;
+
 /// How a service takes batches.
 #[async_trait]
 pub(super) trait BatchService: Send + Sync {
@@ -52,7 +55,7 @@ pub(super) trait BatchService: Send + Sync {
 /// What a batch says to one question.
 pub(super) enum Answered {
     /// The reply, read as the live one would be.
-    Reply(Attempted),
+    Reply(Box<Attempted>),
     /// It failed in the batch; asked live it may not.
     Failed,
 }
@@ -126,7 +129,7 @@ struct State {
     /// Questions of batches under way: the batch by question.
     under_way: HashMap<String, String>,
     /// Who waits for a question of a batch under way.
-    waiting: HashMap<String, Vec<oneshot::Sender<Option<Attempted>>>>,
+    waiting: HashMap<String, Vec<Tell>>,
     /// Batches that are looked after in this process.
     followed: BTreeMap<String, Vec<String>>,
 }
@@ -134,7 +137,7 @@ struct State {
 struct Waiting {
     name: String,
     body: Value,
-    tell: oneshot::Sender<Option<Attempted>>,
+    tell: Tell,
 }
 
 impl Batched {
@@ -275,7 +278,7 @@ impl Inner {
     }
 
     async fn hand_over(this: &Arc<Self>, part: Vec<Waiting>) {
-        let mut questions: BTreeMap<String, (Value, Vec<oneshot::Sender<Option<Attempted>>>)> = BTreeMap::new();
+        let mut questions: BTreeMap<String, (Value, Vec<Tell>)> = BTreeMap::new();
         for waiting in part {
             questions.entry(waiting.name).or_insert_with(|| (waiting.body, Vec::new())).1.push(waiting.tell);
         }
@@ -312,7 +315,7 @@ impl Inner {
             state.under_way.remove(&name);
             let mut tells = state.waiting.remove(&name).unwrap_or_default();
             let answered = match answers.remove(&name) {
-                Some(Answered::Reply(attempted)) => Some(Attempted { batched: true, ..attempted }),
+                Some(Answered::Reply(attempted)) => Some(Attempted { batched: true, ..*attempted }),
                 Some(Answered::Failed) | None => None,
             };
             // Identical asks are one in the client already, so all but one are rare: the answer goes to the first.
@@ -353,7 +356,7 @@ impl Inner {
     }
 }
 
-fn answer_live(tells: Vec<(String, Vec<oneshot::Sender<Option<Attempted>>>)>) {
+fn answer_live(tells: Vec<(String, Vec<Tell>)>) {
     for tell in tells.into_iter().flat_map(|(_, tells)| tells) {
         // Who has gone away needs no answer.
         let _ = tell.send(None);

@@ -180,7 +180,8 @@ impl ChatModel for Program {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 

@@ -237,14 +237,15 @@ mod tests {
     #[test]
     fn rungs_are_taken_one_by_one_and_end() {
         let refuse = |name: &str| Complaint::read(&json!({"error": {"message": format!("unsupported: {name}")}}));
+        let asked = ChatRequest { top_logprobs: Some(5), ..request() };
         let mut takes = TOP;
         let mut steps = 0;
         for name in ["response_format", "response_format", "max_tokens", "temperature", "logprobs", "seed"] {
-            let (next, _) = ChatCompletions::step_down(takes, &refuse(name), &body_of(&request(), takes)).unwrap();
+            let (next, _) = ChatCompletions::step_down(takes, &refuse(name), &body_of(&asked, takes)).unwrap();
             takes = next;
             steps += 1;
         }
-        let body = body_of(&request(), takes);
+        let body = body_of(&asked, takes);
         for name in
             ["response_format", "max_tokens", "temperature", "logprobs", "seed", "max_completion_tokens", "messages"]
         {

@@ -208,8 +208,7 @@ fn read_output(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, Fa
     } else {
         return Err(wire.bad_reply("the reply has no message"));
     };
-    let tokens: Vec<TokenChance> =
-        parts.iter().filter_map(|part| part.logprobs.as_ref()).flat_map(|list| chances(list)).collect();
+    let tokens: Vec<TokenChance> = parts.iter().filter_map(|part| part.logprobs.as_ref()).flat_map(chances).collect();
     Ok(ChatReply {
         text: wire.secrets.scrub_reply(text),
         finish,

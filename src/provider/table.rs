@@ -140,11 +140,13 @@ fn build_chat(
     options: &EndpointOptions,
     context: &BuildContext<'_>,
 ) -> Result<Arc<dyn ChatModel>, ProviderError> {
-    speak::<ChatCompletions>(
-        options,
-        context,
-        wire(info, options, context, &["chat", "completions"], KeyHeader::Bearer)?,
-    )
+    let wire = wire(info, options, context, &["chat", "completions"], KeyHeader::Bearer)?;
+    if info.name != "openai" {
+        return speak::<ChatCompletions>(options, context, wire);
+    }
+    speak_or_batch::<ChatCompletions>(options, context, wire, |wire, takes| {
+        Box::new(OpenAiBatches::<ChatCompletions>::new(wire, takes, "/v1/chat/completions"))
+    })
 }
 
 fn build_azure(

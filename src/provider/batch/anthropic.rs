@@ -91,7 +91,7 @@ impl BatchService for AnthropicBatches {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let read = |line: Line| {
             let answered = match line.result.kind.as_str() {
-                "succeeded" => Answered::Reply(Messages::read(&self.wire, line.result.message)),
+                "succeeded" => Answered::Reply(Box::new(Messages::read(&self.wire, line.result.message))),
                 _ => Answered::Failed,
             };
             (line.custom_id, answered)

@@ -123,7 +123,9 @@ impl<F: Format> BatchService for OpenAiBatches<F> {
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
         let read = |line: Line| {
             let answered = match line.response {
-                Some(response) if response.status_code == 200 => Answered::Reply(F::read(&self.wire, response.body)),
+                Some(response) if response.status_code == 200 => {
+                    Answered::Reply(Box::new(F::read(&self.wire, response.body)))
+                }
                 _ => Answered::Failed,
             };
             (line.custom_id, answered)

@@ -163,7 +163,7 @@ async fn ask_all(client: &Client, texts: &[String]) -> (Vec<String>, f64) {
     let (key, tell) = (key(), |_| {});
     let answers = join_all(requests.iter().map(|request| client.ask(request, &key, &tell))).await;
     let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    let cost = answers.iter().filter_map(|answer| Some(answer.spend.cost_usd)).sum();
+    let cost = answers.iter().map(|answer| answer.spend.cost_usd).sum();
     (answers.into_iter().map(|answer| answer.reply.text).collect(), cost)
 }
 
