@@ -10,7 +10,7 @@ use crate::world::World;
 fn the_quick_simulation_keeps_its_promises_whatever_the_threads() {
     let world = World::new();
     let run = |threads: &str| {
-        let ran = world.run(&["selftest", "--quick", "--replicates", "20", "--threads", threads, "--json"]);
+        let ran = world.run(&["selftest", "--quick", "--replicates", "50", "--threads", threads, "--json"]);
         ran.expect(0).json()
     };
     let (one, two) = (run("1"), run("2"));
