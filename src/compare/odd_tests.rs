@@ -76,7 +76,7 @@ fn absurd_scores_are_not_added_up() {
     let found = compare(&before, &after, &[], &gate(&["ok"], 0.5), &[]);
     open_because(&found, "too large to be added");
     let text = serde_json::to_string(&found).unwrap();
-    let back: Comparison = serde_json::from_str(&text).unwrap();
+    let back: Comparison = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(back, found, "what is not known is absent, so that nothing is lost on the way");
     assert!(Score::number(f64::INFINITY, "").is_none() && Score::number(f64::NAN, "").is_none());
 }

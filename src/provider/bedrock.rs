@@ -222,6 +222,9 @@ impl Tokens {
 fn read_message(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, Failure> {
     let reply: Reply =
         serde_json::from_value(reply).map_err(|error| wire.bad_reply(&format!("the reply is no message: {error}")))?;
+    if reply.output.is_none() && reply.stop_reason.is_none() {
+        return Err(wire.bad_reply("the reply is no message: it has neither `output` nor `stopReason`"));
+    }
     let finish = finish_of(reply.stop_reason.as_deref());
     let blocks = reply.output.and_then(|output| output.message).map(|message| message.content).unwrap_or_default();
     let call = blocks.iter().find_map(|block| block.tool_use.as_ref()).map(|call| call.input.to_string());

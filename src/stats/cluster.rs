@@ -293,6 +293,10 @@ fn finish(base: Estimate, values: &[f64], spread: Spread, range: Option<(f64, f6
             .warn("all cluster means are equal, so that their spread cannot be estimated");
     }
     let half = t_quantile(0.5 + 0.5 * level, df) * se;
+    if !half.is_finite() {
+        return Estimate { status: Status::Undefined, estimate: None, ..base }
+            .warn("values are too large to be squared");
+    }
     let few = base.clusters < 10;
     let method = base.method.clone();
     let found = Estimate {

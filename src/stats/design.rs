@@ -208,6 +208,10 @@ pub fn mean_designed(values: &[f64], design: &Design<'_>, range: Option<(f64, f6
         return Estimate { status: Status::Insufficient, ..base };
     };
     let half = t_quantile(0.5 + 0.5 * level, df) * se;
+    if !half.is_finite() {
+        return Estimate { status: Status::Undefined, estimate: None, ..base }
+            .warn("values are too large to be squared");
+    }
     let interval = Some(Interval::new(mean - half, mean + half, level, &base.method));
     Estimate { status: Status::Ok, se: Some(se), df: Some(df), interval, ..base }
 }

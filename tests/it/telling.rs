@@ -202,7 +202,7 @@ fn files_are_written_where_out_says_in_the_form_of_their_ending() {
     export(&["--out", "plain"]).expect(0);
     assert_eq!(export(&[]).expect(0).stdout, world.read("plain"));
     let query = ["traces", "query", "SELECT 1 AS a FROM spans", "--out", "a.xyz"];
-    says(&world.run(&query).expect(2), &["ends in `.xyz`", "`.parquet`"]);
+    says(&world.run(&query).expect(2), &["`--out a.xyz` has no ending", "`.parquet`"]);
 }
 
 #[test]
