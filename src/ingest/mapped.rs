@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -373,7 +374,8 @@ impl<'a> Reader<'a> {
             raw.attributes.extend(self.take(&format!("attributes.{name}"), row)?.map(|value| (name.clone(), value)));
         }
         for name in self.mapping.resource.keys() {
-            raw.resource.extend(self.take(&format!("resource.{name}"), row)?.map(|value| (name.clone(), value)));
+            let said = self.take(&format!("resource.{name}"), row)?.map(|value| (name.clone(), value));
+            Arc::make_mut(&mut raw.resource).extend(said);
         }
         Ok(())
     }

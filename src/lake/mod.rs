@@ -10,6 +10,7 @@
 mod bucket;
 mod columns;
 mod compact;
+mod encode;
 mod error;
 mod filter;
 mod list;

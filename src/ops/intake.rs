@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::pricing;
 use super::project::Project;
+use super::writing::{Outcome, Piece, Told, Writing, fault_name};
 use crate::ingest::api::PullSummary;
 use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError};
 use crate::lake::Lake;
-use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceId, TraceScore};
-use crate::sys::{files, text};
+use crate::model::{Redactions, Span, Trace, TraceId, TraceScore, assemble};
+use crate::sys::files;
 
 /// Bytes of spans held before they are written; the bound of memory.
 const WRITE_AT: usize = 128 << 20;
@@ -28,6 +28,8 @@ const CLOCK_AT: u64 = 512;
 const CUT_AT_A_TIME: usize = 500;
 /// Scores held before they are written.
 const SCORES_AT: usize = 200_000;
+/// Bytes of rejected rows held before they are written.
+const REJECTED_AT: usize = 64 << 10;
 /// How many rejected rows are told on the terminal; all are kept in the file.
 const TOLD: usize = 10;
 /// Senders told apart.
@@ -176,8 +178,9 @@ pub(super) struct Taker<'a> {
     written: Instant,
     stop: Stop,
     pub(super) report: IngestReport,
-    rejected_to: PathBuf,
+    rejected: RejectedFile,
     lake: Option<&'a Lake>,
+    writing: Writing,
     /// The traces, where there is no lake to write them to.
     pub(super) kept: Vec<Trace>,
     /// The scores that are not written yet; all of them where there is no lake.
@@ -189,7 +192,9 @@ impl<'a> Taker<'a> {
     pub(super) fn new(rejected_to: PathBuf, lake: Option<&'a Lake>) -> Self {
         let report = IngestReport::default();
         let (assembler, met, stop, written) = (Assembler::new(), Met::default(), Stop::default(), Instant::now());
-        Self { assembler, met, written, stop, report, rejected_to, lake, kept: Vec::new(), scores: Vec::new() }
+        let rejected = RejectedFile { path: rejected_to, lines: String::new() };
+        let writing = Writing::default();
+        Self { assembler, met, written, stop, report, rejected, lake, writing, kept: Vec::new(), scores: Vec::new() }
     }
 
     /// What stops the reading: the next span is refused then.
@@ -202,29 +207,40 @@ impl<'a> Taker<'a> {
         self.assembler.waiting()
     }
 
-    /// Writes what is held.
+    /// Writes what is held; it is on disk afterwards.
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
-        let gathered = self.assembler.drain();
+        self.hand_over()?;
+        self.wait()?;
+        self.rejected.write()
+    }
+
+    /// Begins to write what is held, once what was begun before is written.
+    fn hand_over(&mut self) -> Result<(), SinkError> {
+        self.wait()?;
         self.written = Instant::now();
-        self.report.duplicates += gathered.duplicates;
-        // They wait over flushes: the last count is the one that holds.
-        self.report.unjoined = gathered.unjoined;
-        for rejected in gathered.rejected {
+        let taken = self.assembler.take();
+        // They wait over pieces: the last count is the one that holds.
+        self.report.unjoined = taken.unjoined;
+        for rejected in taken.rejected {
             self.rejected(rejected)?;
-        }
-        for trace in &gathered.traces {
-            self.count(trace);
         }
         match self.lake {
             Some(lake) => {
-                let written = lake.write(&gathered.traces)?;
-                self.report.added += written.added;
-                self.report.already_there += written.already_there;
-                let written = lake.write_scores(&std::mem::take(&mut self.scores))?;
-                self.report.scores_added += written.added;
-                self.report.scores_already_there += written.already_there;
+                self.writing.begin(lake, Piece { spans: taken.spans, scores: std::mem::take(&mut self.scores) });
             }
-            None => self.kept.extend(gathered.traces),
+            None => {
+                let assembled = assemble(taken.spans);
+                let traces = assembled.traces.iter().map(Told::of).collect();
+                self.count(Outcome { traces, duplicates: assembled.duplicates, ..Outcome::default() });
+                self.kept.extend(assembled.traces);
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), SinkError> {
+        if let Some(outcome) = self.writing.wait()? {
+            self.count(outcome);
         }
         Ok(())
     }
@@ -242,11 +258,22 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
-    fn count(&mut self, trace: &Trace) {
+    fn count(&mut self, outcome: Outcome) {
+        self.report.duplicates += outcome.duplicates;
+        self.report.added += outcome.spans.added;
+        self.report.already_there += outcome.spans.already_there;
+        self.report.scores_added += outcome.scores.added;
+        self.report.scores_already_there += outcome.scores.already_there;
+        for told in outcome.traces {
+            self.count_trace(told);
+        }
+    }
+
+    fn count_trace(&mut self, told: Told) {
         let mut hasher = DefaultHasher::new();
-        trace.id.hash(&mut hasher);
+        told.id.hash(&mut hasher);
         let key = hasher.finish();
-        count_prices(&mut self.report, trace);
+        count_prices(&mut self.report, told.unpriced);
         if !self.met.traces.insert(key) {
             for fault in self.met.faults.remove(&key).into_iter().flatten() {
                 if let Some(count) = self.report.faults.get_mut(fault) {
@@ -254,17 +281,45 @@ impl<'a> Taker<'a> {
                 }
             }
             self.report.faults.retain(|_, count| *count > 0);
-            self.met.cut.insert(trace.id.clone());
+            self.met.cut.insert(told.id);
             return;
         }
         self.report.traces += 1;
-        let faults: Vec<&'static str> = trace.faults.iter().map(fault_name).collect();
-        for fault in &faults {
+        for fault in &told.faults {
             *self.report.faults.entry((*fault).to_owned()).or_default() += 1;
         }
-        if !faults.is_empty() {
-            self.met.faults.insert(key, faults);
+        if !told.faults.is_empty() {
+            self.met.faults.insert(key, told.faults);
         }
+    }
+}
+
+/// The file of the rows that were turned away. A file may hold millions of bad rows: they are not synced one by one.
+struct RejectedFile {
+    path: PathBuf,
+    /// Those that are not written yet.
+    lines: String,
+}
+
+impl RejectedFile {
+    fn add(&mut self, rejected: &Rejected) -> Result<(), SinkError> {
+        if !self.lines.is_empty() {
+            self.lines.push('\n');
+        }
+        self.lines.push_str(&serde_json::to_string(rejected)?);
+        if self.lines.len() > REJECTED_AT { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), SinkError> {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() { Ok(()) } else { Ok(files::append_line(&self.path, &lines)?) }
+    }
+}
+
+/// A reading that fails tells no more than its error, but what it turned away is kept.
+impl Drop for RejectedFile {
+    fn drop(&mut self) {
+        let _ = self.write();
     }
 }
 
@@ -276,7 +331,7 @@ impl Sink for Taker<'_> {
         self.report.spans += 1;
         self.assembler.add(span);
         let late = self.report.spans.is_multiple_of(CLOCK_AT) && self.written.elapsed() > WRITE_AFTER;
-        if self.lake.is_some() && (late || self.assembler.weight() > WRITE_AT) { self.flush() } else { Ok(()) }
+        if self.lake.is_some() && (late || self.assembler.weight() > WRITE_AT) { self.hand_over() } else { Ok(()) }
     }
 
     fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
@@ -287,7 +342,7 @@ impl Sink for Taker<'_> {
     fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
         self.report.scores += 1;
         self.scores.push(score);
-        if self.lake.is_some() && self.scores.len() > SCORES_AT { self.flush() } else { Ok(()) }
+        if self.lake.is_some() && self.scores.len() > SCORES_AT { self.hand_over() } else { Ok(()) }
     }
 
     fn keep(&mut self) -> Result<(), SinkError> {
@@ -301,30 +356,16 @@ impl Sink for Taker<'_> {
         if self.report.rejections.len() < TOLD {
             self.report.rejections.push(rejected.to_string());
         }
-        files::append_line(&self.rejected_to, &serde_json::to_string(&rejected)?)?;
-        self.report.rejected_file = Some(self.rejected_to.clone());
-        Ok(())
+        if self.report.rejected_file.is_none() {
+            self.report.rejected_file = Some(self.rejected.path.clone());
+        }
+        self.rejected.add(&rejected)
     }
 }
 
-fn fault_name(fault: &TraceFault) -> &'static str {
-    match fault {
-        TraceFault::MissingParent { .. } => "missing parent",
-        TraceFault::SeveralRoots { .. } => "several roots",
-        TraceFault::Cycle { .. } => "cycle of parents",
-        TraceFault::EndBeforeStart { .. } => "end before start",
-        TraceFault::Duplicate { .. } => "span id used twice",
-    }
-}
-
-fn count_prices(report: &mut IngestReport, trace: &Trace) {
-    let unpriced = trace
-        .spans
-        .iter()
-        .filter(|span| span.kind == SpanKind::Model && !span.usage.is_unknown() && span.cost_usd.is_none());
-    for span in unpriced {
+fn count_prices(report: &mut IngestReport, unpriced: Vec<String>) {
+    for model in unpriced {
         report.unpriced_calls += 1;
-        let model = text::one_line(&pricing::unpriced_name(span), 80);
         let told = report.unpriced_models.len() < MODELS_TOLD || report.unpriced_models.contains_key(&model);
         let name = if told { model } else { "other models".to_owned() };
         *report.unpriced_models.entry(name).or_default() += 1;

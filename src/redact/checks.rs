@@ -129,7 +129,8 @@ pub(super) fn assignment(text: &str, all: Range<usize>, group: Option<Range<usiz
 
 /// Whether a value of a field with a telling name is a secret; stricter names take any text.
 pub(super) fn field_secret(name: &str, value: &str) -> bool {
-    let folded: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let folded: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
     const WORDS: &[&str] = &["password", "passwd", "passphrase", "pwd", "passwort"];
     const RANDOM: &[&str] = &[
         "apikey",
@@ -154,14 +155,17 @@ pub(super) fn field_secret(name: &str, value: &str) -> bool {
         "setcookie",
         "signature",
     ];
-    if is_placeholder(value) {
+    let ends = |words: &[&str]| words.iter().any(|word| folded.ends_with(word));
+    let (word, random) = (ends(WORDS), ends(RANDOM));
+    // Few names tell anything; the value, which may be long, is not looked at for the others.
+    if !(word || random) || is_placeholder(value) {
         return false;
     }
-    if WORDS.iter().any(|word| folded.ends_with(word)) {
+    if word {
         const TYPES: &[&str] = &["string", "required", "optional", "password", "text", "none", "null", "true", "false"];
         return value.chars().count() >= 3 && !TYPES.contains(&value.to_ascii_lowercase().as_str());
     }
-    RANDOM.iter().any(|word| folded.ends_with(word)) && value.len() >= 12 && looks_random(value)
+    value.len() >= 12 && looks_random(value)
 }
 
 /// Letters and digits mixed, and not an identifier, a path or a call.
