@@ -15,7 +15,6 @@ use crate::model::{Span, SpanId, SpanKind, Trace, TraceId, assemble};
 
 use super::LakeError;
 use super::parts::{Day, one_of, query};
-use super::select::long_column;
 
 /// The open traces of some days, settled.
 #[derive(Clone, Debug, Default)]
@@ -119,20 +118,45 @@ impl Settled {
     }
 }
 
-/// Keys of the traces that lie in several parts, or have not exactly one root.
+/// Keys of the traces that lie in several parts, or have not exactly one root. Two narrow columns of every row of the
+/// lake are read for it: rows of a trace stand together in a part, and a key is looked up once for all of them.
 fn open_traces(parts: &[PathBuf]) -> Result<HashSet<i64>, LakeError> {
-    let table = query(parts, |scan| {
-        scan.select([col("trace_key"), col("root"), col("part")])
-            .group_by([col("trace_key")])
-            .agg([
-                col("part").first().neq(col("part").last()).alias("several"),
-                col("root").cast(DataType::Int64).sum().alias("roots"),
-            ])
-            .filter(col("several").or(col("roots").neq(polars::prelude::lit(1))))
-            .select([col("trace_key")])
-    })?;
-    long_column(&table, "trace_key")
-        .map_err(|error| LakeError::unreadable(parts.first().map_or("?".as_ref(), |part| part), &error))
+    let mut met: HashMap<i64, Met> = HashMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        let table = query(std::slice::from_ref(part), |scan| scan.select([col("trace_key"), col("root")]))?;
+        meet(&table, at, &mut met).map_err(|error| LakeError::unreadable(part, &error))?;
+    }
+    Ok(met.into_iter().filter(|(_, met)| met.several || met.roots != 1).map(|(key, _)| key).collect())
+}
+
+/// What was met of a trace.
+struct Met {
+    /// The first part it lies in.
+    part: usize,
+    several: bool,
+    roots: u64,
+}
+
+fn meet(table: &DataFrame, part: usize, met: &mut HashMap<i64, Met>) -> PolarsResult<()> {
+    let (keys, roots) = (table.column("trace_key")?.i64()?, table.column("root")?.bool()?);
+    let mut add = |key: i64, roots: u64| {
+        let met = met.entry(key).or_insert(Met { part, several: false, roots: 0 });
+        met.several |= met.part != part;
+        met.roots += roots;
+    };
+    let mut run: Option<(i64, u64)> = None;
+    for (key, root) in keys.iter().zip(roots.iter()) {
+        let (Some(key), root) = (key, u64::from(root == Some(true))) else { continue };
+        run = match run {
+            Some((same, roots)) if same == key => Some((key, roots + root)),
+            other => {
+                other.into_iter().for_each(|(key, roots)| add(key, roots));
+                Some((key, root))
+            }
+        };
+    }
+    run.into_iter().for_each(|(key, roots)| add(key, roots));
+    Ok(())
 }
 
 fn pieces(table: &DataFrame) -> PolarsResult<Vec<Piece>> {

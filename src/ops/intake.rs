@@ -380,7 +380,7 @@ pub(super) fn rejected_file(project: &Project) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SpanId, TraceId};
+    use crate::model::{SpanId, SpanKind, TraceId};
 
     fn span(trace: &str, id: &str, parent: Option<&str>) -> Span {
         let mut span = Span::new(TraceId::from(trace), SpanId::from(id), SpanKind::Step, id, 1_795_248_000_000_000_000);
@@ -403,6 +403,38 @@ mod tests {
         let report = taker.report;
         assert_eq!((report.traces, report.spans, report.added), (2, 4, 4));
         assert_eq!(report.faults.into_iter().collect::<Vec<_>>(), [("missing parent".to_owned(), 1)]);
+    }
+
+    fn bad(line: u64) -> Rejected {
+        Rejected {
+            file: "f".to_owned(),
+            line: Some(line),
+            field: "record".to_owned(),
+            found: "x".repeat(500),
+            expected: "y".to_owned(),
+            excerpt: String::new(),
+        }
+    }
+
+    #[test]
+    fn all_rejected_rows_are_in_the_file_however_the_reading_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, ends) in [("ended", true), ("broken", false)] {
+            let path = folder.path().join(name);
+            let mut taker = Taker::new(path.clone(), None);
+            (0..1_000).for_each(|line| taker.rejected(bad(line)).unwrap());
+            assert!(std::fs::metadata(&path).unwrap().len() > 100_000, "not all are held in memory");
+            if ends {
+                taker.end().unwrap();
+            }
+            assert_eq!(taker.report.rejected_file.as_ref(), Some(&path));
+            let report = std::mem::take(&mut taker.report);
+            drop(taker);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<Rejected> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((report.rejected, lines.len()), (1_000, 1_000));
+            assert!(lines.iter().zip(0..).all(|(row, line)| row.line == Some(line)));
+        }
     }
 
     #[test]

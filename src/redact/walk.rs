@@ -26,6 +26,14 @@ enum Fate {
 impl Redactor {
     /// Takes out of a span what its rules say.
     pub fn span(&self, span: &mut Span, account: &mut Redactions) {
+        if !self.is_quiet(span) {
+            self.walk(span, account);
+        }
+        self.shared(&mut span.resource, account);
+    }
+
+    /// Takes out of all of a span but its resource what the rules say.
+    pub(super) fn walk(&self, span: &mut Span, account: &mut Redactions) {
         self.text("name", &mut span.name, account);
         self.messages("messages_in", &mut span.messages_in, account);
         self.messages("messages_out", &mut span.messages_out, account);
@@ -53,7 +61,6 @@ impl Redactor {
             self.text("finish_reasons", reason, account);
         }
         self.attributes(&mut span.attributes, account);
-        self.shared(&mut span.resource, account);
     }
 
     /// Takes out of attributes that others may share what the rules say; they are copied only where that is something.

@@ -14,6 +14,7 @@ pub mod objects;
 mod retry;
 mod secret;
 pub mod text;
+pub mod threads;
 
 pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
 pub use env::Env;
