@@ -225,10 +225,15 @@ fn python(folder: &Path, program: &str, argument: &str) -> Option<Figures> {
 }
 
 fn show(what: &str, figures: &Figures, megabytes: Option<f64>, bar: &Figures) {
-    let shown = |value: Option<f64>, places: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.places$}"));
+    let shown =
+        |value: Option<f64>, places: usize| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.places$}"));
     let speed = shown(megabytes.map(|megabytes| megabytes / figures.wall), 0);
     let (wall, times) = (figures.wall, bar.wall / figures.wall);
-    println!("| {what} | {wall:.2} | {} | {speed} | {times:.2} | {} |", shown(figures.cpu, 2), shown(figures.peak_mb, 0));
+    println!(
+        "| {what} | {wall:.2} | {} | {speed} | {times:.2} | {} |",
+        shown(figures.cpu, 2),
+        shown(figures.peak_mb, 0)
+    );
 }
 
 fn main() {

@@ -88,7 +88,12 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     for key in ["attributes", "span_attributes"] {
         flatten("", Value::Object(take_object(&mut map, &[key])?), &mut raw.attributes, DEPTH);
     }
-    flatten("", Value::Object(take_object(&mut map, &["resource_attributes"])?), Arc::make_mut(&mut raw.resource), DEPTH);
+    flatten(
+        "",
+        Value::Object(take_object(&mut map, &["resource_attributes"])?),
+        Arc::make_mut(&mut raw.resource),
+        DEPTH,
+    );
     for event in take_list(&mut map, &["events"])? {
         let Value::Object(mut event) = event else { continue };
         raw.events.push(Event {

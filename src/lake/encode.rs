@@ -63,8 +63,30 @@ struct Text {
 /// neither a copied file nor a new price list makes it another span.
 pub(crate) fn encode(span: &Span) -> (String, String) {
     let Span {
-        trace_id, span_id, parent_id, session_id, user_id, kind, name, start_ns, end_ns, status, error, agent, model,
-        prompt, tool, messages_in, messages_out, input, output, usage, cost_usd, finish_reasons, attributes, resource,
+        trace_id,
+        span_id,
+        parent_id,
+        session_id,
+        user_id,
+        kind,
+        name,
+        start_ns,
+        end_ns,
+        status,
+        error,
+        agent,
+        model,
+        prompt,
+        tool,
+        messages_in,
+        messages_out,
+        input,
+        output,
+        usage,
+        cost_usd,
+        finish_reasons,
+        attributes,
+        resource,
         source,
     } = span;
     let head = Head {
@@ -217,7 +239,8 @@ mod tests {
         span.tool =
             Some(ToolUse { name: "f".to_owned(), call_id: None, arguments: Some(said.clone()), result: Some(said) });
         span.messages_in = vec![Message::text("user", "a\nb")];
-        span.messages_out = vec![Message { role: "assistant".to_owned(), parts: vec![Part::Other { value: json!(1) }] }];
+        span.messages_out =
+            vec![Message { role: "assistant".to_owned(), parts: vec![Part::Other { value: json!(1) }] }];
         span.input = Some(json!("\"cost_usd\":0.5,"));
         span.output = Some(json!([1.5, null]));
         span.usage = Usage { input: Some(1), output: Some(2), ..Usage::default() };

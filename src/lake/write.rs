@@ -23,6 +23,9 @@ use super::{Lake, LakeError, Written};
 /// JSON bytes of spans per row group: what a reader that wants one trace has to unpack.
 const GROUP_BYTES: usize = 16 << 20;
 
+/// Bytes of a page, the least that is unpacked: a reader of some traces among many skips the pages between them.
+const PAGE_BYTES: usize = 64 << 10;
+
 /// What a lake holds of the traces being written.
 #[derive(Default)]
 struct Held {
@@ -143,6 +146,7 @@ fn write_synced(folder: &Path, table: &mut DataFrame, per_group: Option<usize>) 
     // Texts in the form that every Arrow reads: the writer's own choice is one that pyarrow cannot filter.
     let options = ParquetWriteOptions {
         row_group_size: per_group,
+        data_page_size: Some(PAGE_BYTES),
         compat_level: Some(CompatLevel::oldest()),
         ..ParquetWriteOptions::default()
     };

@@ -132,7 +132,13 @@ mod tests {
 
     fn any_value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![any_text().prop_map(Value::from), any::<u32>().prop_map(Value::from)];
-        let key = prop_oneof!["[a-z]{1,3}", Just("key".to_owned()), Just("value".to_owned()), Just("p_w_d".to_owned()), any_text()];
+        let key = prop_oneof![
+            "[a-z]{1,3}",
+            Just("key".to_owned()),
+            Just("value".to_owned()),
+            Just("p_w_d".to_owned()),
+            any_text()
+        ];
         leaf.prop_recursive(2, 8, 3, move |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),

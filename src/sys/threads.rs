@@ -11,12 +11,12 @@ const FEW: usize = 256;
 
 /// Does `run` with pieces of the list, on several threads when there are many items; the results are in the order of
 /// the list. A panic of `run` goes on in the caller.
-pub fn map_pieces<T: Sync, R: Send>(items: &[T], run: impl Fn(&[T]) -> R + Sync) -> Vec<R> {
+pub fn map_pieces<'a, T: Sync, R: Send>(items: &'a [T], run: impl Fn(&'a [T]) -> R + Sync) -> Vec<R> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     if items.len() < FEW || threads == 1 {
         return vec![run(items)];
     }
-    let pieces: Vec<&[T]> = items.chunks(items.len().div_ceil(threads * PIECES).max(1)).collect();
+    let pieces: Vec<&'a [T]> = items.chunks(items.len().div_ceil(threads * PIECES).max(1)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
@@ -29,7 +29,8 @@ pub fn map_pieces<T: Sync, R: Send>(items: &[T], run: impl Fn(&[T]) -> R + Sync)
     let mut done: Vec<(usize, R)> = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
         let own = work();
-        let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        let joined =
+            others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         joined.flatten().chain(own).collect()
     });
     done.sort_by_key(|(at, _)| *at);
