@@ -7,7 +7,12 @@
 //! that takes from each span what `assize ingest` takes. With TRACES, as many small traces (three spans) are ingested into
 //! another lake and 10,000 of them sampled, beside DuckDB on the same Parquet files, where `duckdb` for Python is
 //! installed. PYTHON in the environment names another interpreter. Figures are read, never asserted.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark speaks, and stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark speaks, reads what the shell says, and stops at the first surprise"
+)]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};

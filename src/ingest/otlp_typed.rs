@@ -238,17 +238,17 @@ impl<'de> Deserialize<'de> for Any {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
-                let Some(kind) = map.next_key::<AnyKind>()? else { return Ok(Any(Value::Null)) };
+                let Some(kind) = map.next_key::<Kind>()? else { return Ok(Any(Value::Null)) };
                 let value = match kind {
-                    AnyKind::StringValue => Value::String(map.next_value()?),
-                    AnyKind::IntValue => integer(map.next_value()?),
-                    AnyKind::BoolValue => Value::Bool(map.next_value()?),
-                    AnyKind::DoubleValue => double_value(map.next_value()?),
-                    AnyKind::ArrayValue => {
+                    Kind::String => Value::String(map.next_value()?),
+                    Kind::Int => integer(map.next_value()?),
+                    Kind::Bool => Value::Bool(map.next_value()?),
+                    Kind::Double => double_value(map.next_value()?),
+                    Kind::Array => {
                         let list: AnyList = map.next_value()?;
                         list.values.into_iter().map(|value| value.0).collect()
                     }
-                    AnyKind::KvlistValue => {
+                    Kind::Kvlist => {
                         let list: PairList = map.next_value()?;
                         Value::Object(list.values.0.into_iter().collect())
                     }
@@ -264,14 +264,20 @@ impl<'de> Deserialize<'de> for Any {
 }
 
 #[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum AnyKind {
-    StringValue,
-    IntValue,
-    BoolValue,
-    DoubleValue,
-    ArrayValue,
-    KvlistValue,
+#[serde(field_identifier)]
+enum Kind {
+    #[serde(rename = "stringValue")]
+    String,
+    #[serde(rename = "intValue")]
+    Int,
+    #[serde(rename = "boolValue")]
+    Bool,
+    #[serde(rename = "doubleValue")]
+    Double,
+    #[serde(rename = "arrayValue")]
+    Array,
+    #[serde(rename = "kvlistValue")]
+    Kvlist,
 }
 
 #[derive(serde::Deserialize)]

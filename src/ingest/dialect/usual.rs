@@ -50,7 +50,7 @@ struct UsualPart(Part);
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
+enum Field {
     Type,
     Content,
     Id,
@@ -112,15 +112,15 @@ impl<'de> Deserialize<'de> for UsualPart {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UsualPart, A::Error> {
                 let mut met = Met::default();
-                while let Some(name) = map.next_key::<Name>()? {
+                while let Some(field) = map.next_key::<Field>()? {
                     // A field that occurs twice is not the usual form.
-                    let again = match name {
-                        Name::Type => met.kind.replace(map.next_value()?).is_some(),
-                        Name::Content => met.content.replace(map.next_value()?).is_some(),
-                        Name::Id => met.id.replace(map.next_value()?).is_some(),
-                        Name::Name => met.name.replace(map.next_value()?).is_some(),
-                        Name::Arguments => met.arguments.replace(map.next_value()?).is_some(),
-                        Name::Response | Name::Result => met.result.replace(map.next_value()?).is_some(),
+                    let again = match field {
+                        Field::Type => met.kind.replace(map.next_value()?).is_some(),
+                        Field::Content => met.content.replace(map.next_value()?).is_some(),
+                        Field::Id => met.id.replace(map.next_value()?).is_some(),
+                        Field::Name => met.name.replace(map.next_value()?).is_some(),
+                        Field::Arguments => met.arguments.replace(map.next_value()?).is_some(),
+                        Field::Response | Field::Result => met.result.replace(map.next_value()?).is_some(),
                     };
                     if again {
                         return Err(A::Error::custom("a field occurs twice"));
