@@ -18,8 +18,9 @@ use crate::lake::Lake;
 use crate::model::{Redactions, Span, Trace, TraceId, TraceScore, assemble};
 use crate::sys::files;
 
-/// Bytes of spans held before they are written; the bound of memory.
-const WRITE_AT: usize = 128 << 20;
+/// Bytes of spans held before they are written. As much is being written meanwhile, in several forms: the bound of
+/// memory is some eight times this.
+const WRITE_AT: usize = 64 << 20;
 /// Longest time before they are written: what an interruption costs.
 const WRITE_AFTER: Duration = Duration::from_secs(10);
 /// Spans between two looks at the clock.
