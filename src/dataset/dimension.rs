@@ -36,7 +36,7 @@ pub const TRACE_DIMENSIONS: &[&str] = &[
 /// not nested.
 pub fn attribute_names(trace: &Trace) -> BTreeSet<&str> {
     let spans = trace.spans.iter();
-    let all = spans.flat_map(|span| span.attributes.iter().chain(&span.resource));
+    let all = spans.flat_map(|span| span.attributes.iter().chain(span.resource.iter()));
     let usable = |(name, value): &(&String, &Value)| !value.is_object() && !value.is_null() && *name != PRICED_KEY;
     all.filter(usable).map(|(name, _)| name.as_str()).collect()
 }

@@ -118,6 +118,15 @@ impl Field {
         }
     }
 
+    /// Whether this row says something under the field: a fixed value is said by no row.
+    pub fn is_said_by(&self, row: &Row) -> bool {
+        match &self.from {
+            Origin::Path(path) => path.get(&row.fields).is_some_and(|value| !value.is_null()),
+            Origin::Object(parts) => parts.iter().any(|part| part.is_said_by(row)),
+            Origin::Fixed(_) => false,
+        }
+    }
+
     /// The field's value; `None` for null, for empty CSV cells, and for absent optional fields.
     pub fn take(&self, row: &Row, place: Place<'_>) -> Result<Option<Value>, RowError> {
         let path = match &self.from {

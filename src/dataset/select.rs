@@ -11,7 +11,7 @@
 //! however much the members of a group differ. Only candidates of one stratum, one cluster (where clusters are drawn)
 //! and the same rules are merged, so that no error is hidden behind a success.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::boost::{When, tail};
 use super::candidate::Candidate;
@@ -165,9 +165,8 @@ impl Selector {
         }
         let mut candidates: Vec<Candidate> = candidates.into_values().collect();
         candidates.sort_by(|left, right| left.id.cmp(&right.id));
-        let mut strata: Vec<String> = candidates.iter().map(|candidate| candidate.stratum.clone()).collect();
-        strata.sort();
-        strata.dedup();
+        let strata: BTreeSet<&str> = candidates.iter().map(|candidate| candidate.stratum.as_str()).collect();
+        let strata: Vec<String> = strata.into_iter().map(str::to_owned).collect();
         let item = |of: Candidate| Item {
             stratum: strata.binary_search(&of.stratum).unwrap_or_default(),
             id: of.id,

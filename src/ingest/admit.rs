@@ -4,6 +4,8 @@
 //! are kept. What must hold for every span before it is stored belongs here and nowhere else. Where a detector is
 //! asked too, what is read waits in `hold` until a batch has been looked at.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::model::{Message, PRICED_KEY, Part, Redactions, Source, Span, SpanKind, TraceScore, Usage};
@@ -14,7 +16,7 @@ use super::error::{IngestError, Problem, SinkError};
 use super::hold::{Held, Hold};
 use super::item::Item;
 use super::json::mend_inner_json;
-use super::raw::{EVENTS_KEY, Event, LogEvent, RawSpan};
+use super::raw::{Attributes, EVENTS_KEY, Event, LogEvent, RawSpan};
 use super::{FileSummary, ReadOptions, Rejected};
 
 /// The attribute that lists shortened fields: `[{"field": …, "bytes": …}]` with their original length.
@@ -49,11 +51,20 @@ pub(crate) struct Gate<'a> {
     pub(crate) summary: FileSummary,
     sink: &'a mut dyn Sink,
     hold: Hold,
+    /// The last resource and what became of it: the spans of one process come together and share theirs.
+    resource: Option<Shared>,
+}
+
+/// What became of a resource.
+struct Shared {
+    before: Arc<Attributes>,
+    after: Arc<Attributes>,
+    found: Redactions,
 }
 
 impl<'a> Gate<'a> {
     pub(crate) fn new(options: &'a ReadOptions<'a>, summary: FileSummary, sink: &'a mut dyn Sink) -> Self {
-        Self { options, summary, sink, hold: Hold::default() }
+        Self { options, summary, sink, hold: Hold::default(), resource: None }
     }
 
     /// Lets one span in.
@@ -71,14 +82,31 @@ impl<'a> Gate<'a> {
             span.usage = Usage::default();
         }
         if let Some(redact) = self.options.redact {
-            let before = self.summary.redacted.total();
-            redact_kept_events(redact, &mut span, &mut self.summary.redacted);
-            redact.span(&mut span, &mut self.summary.redacted);
-            if self.summary.redacted.total() > before {
+            let resource = std::mem::take(&mut span.resource);
+            let mut found = Redactions::default();
+            redact_kept_events(redact, &mut span, &mut found);
+            redact.span(&mut span, &mut found);
+            if !found.is_empty() {
                 dialect::digest_prompt_again(&mut span);
+                self.summary.redacted.merge(&found);
+            }
+            span.resource = self.redact_resource(redact, resource);
+            if redact.detector().is_some() {
+                return self.pass(Held::Span(Box::new(span)));
             }
         }
-        self.pass(Held::Span(Box::new(span)))
+        self.hand_on_span(span)
+    }
+
+    fn redact_resource(&mut self, redact: &Redactor, before: Arc<Attributes>) -> Arc<Attributes> {
+        let known = self.resource.take().filter(|known| Arc::ptr_eq(&known.before, &before));
+        let known = known.unwrap_or_else(|| {
+            let (mut after, mut found) = (Arc::clone(&before), Redactions::default());
+            redact.shared(&mut after, &mut found);
+            Shared { before, after, found }
+        });
+        self.summary.redacted.merge(&known.found);
+        Arc::clone(&self.resource.insert(known).after)
     }
 
     /// Holds a thing until the detector has seen it, or hands it on where there is none.
@@ -146,8 +174,13 @@ impl<'a> Gate<'a> {
                 span.attributes.insert(PRICED_KEY.to_owned(), Value::Bool(true));
             }
         }
-        let dialect = span.source.dialect.clone().unwrap_or_default();
-        *self.summary.dialects.entry(dialect).or_default() += 1;
+        let dialect = span.source.dialect.as_deref().unwrap_or_default();
+        match self.summary.dialects.get_mut(dialect) {
+            Some(count) => *count += 1,
+            None => {
+                self.summary.dialects.insert(dialect.to_owned(), 1);
+            }
+        }
         self.summary.spans += 1;
         self.summary.shortened += shortened;
         let taken = self.sink.span(span);
@@ -301,14 +334,26 @@ fn shorten_span(span: &mut Span, limit: usize) -> u64 {
     for (key, value) in &mut span.attributes {
         shortener.value(key, value);
     }
-    for (key, value) in &mut span.resource {
-        shortener.value(key, value);
+    if !span.resource.values().all(|value| fits(value, limit, DEEPEST)) {
+        for (key, value) in Arc::make_mut(&mut span.resource) {
+            shortener.value(key, value);
+        }
     }
     let count = list.len() as u64;
     if count > 0 {
         span.attributes.insert(TRUNCATED_KEY.to_owned(), Value::Array(list));
     }
     count
+}
+
+/// Whether a value stays as it is.
+fn fits(value: &Value, limit: usize, levels: usize) -> bool {
+    match value {
+        Value::String(text) => text.len() <= limit,
+        Value::Array(items) => levels > 0 && items.iter().all(|item| fits(item, limit, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|item| fits(item, limit, levels - 1)),
+        _ => true,
+    }
 }
 
 struct Shortener<'a> {

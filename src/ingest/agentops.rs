@@ -2,6 +2,8 @@
 //!
 //! The attributes are OpenTelemetry and AgentOps' own, nested; `dialect` reads them once they are flat.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::model::SpanStatus;
@@ -70,7 +72,12 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     for key in ["attributes", "span_attributes"] {
         flatten("", Value::Object(take_object(&mut map, &[key])?), &mut raw.attributes, DEPTH);
     }
-    flatten("", Value::Object(take_object(&mut map, &["resource_attributes"])?), &mut raw.resource, DEPTH);
+    flatten(
+        "",
+        Value::Object(take_object(&mut map, &["resource_attributes"])?),
+        Arc::make_mut(&mut raw.resource),
+        DEPTH,
+    );
     for event in take_list(&mut map, &["events"])? {
         let Value::Object(mut event) = event else { continue };
         raw.events.push(Event {

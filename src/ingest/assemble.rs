@@ -26,6 +26,17 @@ pub struct Gathered {
     pub rejected: Vec<Rejected>,
 }
 
+/// What an [`Assembler`] held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// Spans with the events that were there for them, in the order met.
+    pub spans: Vec<Span>,
+    /// Log records that name a span which was not there yet; they keep waiting.
+    pub unjoined: u64,
+    /// Rows the sources turned away, in the order met.
+    pub rejected: Vec<Rejected>,
+}
+
 /// Takes spans and events in any order. The traces it gives depend on what was taken, not on order or files.
 ///
 /// Everything taken is held until [`Assembler::drain`]; [`Assembler::weight`] says about how many bytes that is, so
@@ -110,6 +121,25 @@ impl Assembler {
 
     /// Gives the traces of the spans held and lets go of them; events whose span is not there keep waiting.
     pub fn drain(&mut self) -> Gathered {
+        let Taken { spans, unjoined, rejected } = self.take();
+        let assembled = assemble(spans);
+        Gathered { traces: assembled.traces, duplicates: assembled.duplicates, unjoined, rejected }
+    }
+
+    /// The same before the spans are put together, for those who do that elsewhere.
+    pub fn take(&mut self) -> Taken {
+        if !self.events.is_empty() {
+            self.join();
+        }
+        self.weight = 0;
+        Taken {
+            spans: std::mem::take(&mut self.spans),
+            unjoined: self.events.values().map(|waiting| waiting.events.len() as u64).sum(),
+            rejected: std::mem::take(&mut self.rejected),
+        }
+    }
+
+    fn join(&mut self) {
         let mut joined = Vec::new();
         for span in &mut self.spans {
             let key = (span.trace_id.clone(), span.span_id.clone());
@@ -120,14 +150,6 @@ impl Assembler {
         }
         for key in joined {
             self.events.remove(&key);
-        }
-        self.weight = 0;
-        let assembled = assemble(std::mem::take(&mut self.spans));
-        Gathered {
-            traces: assembled.traces,
-            duplicates: assembled.duplicates,
-            unjoined: self.events.values().map(|waiting| waiting.events.len() as u64).sum(),
-            rejected: std::mem::take(&mut self.rejected),
         }
     }
 
@@ -172,8 +194,7 @@ fn weight(span: &Span) -> usize {
     let raw = span.input.iter().chain(&span.output);
     let tool = span.tool.iter().flat_map(|tool| tool.arguments.iter().chain(&tool.result));
     let values: usize = raw.chain(tool).map(value_weight).sum();
-    let pairs = span.attributes.iter().chain(&span.resource);
-    let attributes: usize = pairs.map(|(key, value)| PAIR + key.len() + value_weight(value)).sum();
+    let attributes: usize = span.attributes.iter().map(|(key, value)| PAIR + key.len() + value_weight(value)).sum();
     FLAT + span.name.len() + spoken + values + attributes
 }
 

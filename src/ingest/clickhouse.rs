@@ -3,6 +3,8 @@
 //!
 //! A row is an OTLP span in other words, so it is brought to those and read as one.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::SourceInfo;
@@ -73,7 +75,7 @@ fn span(value: Value) -> Result<RawSpan, Problem> {
         span[to] = take(&mut map, &[from]).unwrap_or(Value::Null);
     }
     let Value::Object(span) = span else { return Err(Problem::new("row", "no object", "a span")) };
-    let envelope: Attributes = resource.into_iter().collect();
+    let envelope: Arc<Attributes> = Arc::new(resource.into_iter().collect());
     span_json::read(span, &envelope).map_err(|error| match error {
         IdError::Wrong(problem) => problem,
         IdError::Rounded => Problem::new("`TraceId`", "a rounded number", "32 hexadecimal digits"),

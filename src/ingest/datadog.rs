@@ -3,6 +3,8 @@
 //! The interface gives the fields of `meta` at the top and times in milliseconds; the SDK's events have `meta` and
 //! nanoseconds. A root's parent is the word `undefined`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::model::{ScoreOrigin, SpanKind, SpanStatus};
@@ -164,7 +166,7 @@ fn describe_span(raw: &mut RawSpan, map: &mut Map<String, Value>, mut tags: Map<
         [("service", "service.name"), ("version", "service.version"), ("env", "deployment.environment.name")]
     {
         if let Some(value) = tags.remove(tag).filter(|value| !is_empty(value)) {
-            raw.resource.insert(place.to_owned(), value);
+            Arc::make_mut(&mut raw.resource).insert(place.to_owned(), value);
         }
     }
     tags.remove("ml_app");

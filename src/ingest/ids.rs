@@ -58,6 +58,12 @@ pub(crate) fn read(
     }
 }
 
+/// An id of `bytes` bytes in the usual form: lower-case hexadecimal digits, not all zero. Others are for [`read`].
+pub(crate) fn usual(text: &str, bytes: usize) -> Option<String> {
+    let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (digits && text.len() == bytes * 2 && text.bytes().any(|byte| byte != b'0')).then(|| text.to_owned())
+}
+
 /// The trace id for what a platform calls a trace: its own digits where they are 128 bits in hexadecimal or a UUID,
 /// else a digest of the platform's name and id. The same export always gives the same id.
 pub(crate) fn native_trace(platform: &str, id: &str) -> String {

@@ -2,6 +2,8 @@
 //!
 //! Opening a log and putting its references back is `dataset::formats`'; what an event means is `inspect_events`'.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::dataset::formats::{InspectLog, InspectSample, is_inspect_log};
@@ -60,7 +62,7 @@ pub(super) struct Run {
     id: String,
     task: String,
     model: String,
-    resource: Attributes,
+    resource: Arc<Attributes>,
     /// When the task was started; stands in for samples without times.
     created_ns: i64,
 }
@@ -85,7 +87,9 @@ impl Run {
             ("inspect.version", "/eval/packages/inspect_ai"),
         ];
         let value = |path: &str| head.pointer(path).filter(|value| !value.is_null()).cloned();
-        let resource = said.iter().filter_map(|(key, path)| Some(((*key).to_owned(), value(path)?))).collect();
+        let resource: Attributes =
+            said.iter().filter_map(|(key, path)| Some(((*key).to_owned(), value(path)?))).collect();
+        let resource = Arc::new(resource);
         let created = ["/eval/created", "/stats/started_at"].iter().filter_map(|path| head.pointer(path));
         let created_ns = created.filter_map(time).next().unwrap_or(0);
         Self { id: run.collect::<Vec<_>>().join("/"), task, model, resource, created_ns }
@@ -159,13 +163,13 @@ impl Run {
 pub(super) struct Place<'a> {
     trace_id: String,
     native: String,
-    resource: &'a Attributes,
+    resource: &'a Arc<Attributes>,
     /// The model of the task, for messages of a log without events.
     pub(super) model: String,
 }
 
 impl<'a> Place<'a> {
-    fn new(native: &str, resource: &'a Attributes, model: String) -> Self {
+    fn new(native: &str, resource: &'a Arc<Attributes>, model: String) -> Self {
         Self { trace_id: native_trace(PLATFORM, native), native: native.to_owned(), resource, model }
     }
 
@@ -181,7 +185,7 @@ impl<'a> Place<'a> {
             span_id: self.id(local),
             name,
             start_ns,
-            resource: self.resource.clone(),
+            resource: Arc::clone(self.resource),
             kind: Some(kind),
             native: Some(Native {
                 platform: PLATFORM.to_owned(),

@@ -4,6 +4,7 @@
 //! `latency` is not read: its unit changed. Whatever has no meaning here stays an attribute under `langfuse.`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -212,7 +213,7 @@ fn tracer(fields: &mut Fields, raw: &mut RawSpan, content: &(Option<Value>, Opti
     let (attributes, resource, scope) = (object("attributes"), object("resourceAttributes"), object("scope"));
     let echo = |value: &Value| Some(value) == content.0.as_ref() || Some(value) == content.1.as_ref();
     raw.attributes.extend(attributes.into_iter().filter(|(_, value)| value.is_object() || !echo(value)));
-    raw.resource.extend(resource);
+    Arc::make_mut(&mut raw.resource).extend(resource);
     super::span_json::keep_scope(raw, &scope);
     for (key, value) in metadata {
         raw.keep(&format!("langfuse.observation.metadata.{key}"), value);

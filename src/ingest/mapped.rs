@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -243,6 +244,11 @@ impl<'a> Reader<'a> {
         for mapped in self.fields.values_mut().filter(|mapped| !mapped.met) {
             mapped.met = mapped.field.note(&row);
         }
+        if !self.fields.values().any(|mapped| mapped.field.is_said_by(&row)) {
+            let problem =
+                Problem::new("row", "none of the mapped fields", "a row in which at least one says something");
+            return gate.reject(problem, line, &text(&row.fields));
+        }
         match self.spans(&row) {
             Ok(spans) => spans.into_iter().try_for_each(|span| gate.admit(span, line)),
             Err(problem) => gate.reject(problem, line, &text(&row.fields)),
@@ -373,7 +379,8 @@ impl<'a> Reader<'a> {
             raw.attributes.extend(self.take(&format!("attributes.{name}"), row)?.map(|value| (name.clone(), value)));
         }
         for name in self.mapping.resource.keys() {
-            raw.resource.extend(self.take(&format!("resource.{name}"), row)?.map(|value| (name.clone(), value)));
+            let said = self.take(&format!("resource.{name}"), row)?.map(|value| (name.clone(), value));
+            Arc::make_mut(&mut raw.resource).extend(said);
         }
         Ok(())
     }

@@ -145,6 +145,17 @@ fn bad_rows_and_slips_of_the_mapping_are_named() {
 }
 
 #[test]
+fn a_row_that_says_nothing_of_what_is_mapped_is_no_trace() {
+    let rows = [json!({"conversation": "c", "step": 1}), json!({"note": "a header"}), json!({"conversation": null})];
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let (summary, gathered) = read_as(lines.as_bytes(), SPANS);
+    assert_eq!((summary.spans, summary.rejected >= 2, gathered.traces.len()), (1, true, 1));
+    let bad: Vec<_> = gathered.rejected.iter().filter(|rejected| rejected.field == "row").collect();
+    assert_eq!(bad.iter().map(|rejected| rejected.line).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    assert_eq!(bad[0].found, "none of the mapped fields");
+}
+
+#[test]
 fn ragged_rows_cost_themselves_only_and_broken_tables_say_why() {
     let csv = "id,q\n1,a\n2\n3,\"b\nc\"\n4,d,e\n5,f\n";
     let (summary, _) = read_as(csv.as_bytes(), "trace_id = 'id'\ninput = 'q'");

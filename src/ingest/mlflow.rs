@@ -3,6 +3,8 @@
 //! Ids are base64 or hexadecimal, and every attribute is JSON in a text. A trace without its spans, as a search gives
 //! it, has only its assessments to tell.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::model::{Native, ScoreOrigin, SpanId, TraceId};
@@ -14,7 +16,7 @@ use super::ids::{self, IdError};
 use super::json::{at, describe, need_text, structured, take, take_list, take_object, take_words, words};
 use super::open::{Head, Opened};
 use super::platform::{Cache, Found, count_tokens, score, state_cost, take_row};
-use super::raw::{Attributes, RawSpan};
+use super::raw::RawSpan;
 use super::shape::Shape;
 use super::times::{self, Unit};
 use super::{SourceInfo, rows, span_json};
@@ -108,7 +110,7 @@ impl About {
         // The id of the trace is told once, above; a span of version 2 does not repeat it in a form of its own.
         span.insert("traceId".to_owned(), Value::from(trace_id(&self.native)));
         lift_context(&mut span);
-        let mut raw = span_json::read(span, &Attributes::new()).map_err(|error| match error {
+        let mut raw = span_json::read(span, &Arc::default()).map_err(|error| match error {
             IdError::Wrong(problem) => problem,
             IdError::Rounded => Problem::new("`span_id`", "a number too long for JSON", "base64 or hexadecimal digits"),
         })?;

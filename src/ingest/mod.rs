@@ -75,7 +75,7 @@ use admit::Gate;
 use open::Opened;
 
 pub use admit::{Sink, TRUNCATED_KEY};
-pub use assemble::{Assembler, Gathered, join_late};
+pub use assemble::{Assembler, Gathered, Taken, join_late};
 pub use error::{IngestError, Rejected, SinkError};
 pub use item::Item;
 pub use mapped::{TimeUnit, TraceMapping};

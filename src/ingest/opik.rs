@@ -2,6 +2,8 @@
 //!
 //! Opik's trace is itself a step with input and output: it becomes the root, and spans without a parent stand below it.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::model::{ScoreOrigin, SpanKind};
@@ -92,7 +94,7 @@ fn one(mut map: Map<String, Value>, project: Option<String>, found: &mut Found) 
     raw.set("gen_ai.request.model", take_words(&mut map, &["model"]));
     raw.set("gen_ai.provider.name", take_words(&mut map, &["provider"]));
     if let Some(environment) = map.remove("environment").filter(|value| !value.is_null()) {
-        raw.resource.insert("deployment.environment.name".to_owned(), environment);
+        Arc::make_mut(&mut raw.resource).insert("deployment.environment.name".to_owned(), environment);
     }
     put_input(&mut raw, map.remove("input"));
     // Stated counts come before those in a body.

@@ -4,6 +4,7 @@
 //! Logs are read for the events that carry a model's messages or a score; other logs and all metrics are counted and left.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -129,7 +130,7 @@ impl Batch {
 
     fn object(&mut self, mut map: Map<String, Value>, depth: usize) {
         if span_json::is_span(&map) {
-            return self.span(map, &Attributes::new(), None, "");
+            return self.span(map, &Arc::default(), None, "");
         }
         let mut known = false;
         for (keys, read) in [
@@ -198,7 +199,7 @@ impl Batch {
         }
     }
 
-    fn resource(&mut self, value: Value, place: &str) -> Option<(Attributes, Map<String, Value>)> {
+    fn resource(&mut self, value: Value, place: &str) -> Option<(Arc<Attributes>, Map<String, Value>)> {
         let Value::Object(mut map) = value else {
             self.problems.push(Problem::new(format!("`{place}`"), describe(&value), "an object"));
             return None;
@@ -206,11 +207,11 @@ impl Batch {
         let read = take_object(&mut map, &["resource"])
             .and_then(|mut resource| attributes(take(&mut resource, &["attributes"]), "resource.attributes"));
         match read {
-            Ok(resource) => Some((resource, map)),
+            Ok(resource) => Some((Arc::new(resource), map)),
             Err(problem) => {
                 // The spans below are still good; only what the process said about itself is lost.
                 self.problems.push(within(problem, place));
-                Some((Attributes::new(), map))
+                Some((Arc::default(), map))
             }
         }
     }
@@ -245,7 +246,7 @@ impl Batch {
     fn span(
         &mut self,
         map: Map<String, Value>,
-        resource: &Attributes,
+        resource: &Arc<Attributes>,
         scope: Option<&Map<String, Value>>,
         place: &str,
     ) {

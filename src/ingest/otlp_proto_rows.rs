@@ -1,5 +1,7 @@
 //! One span or log record of OTLP's protobuf messages. Cutting files into messages is in `otlp_protobuf`.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as ProtoValue;
@@ -33,7 +35,7 @@ pub(super) fn log_record(record: LogRecord) -> Result<Option<Said>, Problem> {
     Ok(log_records::said(trace_id, span_id, event))
 }
 
-pub(super) fn raw_span(span: Span, resource: &Attributes) -> Result<RawSpan, Problem> {
+pub(super) fn raw_span(span: Span, resource: &Arc<Attributes>) -> Result<RawSpan, Problem> {
     let missing = |field: &str| Problem::new(format!("`{field}`"), "missing or all zeros", "a valid id");
     let nanos = |time: u64, field: &str| {
         i64::try_from(time).map_err(|_| Problem::new(format!("`{field}`"), time.to_string(), "a time before 2262"))
@@ -46,7 +48,7 @@ pub(super) fn raw_span(span: Span, resource: &Attributes) -> Result<RawSpan, Pro
         start_ns: nanos(span.start_time_unix_nano, "start_time_unix_nano")?,
         end_ns: Some(nanos(span.end_time_unix_nano, "end_time_unix_nano")?).filter(|end| *end != 0),
         attributes: attributes(span.attributes),
-        resource: resource.clone(),
+        resource: Arc::clone(resource),
         ..RawSpan::default()
     };
     if raw.start_ns == 0 {

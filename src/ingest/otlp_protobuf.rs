@@ -7,6 +7,7 @@
 //! become is in `otlp_proto_rows`.
 
 use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
@@ -271,7 +272,7 @@ pub(super) fn resource_logs(message: ResourceLogs, gate: &mut Gate<'_>) -> Resul
 }
 
 pub(super) fn resource_spans(message: ResourceSpans, gate: &mut Gate<'_>) -> Result<(), IngestError> {
-    let resource = attributes(message.resource.map(|resource| resource.attributes).unwrap_or_default());
+    let resource = Arc::new(attributes(message.resource.map(|resource| resource.attributes).unwrap_or_default()));
     for scope_spans in message.scope_spans {
         let (scope, version) = scope_spans.scope.map(|scope| (scope.name, scope.version)).unwrap_or_default();
         for span in scope_spans.spans {

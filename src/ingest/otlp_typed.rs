@@ -6,23 +6,27 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use crate::model::SpanStatus;
+
+use super::dialect::flatten;
 use super::otlp_values::{attributes, double_value, integer};
 use super::raw::{Attributes, RawSpan};
-use super::span_json;
+use super::{ids, span_json};
 
 /// The spans of one export request; `None` when it is not in the usual form.
 pub(super) fn spans(bytes: &[u8]) -> Option<Vec<RawSpan>> {
-    let export: Export = serde_json::from_slice(bytes).ok()?;
+    let export: Export<'_> = serde_json::from_slice(bytes).ok()?;
     let mut spans = Vec::new();
     for group in export.resource_spans {
-        let resource = attributes(group.resource.attributes, "").ok()?;
+        let resource = Arc::new(attributes(group.resource.attributes, "").ok()?);
         for scoped in group.scope_spans {
             for span in scoped.spans {
-                let mut raw = span_json::read_with(span.rest, Some(span.attributes), &resource).ok()?;
+                let mut raw = span.raw(&resource)?;
                 span_json::keep_scope(&mut raw, &scoped.scope);
                 spans.push(raw);
             }
@@ -33,17 +37,18 @@ pub(super) fn spans(bytes: &[u8]) -> Option<Vec<RawSpan>> {
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Export {
-    resource_spans: Vec<Group>,
+struct Export<'a> {
+    #[serde(borrow)]
+    resource_spans: Vec<Group<'a>>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Group {
+struct Group<'a> {
     #[serde(default)]
     resource: Resource,
-    #[serde(default)]
-    scope_spans: Vec<Scoped>,
+    #[serde(default, borrow)]
+    scope_spans: Vec<Scoped<'a>>,
     #[serde(default, rename = "schemaUrl")]
     _schema_url: Option<IgnoredAny>,
 }
@@ -59,45 +64,130 @@ struct Resource {
 
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Scoped {
+struct Scoped<'a> {
     #[serde(default)]
     scope: Map<String, Value>,
-    #[serde(default)]
-    spans: Vec<TypedSpan>,
+    #[serde(default, borrow)]
+    spans: Vec<TypedSpan<'a>>,
     #[serde(default, rename = "schemaUrl")]
     _schema_url: Option<IgnoredAny>,
 }
 
-/// A span with its attributes read and the rest as it came.
-struct TypedSpan {
-    attributes: Attributes,
-    rest: Map<String, Value>,
+/// A span as its fields spell it.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TypedSpan<'a> {
+    #[serde(borrow)]
+    trace_id: Word<'a>,
+    #[serde(borrow)]
+    span_id: Word<'a>,
+    #[serde(default, borrow)]
+    parent_span_id: Word<'a>,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    kind: Option<Value>,
+    #[serde(borrow)]
+    start_time_unix_nano: Word<'a>,
+    #[serde(default, borrow)]
+    end_time_unix_nano: Word<'a>,
+    #[serde(default)]
+    status: Status,
+    #[serde(default)]
+    attributes: Option<Pairs>,
+    #[serde(default)]
+    events: Option<Value>,
+    #[serde(default)]
+    links: Option<Value>,
+    #[serde(default)]
+    trace_state: Option<Value>,
+    #[serde(default)]
+    dropped_attributes_count: Option<Value>,
+    #[serde(default)]
+    dropped_events_count: Option<Value>,
+    #[serde(default)]
+    dropped_links_count: Option<Value>,
+    #[serde(default, rename = "flags")]
+    _flags: Option<IgnoredAny>,
 }
 
-impl<'de> Deserialize<'de> for TypedSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = TypedSpan;
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Status {
+    #[serde(default)]
+    code: Option<Value>,
+    #[serde(default)]
+    message: Option<String>,
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a span")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TypedSpan, A::Error> {
-                let mut attributes: Option<Pairs> = None;
-                let mut rest = Map::new();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    if key == "attributes" && attributes.is_none() {
-                        attributes = Some(map.next_value()?);
-                    } else if rest.insert(key.into_owned(), map.next_value()?).is_some() {
-                        return Err(A::Error::custom("a field occurs twice"));
-                    }
-                }
-                Ok(TypedSpan { attributes: attributes.map(|pairs| pairs.0).unwrap_or_default(), rest })
+impl TypedSpan<'_> {
+    /// The same without meaning; `None` when something is not in the usual form.
+    fn raw(self, resource: &Arc<Attributes>) -> Option<RawSpan> {
+        let parent = self.parent_span_id.0;
+        let mut raw = RawSpan {
+            trace_id: ids::usual(&self.trace_id.0, 16)?,
+            span_id: ids::usual(&self.span_id.0, 8)?,
+            parent_id: if parent.is_empty() { None } else { Some(ids::usual(&parent, 8)?) },
+            name: self.name,
+            start_ns: nanos(&self.start_time_unix_nano.0)?,
+            end_ns: match &*self.end_time_unix_nano.0 {
+                "" => None,
+                text => Some(nanos(text)?),
+            },
+            status: self.status.code.as_ref().map_or(SpanStatus::Unset, span_json::status_code),
+            status_message: self.status.message.filter(|message| !message.trim().is_empty()),
+            attributes: flatten(self.attributes.map(|pairs| pairs.0).unwrap_or_default()),
+            resource: Arc::clone(resource),
+            ..RawSpan::default()
+        };
+        span_json::keep_kind(&mut raw, self.kind.as_ref());
+        let mut rest = Map::new();
+        for (key, value) in [
+            ("events", self.events),
+            ("links", self.links),
+            ("traceState", self.trace_state),
+            ("droppedAttributesCount", self.dropped_attributes_count),
+            ("droppedEventsCount", self.dropped_events_count),
+            ("droppedLinksCount", self.dropped_links_count),
+        ] {
+            if let Some(value) = value {
+                rest.insert(key.to_owned(), value);
             }
         }
-        deserializer.deserialize_map(Fields)
+        span_json::rest(&mut rest, &mut raw).ok()?;
+        Some(raw)
+    }
+}
+
+/// Nanoseconds since 1970 in digits; anything else is for the patient reader.
+fn nanos(text: &str) -> Option<i64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|nanos| plain && *nanos > 0)
+}
+
+/// A text that is looked at and not kept: a part of the record where it stands there without escapes.
+#[derive(Default)]
+struct Word<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Word<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl<'de> Visitor<'de> for Text {
+            type Value = Word<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Word<'de>, E> {
+                Ok(Word(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Word<'de>, E> {
+                Ok(Word(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
@@ -148,21 +238,20 @@ impl<'de> Deserialize<'de> for Any {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Any, A::Error> {
-                let Some(key) = map.next_key::<Cow<'de, str>>()? else { return Ok(Any(Value::Null)) };
-                let value = match key.as_ref() {
-                    "stringValue" => Value::String(map.next_value()?),
-                    "intValue" => integer(map.next_value()?),
-                    "boolValue" => Value::Bool(map.next_value()?),
-                    "doubleValue" => double_value(map.next_value()?),
-                    "arrayValue" => {
+                let Some(kind) = map.next_key::<Kind>()? else { return Ok(Any(Value::Null)) };
+                let value = match kind {
+                    Kind::String => Value::String(map.next_value()?),
+                    Kind::Int => integer(map.next_value()?),
+                    Kind::Bool => Value::Bool(map.next_value()?),
+                    Kind::Double => double_value(map.next_value()?),
+                    Kind::Array => {
                         let list: AnyList = map.next_value()?;
                         list.values.into_iter().map(|value| value.0).collect()
                     }
-                    "kvlistValue" => {
+                    Kind::Kvlist => {
                         let list: PairList = map.next_value()?;
                         Value::Object(list.values.0.into_iter().collect())
                     }
-                    _ => return Err(A::Error::custom("not a usual value")),
                 };
                 match map.next_key::<IgnoredAny>()? {
                     None => Ok(Any(value)),
@@ -172,6 +261,23 @@ impl<'de> Deserialize<'de> for Any {
         }
         deserializer.deserialize_map(One)
     }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier)]
+enum Kind {
+    #[serde(rename = "stringValue")]
+    String,
+    #[serde(rename = "intValue")]
+    Int,
+    #[serde(rename = "boolValue")]
+    Bool,
+    #[serde(rename = "doubleValue")]
+    Double,
+    #[serde(rename = "arrayValue")]
+    Array,
+    #[serde(rename = "kvlistValue")]
+    Kvlist,
 }
 
 #[derive(serde::Deserialize)]

@@ -4,6 +4,7 @@
 //! The attributes are OpenInference, which `dialect` reads. Phoenix' OTLP endpoint is read by `otlp_json`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -15,7 +16,7 @@ use super::ids::{self, IdError};
 use super::json::{is_empty, take, take_list, take_object, take_words, words};
 use super::open::{Head, Opened};
 use super::platform::{Found, score, take_row};
-use super::raw::{Attributes, RawSpan};
+use super::raw::RawSpan;
 use super::shape::Shape;
 use super::times::{self, Unit};
 use super::{SourceInfo, rows, span_json};
@@ -61,7 +62,7 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     unframe(&mut map);
     let annotations = take_list(&mut map, &["annotations", "span_annotations"])?;
     map.retain(|_, value| !value.is_null());
-    let mut raw = span_json::read(map, &Attributes::new()).map_err(|error| match error {
+    let mut raw = span_json::read(map, &Arc::default()).map_err(|error| match error {
         IdError::Wrong(problem) => problem,
         IdError::Rounded => Problem::new("`context.trace_id`", "a number too long for JSON", "32 hexadecimal digits"),
     })?;

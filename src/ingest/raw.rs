@@ -1,6 +1,7 @@
 //! A span as a wire format gives it, before any vocabulary is applied: what sources hand to `dialect`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,7 +55,8 @@ pub(crate) struct RawSpan {
     pub(crate) status_message: Option<String>,
     pub(crate) attributes: Attributes,
     pub(crate) events: Vec<Event>,
-    pub(crate) resource: Attributes,
+    /// Shared by the spans of one process.
+    pub(crate) resource: Arc<Attributes>,
     /// Kind in the words of a platform's own format; without it the attributes decide.
     pub(crate) kind: Option<SpanKind>,
     /// Tokens where the format has fields for them, already in subset semantics; without it the attributes decide.

@@ -2,6 +2,8 @@
 //!
 //! Sentry's field names are attributes `dialect` knows. When a span began is only there when it was asked for.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::model::{SpanKind, SpanStatus};
@@ -76,7 +78,7 @@ fn span(mut map: Map<String, Value>, found: &mut Found) -> Result<(), Problem> {
     }
     for (key, place) in [("release", "service.version"), ("environment", "deployment.environment.name")] {
         if let Some(value) = take(&mut map, &[key]) {
-            raw.resource.insert(place.to_owned(), value);
+            Arc::make_mut(&mut raw.resource).insert(place.to_owned(), value);
         }
     }
     raw.attributes.extend(map.into_iter().filter(|(_, value)| !super::json::is_empty(value)));

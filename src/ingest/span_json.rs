@@ -3,6 +3,8 @@
 //! Spellings accepted: OTLP's lowerCamelCase and its snake_case; the Python SDK's `context`, `parent_id`,
 //! `start_time`; the JavaScript SDK's `spanContext`, `[seconds, nanoseconds]`; Phoenix' `span_kind`, `status_code`.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::model::SpanStatus;
@@ -29,23 +31,15 @@ pub(crate) fn is_span(map: &Map<String, Value>) -> bool {
     has(map) || CONTEXT.iter().any(|key| map.get(*key).and_then(Value::as_object).is_some_and(has))
 }
 
-/// Reads one span. `resource` and `scope` are those of the envelope, if there is one.
-pub(crate) fn read(mut map: Map<String, Value>, envelope: &Attributes) -> Result<RawSpan, IdError> {
+/// Reads one span. `envelope` is the resource that the envelope states, if there is one.
+pub(crate) fn read(mut map: Map<String, Value>, envelope: &Arc<Attributes>) -> Result<RawSpan, IdError> {
     let said = take(&mut map, &["attributes"]);
-    let own = if said.is_some() { Some(attributes(said, "attributes").map_err(IdError::Wrong)?) } else { None };
-    read_with(map, own, envelope)
-}
-
-/// Reads one span whose attributes have been read already.
-pub(crate) fn read_with(
-    mut map: Map<String, Value>,
-    own: Option<Attributes>,
-    envelope: &Attributes,
-) -> Result<RawSpan, IdError> {
+    let own = attributes(said, "attributes").map_err(IdError::Wrong)?;
     let (trace_id, span_id, parent_id) = identity(&mut map)?;
-    let mut raw = RawSpan { trace_id, span_id, parent_id, ..RawSpan::default() };
-    raw.attributes = flatten(own.unwrap_or_default());
-    body(&mut map, &mut raw, envelope).map_err(IdError::Wrong)?;
+    let resource = Arc::clone(envelope);
+    let mut raw = RawSpan { trace_id, span_id, parent_id, resource, ..RawSpan::default() };
+    raw.attributes = flatten(own);
+    body(&mut map, &mut raw).map_err(IdError::Wrong)?;
     Ok(raw)
 }
 
@@ -77,21 +71,28 @@ fn identity(map: &mut Map<String, Value>) -> Result<(String, String, Option<Stri
     Ok((trace, span, parent))
 }
 
-fn body(map: &mut Map<String, Value>, raw: &mut RawSpan, envelope: &Attributes) -> Result<(), Problem> {
+fn body(map: &mut Map<String, Value>, raw: &mut RawSpan) -> Result<(), Problem> {
     raw.name = take_text(map, &["name"])?.unwrap_or_default();
     raw.start_ns = time(map, &["startTimeUnixNano", "start_time_unix_nano"], &["startTime", "start_time"])?
         .ok_or_else(|| Problem::new("`startTimeUnixNano`", "missing or zero", "nanoseconds since 1970"))?;
     raw.end_ns = time(map, &["endTimeUnixNano", "end_time_unix_nano"], &["endTime", "end_time"])?;
-    raw.resource = envelope.clone();
     match take(map, &["resource"]) {
         Some(Value::Object(mut resource)) => {
-            raw.resource
-                .extend(attributes(take(&mut resource, &["attributes", "_attributes"]), "resource.attributes")?);
+            let own = attributes(take(&mut resource, &["attributes", "_attributes"]), "resource.attributes")?;
+            Arc::make_mut(&mut raw.resource).extend(own);
         }
         Some(Value::Null) | None => {}
         Some(other) => return Err(Problem::new("`resource`", describe(&other), "an object")),
     }
     status(map, raw)?;
+    rest(map, raw)
+}
+
+/// Reads what few spans have: events, links, and what is kept as attributes.
+pub(crate) fn rest(map: &mut Map<String, Value>, raw: &mut RawSpan) -> Result<(), Problem> {
+    if map.is_empty() {
+        return Ok(());
+    }
     raw.events = take_list(map, &["events"])?.into_iter().map(event).collect::<Result<_, _>>()?;
     for link in take_list(map, &["links"])? {
         keep_link(raw, link);
@@ -100,9 +101,7 @@ fn body(map: &mut Map<String, Value>, raw: &mut RawSpan, envelope: &Attributes) 
     if let Some(Value::String(kind)) = take(map, &["span_kind"]) {
         raw.keep("openinference.span.kind", Value::String(kind));
     }
-    if let Some(kind) = take(map, &["kind"]).as_ref().and_then(span_kind) {
-        raw.keep("otel.span.kind", Value::from(kind));
-    }
+    keep_kind(raw, take(map, &["kind"]).as_ref());
     let scope = take(map, &["instrumentationScope", "instrumentation_scope", "instrumentationLibrary", "scope"]);
     if let Some(Value::Object(scope)) = scope {
         keep_scope(raw, &scope);
@@ -118,6 +117,13 @@ fn body(map: &mut Map<String, Value>, raw: &mut RawSpan, envelope: &Attributes) 
         raw.keep(name, take(map, &keys).into());
     }
     Ok(())
+}
+
+/// Keeps OpenTelemetry's kind, which is no kind of ours, as an attribute.
+pub(crate) fn keep_kind(raw: &mut RawSpan, kind: Option<&Value>) {
+    if let Some(kind) = kind.and_then(span_kind) {
+        raw.keep("otel.span.kind", Value::from(kind));
+    }
 }
 
 /// Keeps name and version of an instrumentation scope as attributes.
@@ -167,7 +173,7 @@ fn status(map: &mut Map<String, Value>, raw: &mut RawSpan) -> Result<(), Problem
     Ok(())
 }
 
-fn status_code(code: &Value) -> SpanStatus {
+pub(crate) fn status_code(code: &Value) -> SpanStatus {
     let text = match code {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.to_ascii_uppercase(),
@@ -183,7 +189,11 @@ fn status_code(code: &Value) -> SpanStatus {
 
 fn span_kind(kind: &Value) -> Option<&'static str> {
     let text = match kind {
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => match number.as_u64() {
+            Some(3) => return Some("client"),
+            Some(1) => return Some("internal"),
+            _ => number.to_string(),
+        },
         Value::String(text) => text.to_ascii_uppercase(),
         _ => return None,
     };

@@ -6,7 +6,9 @@
 use polars::prelude::{Column, DataFrame, DataType, IntoColumn, NamedFrom, PolarsResult, Series, TimeUnit};
 use serde_json::Value;
 
-use crate::model::{Digest, PRICED_KEY, Span, SpanStatus, TraceId};
+use crate::model::{Digest, Span, SpanStatus, TraceId};
+
+use super::encode::encode;
 
 /// Longest error message in its own column, characters; the span holds all of it.
 const MESSAGE: usize = 1000;
@@ -16,7 +18,7 @@ pub(crate) struct Row<'a> {
     pub(crate) span: &'a Span,
     /// The span as JSON.
     pub(crate) text: String,
-    /// Digest of what the span says; see [`digest_without_source`].
+    /// Digest of what the span says; see [`encode`].
     pub(crate) digest: String,
     pub(crate) root: bool,
     pub(crate) counted: bool,
@@ -28,28 +30,9 @@ pub(crate) struct Row<'a> {
 
 impl<'a> Row<'a> {
     pub(crate) fn new(span: &'a Span) -> Self {
-        let text = serde_json::to_string(span).unwrap_or_default();
-        let digest = digest_without_source(span, &text);
+        let (text, digest) = encode(span);
         Self { span, text, digest, root: false, counted: true, paid: false, duplicate: false, input_digest: None }
     }
-}
-
-/// What a span says, without where it was read and without a price that was computed: neither a copied file nor a new
-/// price list makes it another span.
-fn digest_without_source(span: &Span, text: &str) -> String {
-    let plain;
-    let text = if span.attributes.contains_key(PRICED_KEY) {
-        let mut unpriced = Span { cost_usd: None, ..span.clone() };
-        unpriced.attributes.remove(PRICED_KEY);
-        plain = serde_json::to_string(&unpriced).unwrap_or_default();
-        plain.as_str()
-    } else {
-        text
-    };
-    // The source is the last field, so its text can be cut off the end without a copy of a possibly huge span.
-    let source = serde_json::to_string(&span.source).unwrap_or_default();
-    let content = text.strip_suffix('}').and_then(|text| text.strip_suffix(source.as_str())).unwrap_or(text);
-    Digest::of(content.as_bytes()).to_string()
 }
 
 /// A short key of a trace id: equal ids have equal keys; unequal ids almost never do, and readers check.

@@ -141,7 +141,7 @@ fn read(traces: LazyFrame, filter: &TraceFilter, fits: &Expr) -> PolarsResult<Ve
 }
 
 /// Columns of the table of traces that [`rows_of`] needs, beside `start_ns`.
-pub(super) const ROW: &[&str] = &[
+const ROW: &[&str] = &[
     "trace_id",
     "name",
     "agent_name",
@@ -154,7 +154,7 @@ pub(super) const ROW: &[&str] = &[
     "cost_usd",
 ];
 
-pub(super) fn rows_of(table: &DataFrame) -> Result<Vec<TraceRow>, PolarsError> {
+fn rows_of(table: &DataFrame) -> Result<Vec<TraceRow>, PolarsError> {
     let text = |name: &str| table.column(name).and_then(|column| column.str());
     let long = |name: &str| table.column(name).and_then(|column| column.i64());
     let double = |name: &str| table.column(name).and_then(|column| column.f64());

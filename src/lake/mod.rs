@@ -11,6 +11,7 @@ mod bucket;
 mod claim;
 mod columns;
 mod compact;
+mod encode;
 mod error;
 mod filter;
 mod list;

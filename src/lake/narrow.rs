@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use polars::prelude::{DataType, Expr, JoinArgs, JoinType, LazyFrame, PolarsResult, col, when};
+use polars::prelude::{DataFrame, DataType, Expr, Int64Chunked, PolarsResult, col, lit, when};
 
 use crate::dataset::{input_digest, trace_dimension};
-use crate::model::{Activity, Digest, Trace, TraceId};
+use crate::model::{Activity, Digest, Trace, TraceId, Usage};
 
-use super::list::{ROW, TraceRow, condition, rows_of};
+use super::list::condition;
 use super::parts::blame;
 use super::views::Views;
 use super::{Lake, LakeError, TraceFilter};
@@ -23,6 +23,9 @@ const IN_COLUMNS: &[&str] = &["user", "agent_version", "model", "prompt_version"
 
 /// Traces that are opened at a time.
 const OPENED: usize = 1_000;
+
+/// The dimension that every trace has.
+const ID: &str = "trace_id";
 
 /// Whether narrow columns know a dimension.
 pub fn narrow_dimension(name: &str) -> bool {
@@ -40,14 +43,17 @@ pub struct NarrowTrace {
     pub activity: Activity,
     /// Digest of what was asked, as [`input_digest`] gives it, where that was wanted; absent where no span says it.
     pub input_digest: Option<Digest>,
-    /// Values of the dimensions that were asked for; absent where unknown.
-    values: HashMap<&'static str, String>,
+    /// Values of the dimensions that were asked for, but for the id; absent where unknown.
+    values: Vec<(&'static str, String)>,
 }
 
 impl NarrowTrace {
     /// The value of a dimension that was asked for, as [`trace_dimension`] gives it.
     pub fn dimension(&self, name: &str) -> Option<String> {
-        self.values.get(name).cloned()
+        if name == ID {
+            return Some(self.trace_id.to_string());
+        }
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 
     fn of(trace: &Trace, names: &[&'static str], inputs: bool) -> Option<Self> {
@@ -77,7 +83,8 @@ impl Lake {
         mut take: impl FnMut(NarrowTrace),
     ) -> Result<(), LakeError> {
         let wanted = |known: &&&'static str| names.iter().any(|name| name == **known);
-        let names: Vec<&'static str> = MEASURED.iter().chain(IN_COLUMNS).filter(wanted).copied().collect();
+        let names: Vec<&'static str> =
+            MEASURED.iter().chain(IN_COLUMNS).filter(wanted).copied().filter(|name| *name != ID).collect();
         let Some(fits) = condition(filter) else {
             for trace in self.traces(filter)? {
                 NarrowTrace::of(&trace?, &names, inputs).into_iter().for_each(&mut take);
@@ -131,68 +138,101 @@ fn with_inputs(views: &Views, mut found: Vec<NarrowTrace>) -> PolarsResult<Vec<N
     Ok(found)
 }
 
+/// Reads no column but those that the asked dimensions are told from: there may be millions of traces.
 fn read(views: &Views, fits: &Expr, names: &[&'static str]) -> PolarsResult<Vec<NarrowTrace>> {
-    let on = [col("trace_id")];
-    let columns = ROW.iter().chain(&["user_id", "agent_version", "model", "prompt_version"]).map(|name| col(*name));
+    let mut columns: Vec<&str> = names.iter().flat_map(|name| columns_of(name)).copied().collect();
+    columns.extend([ID, "root_ended"]);
+    columns.sort_unstable();
+    columns.dedup();
     let long = ["start", "latest"].map(|name| col(name).cast(DataType::Int64).alias(format!("{name}_ns")));
     let table = views
-        .traces()?
+        .traces_and(&activity())?
         .filter(fits.clone())
-        .join(views.each(activity)?, on.clone(), on, JoinArgs::new(JoinType::Inner))
-        .select(columns.chain([col("root_ended")]).chain(long).collect::<Vec<_>>())
+        .select(columns.into_iter().map(col).chain(long).collect::<Vec<_>>())
         .collect()?;
-    let text = |name: &str| table.column(name).and_then(|column| column.str());
-    let extras = [
-        ("user", text("user_id")?),
-        ("agent_version", text("agent_version")?),
-        ("model", text("model")?),
-        ("prompt_version", text("prompt_version")?),
-    ];
+    let values = names.iter().map(|name| Ok((*name, value_of(&table, name)?))).collect::<PolarsResult<Vec<_>>>()?;
+    let (ids, starts) = (table.column(ID)?.str()?, table.column("start_ns")?.i64()?);
     let (ended, latest) = (table.column("root_ended")?.bool()?, table.column("latest_ns")?.i64()?);
-    let rows = rows_of(&table)?;
-    let narrow = |(at, row): (usize, TraceRow)| {
+    let narrow = |at: usize| {
         let root_ended = ended.get(at).unwrap_or(false);
-        let activity = Activity { root_ended, latest_ns: latest.get(at).unwrap_or_default() };
-        let extra = |name: &str| extras.iter().find(|(known, _)| *known == name).and_then(|(_, column)| column.get(at));
-        let value =
-            |name: &&'static str| Some((*name, measured(&row, name).or_else(|| Some(extra(name)?.to_owned()))?));
-        NarrowTrace {
-            trace_id: row.trace_id.clone(),
-            start_ns: row.start_ns,
-            activity,
+        Some(NarrowTrace {
+            trace_id: TraceId::from(ids.get(at)?),
+            start_ns: starts.get(at)?,
+            activity: Activity { root_ended, latest_ns: latest.get(at).unwrap_or_default() },
             input_digest: None,
-            values: names.iter().filter_map(value).collect(),
-        }
+            values: values.iter().filter_map(|(name, read)| Some((*name, read(at)?))).collect(),
+        })
     };
-    Ok(rows.into_iter().enumerate().map(narrow).collect())
+    Ok((0..table.height()).filter_map(narrow).collect())
 }
 
-/// Spans to what tells whether their traces are final; see [`Activity`].
-fn activity(spans: LazyFrame) -> LazyFrame {
+/// What tells whether a trace is final, from its spans; see [`Activity`].
+fn activity() -> [(&'static str, Expr); 2] {
     let ended = col("parent_id").is_null().and(col("end").is_not_null());
     let (begun, done) = (col("start").max(), col("end").max());
     // Where no span has ended there is nothing to compare with, and the start counts.
     let latest = when(done.clone().gt(begun.clone())).then(done).otherwise(begun);
-    spans.group_by([col("trace_id")]).agg([ended.any(true).alias("root_ended"), latest.alias("latest")])
+    [("root_ended", ended.cast(DataType::Int64).sum().gt(lit(0))), ("latest", latest)]
 }
 
-fn measured(row: &TraceRow, name: &str) -> Option<String> {
+/// The columns of the table of traces that a dimension is told from.
+fn columns_of(name: &str) -> &'static [&'static str] {
     match name {
-        "trace_id" => Some(row.trace_id.to_string()),
-        "session" => row.session_id.as_ref().map(ToString::to_string),
-        "name" => Some(row.name.clone()),
-        "agent" => row.agent.clone(),
-        "status" => Some(if row.errors > 0 { "error" } else { "ok" }.to_owned()),
-        "cost" | "cost_usd" => row.cost_usd.map(|cost| cost.to_string()),
-        "latency_ms" => row.duration_ms.map(|duration| duration.to_string()),
-        "tokens" => row.usage.total().map(|tokens| tokens.to_string()),
-        "spans" => Some(row.spans.to_string()),
-        "day" => {
-            let moment = jiff::Timestamp::from_nanosecond(i128::from(row.start_ns)).ok()?;
-            Some(moment.to_string().chars().take(10).collect())
-        }
-        _ => None,
+        "session" => &["session_id"],
+        "name" => &["name"],
+        "agent" => &["agent_name"],
+        "status" => &["errors"],
+        "cost" | "cost_usd" => &["cost_usd"],
+        "latency_ms" => &["duration_ms"],
+        "tokens" => &["input_tokens", "output_tokens"],
+        "spans" => &["spans"],
+        "user" => &["user_id"],
+        "agent_version" => &["agent_version"],
+        "model" => &["model"],
+        "prompt_version" => &["prompt_version"],
+        _ => &[],
     }
+}
+
+type Value<'a> = Box<dyn Fn(usize) -> Option<String> + 'a>;
+
+/// Reads a dimension of the row at a place.
+fn value_of<'a>(table: &'a DataFrame, name: &str) -> PolarsResult<Value<'a>> {
+    let long = |name: &str| table.column(name).and_then(|column| column.i64());
+    let double = |name: &str| table.column(name).and_then(|column| column.f64());
+    let count = |column: &Int64Chunked, at| column.get(at).and_then(|count| u64::try_from(count).ok());
+    Ok(match name {
+        "status" => {
+            let errors = long("errors")?;
+            Box::new(move |at| Some(if count(errors, at) > Some(0) { "error" } else { "ok" }.to_owned()))
+        }
+        "tokens" => {
+            let (input, output) = (long("input_tokens")?, long("output_tokens")?);
+            let usage = move |at| Usage { input: count(input, at), output: count(output, at), ..Usage::default() };
+            Box::new(move |at| usage(at).total().map(|tokens| tokens.to_string()))
+        }
+        "spans" => {
+            let spans = long("spans")?;
+            Box::new(move |at| Some(count(spans, at).unwrap_or(0).to_string()))
+        }
+        "day" => {
+            let starts = long("start_ns")?;
+            Box::new(move |at| {
+                let moment = jiff::Timestamp::from_nanosecond(i128::from(starts.get(at)?)).ok()?;
+                Some(moment.to_string().chars().take(10).collect())
+            })
+        }
+        "cost" | "cost_usd" | "latency_ms" => {
+            let numbers = double(columns_of(name).first().copied().unwrap_or_default())?;
+            Box::new(move |at| numbers.get(at).map(|number| number.to_string()))
+        }
+        text => {
+            let texts = table.column(columns_of(text).first().copied().unwrap_or_default())?.str()?;
+            // A name that is not known is an empty one.
+            let absent = (text == "name").then(String::new);
+            Box::new(move |at| texts.get(at).map(str::to_owned).or_else(|| absent.clone()))
+        }
+    })
 }
 
 #[cfg(test)]

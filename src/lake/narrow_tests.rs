@@ -50,7 +50,7 @@ fn columns_and_whole_traces_agree() {
     lake.write(&assemble([late]).traces).unwrap();
     lake.write(&assemble([far]).traces).unwrap();
     let found = all(&lake);
-    let names: Vec<&'static str> = MEASURED.iter().chain(IN_COLUMNS).copied().collect();
+    let names: Vec<&'static str> = MEASURED.iter().chain(IN_COLUMNS).copied().filter(|name| *name != ID).collect();
     let whole: Vec<Trace> = lake.traces(&TraceFilter::default()).unwrap().map(Result::unwrap).collect();
     assert_eq!(found.len(), 3);
     for trace in &whole {
@@ -58,6 +58,14 @@ fn columns_and_whole_traces_agree() {
     }
     assert!(found["a"].activity.root_ended && !found["b"].activity.root_ended && !found["c"].activity.root_ended);
     assert_eq!(found["a"].dimension("model").as_deref(), Some("m"));
+    assert_eq!(found["a"].dimension("trace_id").as_deref(), Some("a"));
+    // Each dimension alone is what it is among all.
+    for name in MEASURED.iter().chain(IN_COLUMNS) {
+        lake.narrow(&TraceFilter::default(), &[(*name).to_owned()], false, |trace| {
+            assert_eq!(trace.dimension(name), found[trace.trace_id.as_str()].dimension(name), "{name}");
+        })
+        .unwrap();
+    }
     assert_eq!(found["c"].dimension("cost"), None);
     assert!(found["a"].input_digest.is_some() && found["b"].input_digest.is_none());
     // Whole in one part, nothing is opened for it: the column tells.

@@ -8,6 +8,7 @@ use polars::error::PolarsError;
 use polars::prelude::{DataFrame, NamedFrom, Series, col, lit};
 
 use crate::model::{Span, SpanId, Trace, TraceId, assemble};
+use crate::sys::threads::map_pieces;
 
 use super::columns::trace_key;
 use super::parts::{Day, NEAR_DAYS, Table, date_of_nanos, one_of, query, shift};
@@ -268,18 +269,21 @@ type Duplicates = HashMap<TraceId, HashSet<SpanId>>;
 
 fn spans(table: &DataFrame) -> Result<(Vec<Span>, Duplicates), PolarsError> {
     let (texts, flags) = (table.column("span")?.str()?, table.column("duplicate")?.bool()?);
-    let mut spans = Vec::with_capacity(table.height());
-    let mut duplicates = Duplicates::new();
-    for (text, duplicate) in texts.iter().zip(flags.iter()) {
-        let span: Span = serde_json::from_str(text.unwrap_or_default()).map_err(|error| {
+    let texts: Vec<&str> = texts.iter().map(Option::unwrap_or_default).collect();
+    let parsed = map_pieces(&texts, |texts| {
+        texts.iter().map(|text| serde_json::from_str::<Span>(text)).collect::<Result<Vec<_>, _>>()
+    });
+    let mut spans: Vec<Span> = Vec::with_capacity(table.height());
+    for piece in parsed {
+        spans.extend(piece.map_err(|error| {
             PolarsError::ComputeError(
                 format!("a span is not readable ({error}); a newer version may have written it").into(),
             )
-        })?;
-        if duplicate == Some(true) {
-            duplicates.entry(span.trace_id.clone()).or_default().insert(span.span_id.clone());
-        }
-        spans.push(span);
+        })?);
+    }
+    let mut duplicates = Duplicates::new();
+    for (span, _) in spans.iter().zip(flags.iter()).filter(|(_, flag)| *flag == Some(true)) {
+        duplicates.entry(span.trace_id.clone()).or_default().insert(span.span_id.clone());
     }
     Ok((spans, duplicates))
 }

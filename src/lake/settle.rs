@@ -15,7 +15,6 @@ use crate::model::{Span, SpanId, SpanKind, Trace, TraceId, assemble};
 
 use super::LakeError;
 use super::parts::{Day, one_of, query};
-use super::select::long_column;
 
 /// What the lake says of a row beside what its span says.
 pub(super) const MARKS: &[&str] = &["root", "counted", "paid", "duplicate"];
@@ -123,20 +122,57 @@ impl Settled {
 }
 
 /// Keys of the traces that lie in several parts, have not exactly one root, or were written before all marks were.
+/// Narrow columns of every row of the lake are read for it: rows of a trace stand together in a part, and a key is
+/// looked up once for all of them.
 fn open_traces(parts: &[PathBuf]) -> Result<HashSet<i64>, LakeError> {
-    let table = query(parts, |scan| {
-        scan.select([col("trace_key"), col("root"), col("part"), unmarked().alias("unmarked")])
-            .group_by([col("trace_key")])
-            .agg([
-                col("part").first().neq(col("part").last()).alias("several"),
-                col("root").cast(DataType::Int64).sum().alias("roots"),
-                col("unmarked").any(true),
-            ])
-            .filter(col("several").or(col("roots").neq(lit(1))).or(col("unmarked")))
-            .select([col("trace_key")])
-    })?;
-    long_column(&table, "trace_key")
-        .map_err(|error| LakeError::unreadable(parts.first().map_or("?".as_ref(), |part| part), &error))
+    let mut met: HashMap<i64, Met> = HashMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        let table = query(std::slice::from_ref(part), |scan| {
+            scan.select([col("trace_key"), col("root"), unmarked().alias("unmarked")])
+        })?;
+        meet(&table, at, &mut met).map_err(|error| LakeError::unreadable(part, &error))?;
+    }
+    Ok(met.into_iter().filter(|(_, met)| met.open || met.roots != 1).map(|(key, _)| key).collect())
+}
+
+/// What was met of a trace.
+struct Met {
+    /// The first part it lies in.
+    part: usize,
+    /// Whether it lies in several, or a row of it lacks a mark.
+    open: bool,
+    roots: u64,
+}
+
+/// Rows of one trace that stand together.
+struct Stretch {
+    key: i64,
+    roots: u64,
+    unmarked: bool,
+}
+
+fn meet(table: &DataFrame, part: usize, met: &mut HashMap<i64, Met>) -> PolarsResult<()> {
+    let (keys, roots) = (table.column("trace_key")?.i64()?, table.column("root")?.bool()?);
+    let unmarked = table.column("unmarked")?.bool()?;
+    let mut add = |stretch: Stretch| {
+        let met = met.entry(stretch.key).or_insert(Met { part, open: false, roots: 0 });
+        met.open |= met.part != part || stretch.unmarked;
+        met.roots += stretch.roots;
+    };
+    let mut last: Option<Stretch> = None;
+    for ((key, root), unmarked) in keys.iter().zip(roots.iter()).zip(unmarked.iter()) {
+        let Some(key) = key else { continue };
+        let (root, unmarked) = (u64::from(root == Some(true)), unmarked != Some(false));
+        match &mut last {
+            Some(same) if same.key == key => {
+                same.roots += root;
+                same.unmarked |= unmarked;
+            }
+            other => other.replace(Stretch { key, roots: root, unmarked }).into_iter().for_each(&mut add),
+        }
+    }
+    last.into_iter().for_each(add);
+    Ok(())
 }
 
 /// Whether a row was written before all marks were there.

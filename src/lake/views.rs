@@ -118,7 +118,12 @@ impl Views {
 
     /// The traces that began between the bounds.
     pub(crate) fn traces(&self) -> PolarsResult<LazyFrame> {
-        Ok(started(self.each(traces)?, &self.within))
+        self.traces_and(&[])
+    }
+
+    /// The same with some more columns, made of the spans of each trace.
+    pub(super) fn traces_and(&self, more: &[(&'static str, Expr)]) -> PolarsResult<LazyFrame> {
+        Ok(started(self.each(|spans| traces_and(spans, more))?, &self.within))
     }
 
     /// The sessions, of the traces that began between the bounds.
@@ -138,7 +143,7 @@ impl Views {
     }
 
     /// Open traces and whole ones are never of one trace, so each may be grouped alone.
-    pub(super) fn each(&self, make: impl Fn(LazyFrame) -> LazyFrame) -> PolarsResult<LazyFrame> {
+    fn each(&self, make: impl Fn(LazyFrame) -> LazyFrame) -> PolarsResult<LazyFrame> {
         match &self.open {
             None => Ok(make(self.whole.clone())),
             Some(open) => {
@@ -157,6 +162,11 @@ pub(super) fn names(table: &str) -> impl Iterator<Item = &'static str> {
 
 /// Spans, sorted within their trace, to traces.
 pub(super) fn traces(spans: LazyFrame) -> LazyFrame {
+    traces_and(spans, &[])
+}
+
+/// The same with some more columns, made of the spans of each trace.
+fn traces_and(spans: LazyFrame, more: &[(&'static str, Expr)]) -> LazyFrame {
     let model = || col("counted").and(col("kind").eq(lit("model")));
     let tool = || col("counted").and(col("kind").eq(lit("tool")));
     let known = || col("input_tokens").is_not_null().or(col("output_tokens").is_not_null());
@@ -200,11 +210,13 @@ pub(super) fn traces(spans: LazyFrame) -> LazyFrame {
         let sum = when(col("known").gt(lit(0))).then(col(format!("sum_{name}")));
         made.push(sum.otherwise(col(format!("root_{name}"))).alias(*name));
     }
+    columns.extend(more.iter().map(|(name, made)| made.clone().alias(*name)));
+    let more = more.iter().map(|(name, _)| *name);
     spans
         .group_by([col("trace_id")])
         .agg(columns)
         .with_columns(made)
-        .select(names("traces").map(col).collect::<Vec<_>>())
+        .select(names("traces").chain(more).map(col).collect::<Vec<_>>())
 }
 
 const TOKENS: &[&str] =

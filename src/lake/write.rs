@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use crate::dataset::input_digest;
 use crate::model::{Digest, Digester, Span, SpanId, Trace, TraceFault, TraceId};
 use crate::sys::files;
+use crate::sys::threads::map_pieces;
 
 use super::columns::{Row, frame, trace_key};
 use super::parts::{NEAR_DAYS, Table, date_of_nanos, one_of, query, shift};
@@ -22,6 +23,9 @@ use super::{Lake, LakeError, Written};
 
 /// JSON bytes of spans per row group: what a reader that wants one trace has to unpack.
 const GROUP_BYTES: usize = 16 << 20;
+
+/// Bytes of a page, the least that is unpacked: a reader of some traces among many skips the pages between them.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// What a lake holds of the traces being written.
 #[derive(Default)]
@@ -61,19 +65,12 @@ impl Lake {
         }
         let held = self.held(traces)?;
         let mut days: BTreeMap<Date, Vec<Row<'_>>> = BTreeMap::new();
-        for trace in traces {
-            let Some(root) = trace.root() else { continue };
-            let home = held.homes.get(&trace.id).copied();
-            let day = home.unwrap_or_else(|| date_of_nanos(root.start_ns));
-            for row in rows_of(trace, home.is_some()) {
-                if held.has(&row) {
-                    written.already_there += 1;
-                } else {
-                    written.added += 1;
-                    days.entry(day).or_default().push(row);
-                }
-            }
+        for (day, rows) in map_pieces(traces, |traces| new_rows(traces, &held)).into_iter().flatten() {
+            written.already_there += rows.there;
+            written.added += rows.new.len() as u64;
+            days.entry(day).or_default().extend(rows.new);
         }
+        days.retain(|_, rows| !rows.is_empty());
         for (day, rows) in days {
             written.parts.push(self.write_part(day, rows)?);
         }
@@ -150,6 +147,7 @@ fn write_synced(folder: &Path, table: &mut DataFrame, per_group: Option<usize>) 
     // Texts in the form that every Arrow reads: the writer's own choice is one that pyarrow cannot filter.
     let options = ParquetWriteOptions {
         row_group_size: per_group,
+        data_page_size: Some(PAGE_BYTES),
         compat_level: Some(CompatLevel::oldest()),
         ..ParquetWriteOptions::default()
     };
@@ -186,6 +184,32 @@ fn add_held(found: &DataFrame, date: Date, held: &mut Held) -> Result<(), polars
         }
     }
     Ok(())
+}
+
+/// Rows of a day.
+#[derive(Default)]
+struct Rows<'a> {
+    new: Vec<Row<'a>>,
+    /// How many more are there already.
+    there: u64,
+}
+
+/// The rows of some traces by the day they go to.
+fn new_rows<'a>(traces: &'a [Trace], held: &Held) -> BTreeMap<Date, Rows<'a>> {
+    let mut days: BTreeMap<Date, Rows<'a>> = BTreeMap::new();
+    for trace in traces {
+        let Some(root) = trace.root() else { continue };
+        let home = held.homes.get(&trace.id).copied();
+        let rows = days.entry(home.unwrap_or_else(|| date_of_nanos(root.start_ns))).or_default();
+        for row in rows_of(trace, home.is_some()) {
+            if held.has(&row) {
+                rows.there += 1;
+            } else {
+                rows.new.push(row);
+            }
+        }
+    }
+    days
 }
 
 /// The rows of one trace. In a trace that is there already, only a span without parent can be the root.

@@ -4,6 +4,7 @@
 //! have no end. How spans make a trace is `trace`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -242,12 +243,16 @@ pub struct Span {
     /// What no other field holds, verbatim.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, Value>,
-    /// Attributes of the process that made the span (`service.name`, ...).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub resource: BTreeMap<String, Value>,
+    /// Attributes of the process that made the span (`service.name`, ...), shared by the spans that were read together.
+    #[serde(default, skip_serializing_if = "no_attributes")]
+    pub resource: Arc<BTreeMap<String, Value>>,
     /// Where it was read.
     #[serde(default)]
     pub source: Source,
+}
+
+fn no_attributes(attributes: &Arc<BTreeMap<String, Value>>) -> bool {
+    attributes.is_empty()
 }
 
 impl Span {
@@ -277,7 +282,7 @@ impl Span {
             cost_usd: None,
             finish_reasons: Vec::new(),
             attributes: BTreeMap::new(),
-            resource: BTreeMap::new(),
+            resource: Arc::default(),
             source: Source::default(),
         }
     }

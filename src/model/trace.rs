@@ -59,12 +59,13 @@ impl Trace {
     /// The span that stands for the whole request: the first without a parent, else the first whose parent is
     /// missing, else the first at all. `None` only for a trace without spans.
     pub fn root(&self) -> Option<&Span> {
+        self.spans.iter().find(|span| span.parent_id.is_none()).or_else(|| self.orphan()).or_else(|| self.spans.first())
+    }
+
+    /// The first span whose parent is missing.
+    fn orphan(&self) -> Option<&Span> {
         let ids: BTreeSet<&SpanId> = self.spans.iter().map(|span| &span.span_id).collect();
-        self.spans
-            .iter()
-            .find(|span| span.parent_id.is_none())
-            .or_else(|| self.spans.iter().find(|span| span.parent_id.as_ref().is_some_and(|id| !ids.contains(id))))
-            .or_else(|| self.spans.first())
+        self.spans.iter().find(|span| span.parent_id.as_ref().is_some_and(|id| !ids.contains(id)))
     }
 
     /// Depth-first order with depths, roots and orphans first; every span occurs once even when parents form a cycle.
@@ -197,6 +198,9 @@ impl Trace {
     /// Ids of evaluator spans and everything below them.
     pub fn evaluator_spans(&self) -> BTreeSet<SpanId> {
         let mut found = BTreeSet::new();
+        if self.spans.iter().all(|span| span.kind != SpanKind::Evaluator) {
+            return found;
+        }
         let mut above: Vec<(usize, bool)> = Vec::new();
         for (depth, span) in self.outline() {
             // Levels rise along the stack, so only its end can be too deep: linear even for a chain of spans.

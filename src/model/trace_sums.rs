@@ -1,6 +1,6 @@
 //! Tokens and money of a whole trace, each call counted once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Span, SpanId, SpanKind, Trace, Usage};
 
@@ -31,7 +31,25 @@ impl Trace {
     /// Ids of the spans that [`Trace::cost_usd`] is made of: those whose cost is added, and the calls whose cost is
     /// missing.
     pub fn paid_spans(&self) -> BTreeSet<SpanId> {
-        self.money().1.into_iter().cloned().collect()
+        if self.is_any_below_a_model() {
+            return self.money().1.into_iter().cloned().collect();
+        }
+        // Nothing repeats anything: each span speaks for itself.
+        let evaluators = self.evaluator_spans();
+        let pays = |span: &&Span| match span.kind {
+            SpanKind::Model => span.cost_usd.is_some() || !span.usage.is_unknown(),
+            SpanKind::Tool => span.cost_usd.is_some(),
+            _ => false,
+        };
+        let paid = self.spans.iter().filter(pays).map(|span| &span.span_id);
+        paid.filter(|id| !evaluators.contains(*id)).cloned().collect()
+    }
+
+    /// Whether a span stands below a model call: only then can calls be told on several levels. Most traces have none.
+    fn is_any_below_a_model(&self) -> bool {
+        let models: HashSet<&SpanId> =
+            self.spans.iter().filter(|span| span.kind == SpanKind::Model).map(|span| &span.span_id).collect();
+        !models.is_empty() && self.spans.iter().filter_map(|span| span.parent_id.as_ref()).any(|id| models.contains(id))
     }
 
     fn money(&self) -> (Money, Vec<&SpanId>) {
@@ -59,6 +77,9 @@ impl Trace {
     /// Ids of the model spans that have one below them which knows its tokens: they repeat what it says.
     pub fn repeating_spans(&self) -> BTreeSet<SpanId> {
         let mut found = BTreeSet::new();
+        if !self.is_any_below_a_model() {
+            return found;
+        }
         // Whether a model span with tokens stands below, for each level on the way up.
         let mut waiting: Vec<(usize, bool)> = Vec::new();
         for (depth, span) in self.outline().into_iter().rev() {
@@ -119,6 +140,8 @@ impl Money {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn span(id: &str, parent: Option<&str>, kind: SpanKind, input: Option<u64>, cost_usd: Option<f64>) -> Span {
@@ -129,6 +152,24 @@ mod tests {
     fn sums(spans: Vec<Span>) -> (Option<u64>, Option<f64>) {
         let trace = Trace { id: "t".into(), session_id: None, spans, faults: Vec::new() };
         (trace.usage().input, trace.cost_usd())
+    }
+
+    proptest! {
+        #[test]
+        fn where_nothing_is_below_a_model_each_span_pays_for_itself(
+            spans in proptest::collection::vec((0_usize..8, 0_u8..5, 0_u8..2, 0_u8..2), 1..8),
+        ) {
+            let kinds = [SpanKind::Model, SpanKind::Tool, SpanKind::Agent, SpanKind::Evaluator, SpanKind::Step];
+            let span = |(at, (parent, kind, tokens, cost)): (usize, (usize, u8, u8, u8))| {
+                let parent = (parent < 7).then(|| parent.to_string());
+                let (tokens, cost) = ((tokens > 0).then_some(1), (cost > 0).then_some(1.0));
+                span(&at.to_string(), parent.as_deref(), kinds[usize::from(kind)], tokens, cost)
+            };
+            let spans: Vec<Span> = spans.into_iter().enumerate().map(span).collect();
+            let trace = Trace { id: "t".into(), session_id: None, spans, faults: Vec::new() };
+            let slow: BTreeSet<SpanId> = trace.money().1.into_iter().cloned().collect();
+            prop_assert_eq!(trace.paid_spans(), slow);
+        }
     }
 
     #[test]

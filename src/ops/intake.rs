@@ -10,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::pricing;
 use super::project::Project;
+use super::writing::{Outcome, Piece, Told, Writing, fault_name};
 use crate::ingest::api::PullSummary;
 use crate::ingest::{Assembler, FileSummary, LogEvent, Rejected, Sink, SinkError, join_late};
 use crate::lake::Lake;
-use crate::model::{Redactions, Span, SpanKind, Trace, TraceFault, TraceId, TraceScore};
-use crate::sys::{files, text};
+use crate::model::{Redactions, Span, Trace, TraceId, TraceScore, assemble};
+use crate::sys::files;
 
-/// Bytes of spans held before they are written; the bound of memory.
-const WRITE_AT: usize = 128 << 20;
+/// Bytes of spans held before they are written. As much is being written meanwhile, in several forms: the bound of
+/// memory is some eight times this.
+const WRITE_AT: usize = 64 << 20;
 /// Longest time before they are written: what an interruption costs.
 const WRITE_AFTER: Duration = Duration::from_secs(10);
 /// Spans between two looks at the clock.
@@ -28,6 +29,8 @@ const CLOCK_AT: u64 = 512;
 const CUT_AT_A_TIME: usize = 500;
 /// Scores held before they are written.
 const SCORES_AT: usize = 200_000;
+/// Bytes of rejected rows held before they are written.
+const REJECTED_AT: usize = 64 << 10;
 /// How many rejected rows are told on the terminal; all are kept in the file.
 const TOLD: usize = 10;
 /// Senders told apart.
@@ -185,8 +188,9 @@ pub(super) struct Taker<'a> {
     written: Instant,
     stop: Stop,
     pub(super) report: IngestReport,
-    rejected_to: PathBuf,
+    rejected: RejectedFile,
     lake: Option<&'a Lake>,
+    writing: Writing,
     /// The traces, where there is no lake to write them to.
     pub(super) kept: Vec<Trace>,
     /// The scores that are not written yet; all of them where there is no lake.
@@ -198,7 +202,9 @@ impl<'a> Taker<'a> {
     pub(super) fn new(rejected_to: PathBuf, lake: Option<&'a Lake>) -> Self {
         let report = IngestReport::default();
         let (assembler, met, stop, written) = (Assembler::new(), Met::default(), Stop::default(), Instant::now());
-        Self { assembler, met, written, stop, report, rejected_to, lake, kept: Vec::new(), scores: Vec::new() }
+        let rejected = RejectedFile { path: rejected_to, lines: String::new() };
+        let writing = Writing::default();
+        Self { assembler, met, written, stop, report, rejected, lake, writing, kept: Vec::new(), scores: Vec::new() }
     }
 
     /// What stops the reading: the next span is refused then.
@@ -211,29 +217,40 @@ impl<'a> Taker<'a> {
         self.assembler.waiting()
     }
 
-    /// Writes what is held.
+    /// Writes what is held; it is on disk afterwards.
     pub(super) fn flush(&mut self) -> Result<(), SinkError> {
-        let gathered = self.assembler.drain();
+        self.hand_over()?;
+        self.wait()?;
+        self.rejected.write()
+    }
+
+    /// Begins to write what is held, once what was begun before is written.
+    fn hand_over(&mut self) -> Result<(), SinkError> {
+        self.wait()?;
         self.written = Instant::now();
-        self.report.duplicates += gathered.duplicates;
-        // They wait over flushes: the last count is the one that holds.
-        self.report.unjoined = gathered.unjoined;
-        for rejected in gathered.rejected {
+        let taken = self.assembler.take();
+        // They wait over pieces: the last count is the one that holds.
+        self.report.unjoined = taken.unjoined;
+        for rejected in taken.rejected {
             self.rejected(rejected)?;
-        }
-        for trace in &gathered.traces {
-            self.count(trace);
         }
         match self.lake {
             Some(lake) => {
-                let written = lake.write(&gathered.traces)?;
-                self.report.added += written.added;
-                self.report.already_there += written.already_there;
-                let written = lake.write_scores(&std::mem::take(&mut self.scores))?;
-                self.report.scores_added += written.added;
-                self.report.scores_already_there += written.already_there;
+                self.writing.begin(lake, Piece { spans: taken.spans, scores: std::mem::take(&mut self.scores) });
             }
-            None => self.kept.extend(gathered.traces),
+            None => {
+                let assembled = assemble(taken.spans);
+                let traces = assembled.traces.iter().map(Told::of).collect();
+                self.count(Outcome { traces, duplicates: assembled.duplicates, ..Outcome::default() });
+                self.kept.extend(assembled.traces);
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<(), SinkError> {
+        if let Some(outcome) = self.writing.wait()? {
+            self.count(outcome);
         }
         Ok(())
     }
@@ -281,11 +298,22 @@ impl<'a> Taker<'a> {
         Ok(())
     }
 
-    fn count(&mut self, trace: &Trace) {
+    fn count(&mut self, outcome: Outcome) {
+        self.report.duplicates += outcome.duplicates;
+        self.report.added += outcome.spans.added;
+        self.report.already_there += outcome.spans.already_there;
+        self.report.scores_added += outcome.scores.added;
+        self.report.scores_already_there += outcome.scores.already_there;
+        for told in outcome.traces {
+            self.count_trace(told);
+        }
+    }
+
+    fn count_trace(&mut self, told: Told) {
         let mut hasher = DefaultHasher::new();
-        trace.id.hash(&mut hasher);
+        told.id.hash(&mut hasher);
         let key = hasher.finish();
-        count_prices(&mut self.report, trace);
+        count_prices(&mut self.report, told.unpriced);
         if !self.met.traces.insert(key) {
             for fault in self.met.faults.remove(&key).into_iter().flatten() {
                 if let Some(count) = self.report.faults.get_mut(fault) {
@@ -293,17 +321,45 @@ impl<'a> Taker<'a> {
                 }
             }
             self.report.faults.retain(|_, count| *count > 0);
-            self.met.cut.insert(trace.id.clone());
+            self.met.cut.insert(told.id);
             return;
         }
         self.report.traces += 1;
-        let faults: Vec<&'static str> = trace.faults.iter().map(fault_name).collect();
-        for fault in &faults {
+        for fault in &told.faults {
             *self.report.faults.entry((*fault).to_owned()).or_default() += 1;
         }
-        if !faults.is_empty() {
-            self.met.faults.insert(key, faults);
+        if !told.faults.is_empty() {
+            self.met.faults.insert(key, told.faults);
         }
+    }
+}
+
+/// The file of the rows that were turned away. A file may hold millions of bad rows: they are not synced one by one.
+struct RejectedFile {
+    path: PathBuf,
+    /// Those that are not written yet.
+    lines: String,
+}
+
+impl RejectedFile {
+    fn add(&mut self, rejected: &Rejected) -> Result<(), SinkError> {
+        if !self.lines.is_empty() {
+            self.lines.push('\n');
+        }
+        self.lines.push_str(&serde_json::to_string(rejected)?);
+        if self.lines.len() > REJECTED_AT { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), SinkError> {
+        let lines = std::mem::take(&mut self.lines);
+        if lines.is_empty() { Ok(()) } else { Ok(files::append_line(&self.path, &lines)?) }
+    }
+}
+
+/// A reading that fails tells no more than its error, but what it turned away is kept.
+impl Drop for RejectedFile {
+    fn drop(&mut self) {
+        let _ = self.write();
     }
 }
 
@@ -315,7 +371,7 @@ impl Sink for Taker<'_> {
         self.report.spans += 1;
         self.assembler.add(span);
         let late = self.report.spans.is_multiple_of(CLOCK_AT) && self.written.elapsed() > WRITE_AFTER;
-        if self.lake.is_some() && (late || self.assembler.weight() > WRITE_AT) { self.flush() } else { Ok(()) }
+        if self.lake.is_some() && (late || self.assembler.weight() > WRITE_AT) { self.hand_over() } else { Ok(()) }
     }
 
     fn log_event(&mut self, event: LogEvent) -> Result<(), SinkError> {
@@ -326,7 +382,7 @@ impl Sink for Taker<'_> {
     fn score(&mut self, score: TraceScore) -> Result<(), SinkError> {
         self.report.scores += 1;
         self.scores.push(score);
-        if self.lake.is_some() && self.scores.len() > SCORES_AT { self.flush() } else { Ok(()) }
+        if self.lake.is_some() && self.scores.len() > SCORES_AT { self.hand_over() } else { Ok(()) }
     }
 
     fn keep(&mut self) -> Result<(), SinkError> {
@@ -340,30 +396,16 @@ impl Sink for Taker<'_> {
         if self.report.rejections.len() < TOLD {
             self.report.rejections.push(rejected.to_string());
         }
-        files::append_line(&self.rejected_to, &serde_json::to_string(&rejected)?)?;
-        self.report.rejected_file = Some(self.rejected_to.clone());
-        Ok(())
+        if self.report.rejected_file.is_none() {
+            self.report.rejected_file = Some(self.rejected.path.clone());
+        }
+        self.rejected.add(&rejected)
     }
 }
 
-fn fault_name(fault: &TraceFault) -> &'static str {
-    match fault {
-        TraceFault::MissingParent { .. } => "missing parent",
-        TraceFault::SeveralRoots { .. } => "several roots",
-        TraceFault::Cycle { .. } => "cycle of parents",
-        TraceFault::EndBeforeStart { .. } => "end before start",
-        TraceFault::Duplicate { .. } => "span id used twice",
-    }
-}
-
-fn count_prices(report: &mut IngestReport, trace: &Trace) {
-    let unpriced = trace
-        .spans
-        .iter()
-        .filter(|span| span.kind == SpanKind::Model && pricing::says_tokens(span) && span.cost_usd.is_none());
-    for span in unpriced {
+fn count_prices(report: &mut IngestReport, unpriced: Vec<String>) {
+    for model in unpriced {
         report.unpriced_calls += 1;
-        let model = text::one_line(&pricing::unpriced_name(span), 80);
         let told = report.unpriced_models.len() < MODELS_TOLD || report.unpriced_models.contains_key(&model);
         let name = if told { model } else { "other models".to_owned() };
         *report.unpriced_models.entry(name).or_default() += 1;
@@ -378,7 +420,7 @@ pub(super) fn rejected_file(project: &Project) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SpanId, TraceId};
+    use crate::model::{SpanId, SpanKind, TraceId};
 
     fn span(trace: &str, id: &str, parent: Option<&str>) -> Span {
         let mut span = Span::new(TraceId::from(trace), SpanId::from(id), SpanKind::Step, id, 1_795_248_000_000_000_000);
@@ -401,6 +443,38 @@ mod tests {
         let report = taker.report;
         assert_eq!((report.traces, report.spans, report.added), (2, 4, 4));
         assert_eq!(report.faults.into_iter().collect::<Vec<_>>(), [("missing parent".to_owned(), 1)]);
+    }
+
+    fn bad(line: u64) -> Rejected {
+        Rejected {
+            file: "f".to_owned(),
+            line: Some(line),
+            field: "record".to_owned(),
+            found: "x".repeat(500),
+            expected: "y".to_owned(),
+            excerpt: String::new(),
+        }
+    }
+
+    #[test]
+    fn all_rejected_rows_are_in_the_file_however_the_reading_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, ends) in [("ended", true), ("broken", false)] {
+            let path = folder.path().join(name);
+            let mut taker = Taker::new(path.clone(), None);
+            (0..1_000).for_each(|line| taker.rejected(bad(line)).unwrap());
+            assert!(std::fs::metadata(&path).unwrap().len() > 100_000, "not all are held in memory");
+            if ends {
+                taker.end().unwrap();
+            }
+            assert_eq!(taker.report.rejected_file.as_ref(), Some(&path));
+            let report = std::mem::take(&mut taker.report);
+            drop(taker);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines: Vec<Rejected> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!((report.rejected, lines.len()), (1_000, 1_000));
+            assert!(lines.iter().zip(0..).all(|(row, line)| row.line == Some(line)));
+        }
     }
 
     #[test]

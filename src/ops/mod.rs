@@ -48,6 +48,7 @@ mod services;
 mod stored;
 pub mod traces;
 mod trail;
+mod writing;
 
 pub use exit::{Done, Exit, Failed};
 pub use outputs::Written;

@@ -127,41 +127,60 @@ pub(super) fn assignment(text: &str, all: Range<usize>, group: Option<Range<usiz
     }
 }
 
+/// Ends of names beside which any text is a secret.
+const WORDS: &[&str] = &["password", "passwd", "passphrase", "pwd", "passwort"];
+/// Ends of names beside which a text is a secret when it looks random.
+const RANDOM: &[&str] = &[
+    "apikey",
+    "secret",
+    "secretkey",
+    "accesskey",
+    "accesskeyid",
+    "privatekey",
+    "accesstoken",
+    "authtoken",
+    "token",
+    "refreshtoken",
+    "sessiontoken",
+    "idtoken",
+    "bearertoken",
+    "clientsecret",
+    "authorization",
+    "credential",
+    "credentials",
+    "connectionstring",
+    "cookie",
+    "setcookie",
+    "signature",
+];
+
+/// Whether a name ends in one of some words, whatever stands between its letters.
+fn ends_in(name: &str, words: &[&str]) -> bool {
+    let letters = || name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
+    let last = letters().next();
+    words.iter().filter(|word| word.bytes().next_back() == last).any(|word| {
+        let mut letters = letters();
+        word.bytes().rev().all(|wanted| letters.next() == Some(wanted))
+    })
+}
+
+/// Whether the value beside a name may be a secret because of it.
+pub(super) fn is_telling(name: &str) -> bool {
+    ends_in(name, WORDS) || ends_in(name, RANDOM)
+}
+
 /// Whether a value of a field with a telling name is a secret; stricter names take any text.
 pub(super) fn field_secret(name: &str, value: &str) -> bool {
-    let folded: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    const WORDS: &[&str] = &["password", "passwd", "passphrase", "pwd", "passwort"];
-    const RANDOM: &[&str] = &[
-        "apikey",
-        "secret",
-        "secretkey",
-        "accesskey",
-        "accesskeyid",
-        "privatekey",
-        "accesstoken",
-        "authtoken",
-        "token",
-        "refreshtoken",
-        "sessiontoken",
-        "idtoken",
-        "bearertoken",
-        "clientsecret",
-        "authorization",
-        "credential",
-        "credentials",
-        "connectionstring",
-        "cookie",
-        "setcookie",
-        "signature",
-    ];
-    if is_placeholder(value) {
+    let word = ends_in(name, WORDS);
+    // Few names tell anything; the value, which may be long, is not looked at for the others.
+    if !(word || ends_in(name, RANDOM)) || is_placeholder(value) {
         return false;
     }
-    if WORDS.iter().any(|word| folded.ends_with(word)) {
+    if word {
         const TYPES: &[&str] = &["string", "required", "optional", "password", "text", "none", "null", "true", "false"];
         return value.chars().count() >= 3 && !TYPES.contains(&value.to_ascii_lowercase().as_str());
     }
-    RANDOM.iter().any(|word| folded.ends_with(word)) && value.len() >= 12 && looks_random(value)
+    value.len() >= 12 && looks_random(value)
 }
 
 /// Letters and digits mixed, and not an identifier, a path or a call.

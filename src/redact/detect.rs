@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -103,7 +104,7 @@ impl Redactor {
                 self.texts_of_value(field, value, each);
             }
         }
-        for (key, value) in span.attributes.iter_mut().chain(&mut span.resource) {
+        for (key, value) in span.attributes.iter_mut().chain(Arc::make_mut(&mut span.resource)) {
             self.texts_of_value(key, value, each);
         }
     }

@@ -11,6 +11,7 @@ mod detect;
 mod fields;
 mod kinds;
 mod phone;
+mod quiet;
 mod scan;
 mod walk;
 

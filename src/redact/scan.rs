@@ -126,6 +126,12 @@ impl Scanner {
         hits
     }
 
+    /// Whether all patterns are of the kinds known here, whose triggers fit inside a longer text as they fit alone, and
+    /// look at texts only.
+    pub(super) fn is_plain(&self) -> bool {
+        self.cards.is_none() && self.rules.iter().all(|rule| matches!(rule.looks, Looks::Built(..)))
+    }
+
     /// Whether a text could hold a finding; false for most texts. Escapes may hide one.
     pub(super) fn may_find(&self, text: &str) -> bool {
         self.triggers.is_match(text) || text.contains("\\u")

@@ -4,6 +4,7 @@
 //! them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -25,6 +26,14 @@ enum Fate {
 impl Redactor {
     /// Takes out of a span what its rules say.
     pub fn span(&self, span: &mut Span, account: &mut Redactions) {
+        if !self.is_quiet(span) {
+            self.walk(span, account);
+        }
+        self.shared(&mut span.resource, account);
+    }
+
+    /// Takes out of all of a span but its resource what the rules say.
+    pub(super) fn walk(&self, span: &mut Span, account: &mut Redactions) {
         self.text("name", &mut span.name, account);
         self.messages("messages_in", &mut span.messages_in, account);
         self.messages("messages_out", &mut span.messages_out, account);
@@ -52,14 +61,27 @@ impl Redactor {
             self.text("finish_reasons", reason, account);
         }
         self.attributes(&mut span.attributes, account);
-        self.attributes(&mut span.resource, account);
+    }
+
+    /// Takes out of attributes that others may share what the rules say; they are copied only where that is something.
+    pub fn shared(&self, attributes: &mut Arc<BTreeMap<String, Value>>, account: &mut Redactions) {
+        if attributes.is_empty() {
+            return;
+        }
+        let mut redacted = BTreeMap::clone(attributes);
+        let mut found = Redactions::default();
+        self.attributes(&mut redacted, &mut found);
+        if !found.is_empty() {
+            *attributes = Arc::new(redacted);
+            account.merge(&found);
+        }
     }
 
     /// Whether the policy takes out one of these fields as a whole; counted where it does.
     pub fn takes_out(&self, fields: &[&str], account: &mut Redactions) -> bool {
         for field in fields {
             if let Some(rule) = self.fields.find(field).filter(|rule| rule.action != RedactAction::Keep) {
-                account.note(&format!("field:{}", rule.name), field);
+                note(account, &format!("field:{}", rule.name), field);
                 return true;
             }
         }
@@ -99,7 +121,7 @@ impl Redactor {
             self.value("output", &mut recorded.output.value, account);
             self.attributes(&mut recorded.output.metadata, account);
             if let Some(trace) = &mut recorded.output.trace {
-                let spans = &mut std::sync::Arc::make_mut(trace).spans;
+                let spans = &mut Arc::make_mut(trace).spans;
                 spans.iter_mut().for_each(|span| self.span(span, account));
             }
         }
@@ -109,10 +131,13 @@ impl Redactor {
     pub fn attributes(&self, attributes: &mut BTreeMap<String, Value>, account: &mut Redactions) {
         let mut dropped = Vec::new();
         let mut renamed = Vec::new();
+        let mut path = String::new();
         for (key, value) in attributes.iter_mut() {
             let name = self.renamed(key, account);
-            let field = field_of(name.as_deref().unwrap_or(key));
-            if self.value_at(&mut key.clone(), key, value, 0, account, &field) == Fate::Goes {
+            let field = name.as_deref().unwrap_or(key);
+            path.clear();
+            path.push_str(key);
+            if self.value_at(&mut path, key, value, 0, account, field) == Fate::Goes {
                 dropped.push(key.clone());
             } else if let Some(name) = name {
                 renamed.push((key.clone(), name));
@@ -169,7 +194,9 @@ impl Redactor {
             messages.clear();
             return;
         }
-        let below = |name: &str| format!("{field}.{name}");
+        // Paths are for rules about fields alone.
+        let ruled = self.fields.len() > 0;
+        let below = |name: &str| if ruled { format!("{field}.{name}") } else { String::new() };
         for message in messages.iter_mut() {
             self.text_in(field, &below("role"), &mut message.role, account);
         }
@@ -236,7 +263,7 @@ impl Redactor {
             Value::Number(number) => {
                 let number = number.to_string();
                 let Some((rule, action)) = self.scanner.number(name, &number) else { return Fate::Stays };
-                account.note(rule, field);
+                note(account, rule, field);
                 self.stand_in(action, rule, &number).map_or(Fate::Goes, |text| {
                     *value = Value::String(text);
                     Fate::Stays
@@ -298,7 +325,7 @@ impl Redactor {
         if rule.action == RedactAction::Keep || value.is_null() {
             return Fate::Stays;
         }
-        account.note(&format!("field:{}", rule.name), field);
+        note(account, &format!("field:{}", rule.name), field);
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match self.stand_in(rule.action, rule.label, &text) {
             Some(text) => {
@@ -340,7 +367,7 @@ impl Redactor {
         field: &str,
     ) -> Fate {
         if let Some((rule, action)) = self.scanner.by_name(name, text) {
-            account.note(rule, field);
+            note(account, rule, field);
             return match self.stand_in(action, rule, text) {
                 Some(redacted) => {
                     *text = redacted;
@@ -387,7 +414,7 @@ impl Redactor {
         let mut from = 0;
         let mut goes = false;
         for hit in hits {
-            account.note(hit.rule, field);
+            note(account, hit.rule, field);
             redacted.push_str(text.get(from..hit.range.start).unwrap_or_default());
             match self.stand_in(hit.action, hit.rule, text.get(hit.range.clone()).unwrap_or_default()) {
                 Some(stand_in) => redacted.push_str(&stand_in),
@@ -414,6 +441,10 @@ const MOST_SHOWN: usize = 16 << 10;
 fn looks_like_json(text: &str) -> bool {
     let text = text.trim();
     (text.starts_with('{') && text.ends_with('}')) || (text.starts_with('[') && text.ends_with(']'))
+}
+
+fn note(account: &mut Redactions, rule: &str, field: &str) {
+    account.note(rule, &field_of(field));
 }
 
 /// A key under which a value is counted: the places in lists are all one, and foreign text is made safe.

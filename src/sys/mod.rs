@@ -15,6 +15,7 @@ pub(crate) mod process;
 mod retry;
 mod secret;
 pub mod text;
+pub mod threads;
 
 pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
 pub use env::Env;

@@ -1,6 +1,7 @@
 //! Attributes while they are being read: what a field is made from is taken out, the rest stays.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde_json::{Map, Value};
 
@@ -26,43 +27,120 @@ fn undumped(value: &Value) -> Value {
 
 /// The attributes that no field was made from yet.
 pub(crate) struct Bag {
-    pub(crate) left: Attributes,
+    left: Attributes,
+    /// Marks of the keys that are or were there. Of the hundred and more keys asked for, few are: most questions are
+    /// answered by a bit, without comparing texts.
+    keys: [u64; 4],
+    /// The same of the keys' first segments.
+    heads: u64,
+}
+
+/// Where a text is marked: by its length, its end and its middle, which tell keys apart better than how they begin.
+fn mark(text: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let length = text.len();
+    let word = |at: usize| text.get(at..).and_then(<[u8]>::first_chunk::<8>).copied().map(u64::from_le_bytes);
+    let (end, middle) = match (length.checked_sub(8).and_then(word), word(length.saturating_sub(8) / 2)) {
+        (Some(end), Some(middle)) => (end, middle),
+        _ => (text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+    };
+    (end ^ middle.rotate_left(29) ^ length as u64).wrapping_mul(ODD) >> 56
+}
+
+/// The part of a key before its first dot.
+fn head(key: &str) -> &[u8] {
+    let bytes = key.as_bytes();
+    let end = bytes.iter().position(|byte| *byte == b'.').unwrap_or(bytes.len());
+    bytes.get(..end).unwrap_or(bytes)
 }
 
 impl Bag {
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.left.contains_key(key)
+    /// A bag of these attributes.
+    pub(crate) fn new(left: Attributes) -> Self {
+        let mut bag = Self { left, keys: [0; 4], heads: 0 };
+        let Self { left, keys, heads } = &mut bag;
+        left.keys().for_each(|key| note(keys, heads, key));
+        bag
     }
 
-    /// Whether any key begins so.
+    /// What is left.
+    pub(crate) fn into_left(self) -> Attributes {
+        self.left
+    }
+
+    /// The value of a key, left where it is.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        let mark = mark(key.as_bytes());
+        let word = self.keys.get((mark >> 6) as usize).copied().unwrap_or(u64::MAX);
+        if word >> (mark & 63) & 1 == 0 { None } else { self.left.get(key) }
+    }
+
+    /// Puts a value in.
+    pub(crate) fn insert(&mut self, key: &str, value: Value) {
+        note(&mut self.keys, &mut self.heads, key);
+        self.left.insert(key.to_owned(), value);
+    }
+
+    /// Takes a value out.
+    pub(crate) fn remove(&mut self, key: &str) -> Option<Value> {
+        self.get(key)?;
+        self.left.remove(key)
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Attributes whose keys begin so; a prefix holds a whole first segment.
+    pub(crate) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let there = self.heads >> (mark(head(prefix)) & 63) & 1 == 1;
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let range = there.then(|| self.left.range::<str, _>(from));
+        range.into_iter().flatten().take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// Whether any key begins so; a prefix holds a whole first segment.
     pub(crate) fn has_prefix(&self, prefix: &str) -> bool {
-        self.left.range(prefix.to_owned()..).next().is_some_and(|(key, _)| key.starts_with(prefix))
+        self.below(prefix).next().is_some()
     }
 
     /// The text of a key, left where it is.
     pub(crate) fn peek(&self, key: &str) -> Option<&str> {
-        self.left.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
+        self.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty())
     }
 
     /// Takes the first of several keys that `read` makes something of. Later keys that say the same are taken
     /// with it; those that say something else stay.
     pub(crate) fn take<T>(&mut self, keys: &[&str], read: impl Fn(&Value) -> Option<T>) -> Option<T> {
-        let (at, found) = keys
-            .iter()
-            .enumerate()
-            .find_map(|(at, key)| self.left.get(*key).and_then(&read).map(|found| (at, found)))?;
-        let said = keys.get(at).and_then(|key| self.left.remove(*key));
-        for key in keys.get(at + 1..).unwrap_or_default() {
-            if self.left.get(*key) == said.as_ref() {
-                self.left.remove(*key);
+        let mut after = keys.iter();
+        let (key, found) = after.find_map(|key| self.get(key).and_then(&read).map(|found| (key, found)))?;
+        self.take_echoes(key, after.as_slice());
+        Some(found)
+    }
+
+    /// Takes a key, and of others those that say the same.
+    fn take_echoes(&mut self, key: &str, others: &[&str]) -> Option<Value> {
+        let said = self.remove(key)?;
+        for other in others {
+            if self.get(other) == Some(&said) {
+                self.left.remove(*other);
             }
         }
-        Some(found)
+        Some(said)
     }
 
     /// Takes a text; numbers and truth values count as text, blank text does not.
     pub(crate) fn text(&mut self, keys: &[&str]) -> Option<String> {
-        self.take(keys, as_text)
+        let mut after = keys.iter();
+        let said = |value: &Value| match value {
+            Value::String(text) => !text.trim().is_empty(),
+            other => as_text(other).is_some(),
+        };
+        let key = after.find(|key| self.get(key).is_some_and(said))?;
+        match self.take_echoes(key, after.as_slice())? {
+            Value::String(text) => Some(text),
+            other => as_text(&other),
+        }
     }
 
     /// Takes a count that is not negative.
@@ -78,34 +156,53 @@ impl Bag {
     /// Takes a value that says something, parsed where it is JSON in a text.
     pub(crate) fn value(&mut self, keys: &[&str]) -> Option<Value> {
         let said = |value: &Value| !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty());
-        let key = keys.iter().find(|key| self.left.get(**key).is_some_and(said)).copied()?;
+        let mut after = keys.iter();
+        let key = after.find(|key| self.get(key).is_some_and(said))?;
         let dumped = DUMPED.iter().any(|prefix| key.starts_with(prefix));
-        self.take(keys, |value| said(value).then(|| structured(if dumped { undumped(value) } else { value.clone() })))
+        let value = self.take_echoes(key, after.as_slice())?;
+        Some(structured(if dumped { undumped(&value) } else { value }))
     }
 
-    /// The value that keys of the form `prefix.0.role` spell out, left where they are.
-    pub(crate) fn nested(&self, prefix: &str) -> Option<Value> {
-        let dotted = format!("{prefix}.");
+    /// The value that keys of the form `prefix.0.role` spell out, left where they are. `dotted` ends in the dot.
+    pub(crate) fn nested(&self, dotted: &str) -> Option<Value> {
         let mut root = Node::default();
-        for (key, value) in self.left.range(dotted.clone()..).take_while(|(key, _)| key.starts_with(&dotted)) {
+        for (key, value) in self.below(dotted) {
             root.insert(key.get(dotted.len()..).unwrap_or_default().splitn(MOST_DEPTH, '.'), value);
         }
         if root.children.is_empty() { None } else { Some(root.into_value()) }
     }
 
-    /// Takes out all keys below a prefix.
-    pub(crate) fn drop_below(&mut self, prefix: &str) {
-        let dotted = format!("{prefix}.");
-        let keys: Vec<String> = self
-            .left
-            .range(dotted.clone()..)
-            .take_while(|(key, _)| key.starts_with(&dotted))
-            .map(|(key, _)| key.clone())
-            .collect();
+    /// Takes out all keys below a prefix that ends in a dot.
+    pub(crate) fn drop_below(&mut self, dotted: &str) {
+        let keys: Vec<String> = self.below(dotted).map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.left.remove(&key);
         }
     }
+
+    /// MLflow writes every attribute as JSON, so that even a text comes in quotes: here they are taken off.
+    pub(crate) fn undump(&mut self, prefix: &str) {
+        if !self.has_prefix(prefix) {
+            return;
+        }
+        for (key, value) in self.left.range_mut::<str, _>((Bound::Included(prefix), Bound::Unbounded)) {
+            if !key.starts_with(prefix) {
+                return;
+            }
+            let text = value.as_str().filter(|text| text.starts_with('"'));
+            if let Some(text) = text.and_then(|text| serde_json::from_str(text).ok()) {
+                *value = Value::String(text);
+            }
+        }
+    }
+}
+
+fn note(keys: &mut [u64; 4], heads: &mut u64, key: &str) {
+    let at = mark(key.as_bytes());
+    if let Some(word) = keys.get_mut((at >> 6) as usize) {
+        *word |= 1 << (at & 63);
+    }
+    *heads |= 1 << (mark(head(key)) & 63);
 }
 
 pub(crate) fn as_text(value: &Value) -> Option<String> {
@@ -237,7 +334,7 @@ mod tests {
     use super::*;
 
     fn bag(value: Value) -> Bag {
-        Bag { left: serde_json::from_value(value).unwrap() }
+        Bag::new(serde_json::from_value(value).unwrap())
     }
 
     #[test]
@@ -268,9 +365,9 @@ mod tests {
     #[test]
     fn flattened_keys_become_lists_in_order_of_their_numbers() {
         let keys = json!({"m.10.role": "z", "m.2.role": "b", "m.2.parts.0": 1, "mm.0": 9});
-        assert_eq!(bag(keys).nested("m"), Some(json!([{"role": "b", "parts": [1]}, {"role": "z"}])));
-        assert_eq!(bag(json!({"m.4294967296.a": 1})).nested("m"), Some(json!({"4294967296": {"a": 1}})));
-        assert_eq!(bag(json!({"mx": 1})).nested("m"), None);
+        assert_eq!(bag(keys).nested("m."), Some(json!([{"role": "b", "parts": [1]}, {"role": "z"}])));
+        assert_eq!(bag(json!({"m.4294967296.a": 1})).nested("m."), Some(json!({"4294967296": {"a": 1}})));
+        assert_eq!(bag(json!({"mx": 1})).nested("m."), None);
     }
 
     #[test]
@@ -284,11 +381,32 @@ mod tests {
 
     proptest! {
         #[test]
+        fn marks_hide_nothing_that_is_there(
+            keys in proptest::collection::btree_set("[a-c]{1,3}(\\.[a-c]{1,9}){0,3}", 0..30),
+            asked in "[a-c]{1,3}(\\.[a-c]{1,9}){0,3}",
+        ) {
+            let left: Attributes = keys.iter().map(|key| (key.clone(), json!(key))).collect();
+            let mut bag = Bag::new(left);
+            prop_assert_eq!(bag.has(&asked), keys.contains(&asked));
+            for key in &keys {
+                prop_assert_eq!(bag.get(key), Some(&json!(key)));
+                for (at, _) in key.match_indices('.') {
+                    let prefix = &key[..=at];
+                    let expected = keys.iter().filter(|key| key.starts_with(prefix)).count();
+                    prop_assert_eq!(bag.below(prefix).count(), expected);
+                }
+            }
+            bag.insert(&asked, json!(1));
+            prop_assert_eq!(bag.remove(&asked), Some(json!(1)));
+            prop_assert!(!bag.has(&asked));
+        }
+
+        #[test]
         fn any_keys_can_be_nested(keys in proptest::collection::vec("m[.0-9a]{0,40}", 0..20)) {
             let left: Attributes = keys.into_iter().map(|key| (key, json!(1))).collect();
-            let mut bag = Bag { left };
-            bag.nested("m");
-            bag.drop_below("m");
+            let mut bag = Bag::new(left);
+            bag.nested("m.");
+            bag.drop_below("m.");
         }
     }
 }

@@ -22,13 +22,14 @@ use super::super::json::structured;
 use super::bag::Bag;
 use super::messages;
 use super::parts::{call, part};
+use super::usual;
 
 /// Takes the messages into the model out, system instructions first.
 pub(super) fn messages_in(bag: &mut Bag, speaks: bool) -> Vec<Message> {
     let keys: &[&str] =
         if speaks { &["langfuse.observation.input", "gen_ai.input.messages"] } else { &["gen_ai.input.messages"] };
     let mut found = bag.take(keys, |value| messages::read(value, "user")).unwrap_or_default();
-    for prefix in ["llm.input_messages", "gen_ai.prompt", "llm.prompts"] {
+    for prefix in ["llm.input_messages.", "gen_ai.prompt.", "llm.prompts."] {
         if found.is_empty() {
             found = flattened(bag, prefix, "user");
         }
@@ -39,7 +40,7 @@ pub(super) fn messages_in(bag: &mut Bag, speaks: bool) -> Vec<Message> {
     }
     if found.is_empty() && speaks {
         // Left in place: the answer is read from the same list.
-        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.left.get(*key)?, "user"));
+        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.get(key)?, "user"));
         found = said.map(|all| turn(all).0).unwrap_or_default();
     }
     if found.is_empty() {
@@ -56,10 +57,13 @@ pub(super) fn messages_in(bag: &mut Bag, speaks: bool) -> Vec<Message> {
 pub(super) fn messages_out(bag: &mut Bag, speaks: bool) -> (Vec<Message>, Vec<String>) {
     let keys: &[&str] =
         if speaks { &["langfuse.observation.output", "gen_ai.output.messages"] } else { &["gen_ai.output.messages"] };
-    let stated = keys.iter().filter_map(|key| bag.left.get(*key)).map(messages::finish_reasons);
+    if let Some(found) = usual_answer(bag, keys) {
+        return found;
+    }
+    let stated = keys.iter().filter_map(|key| bag.get(key)).map(messages::finish_reasons);
     let mut reasons = stated.into_iter().find(|reasons| !reasons.is_empty()).unwrap_or_default();
     let mut found = bag.take(keys, answer).unwrap_or_default();
-    for prefix in ["llm.output_messages", "gen_ai.completion", "llm.choices"] {
+    for prefix in ["llm.output_messages.", "gen_ai.completion.", "llm.choices."] {
         if found.is_empty() {
             reasons.extend(bag.nested(prefix).as_ref().map(messages::finish_reasons).unwrap_or_default());
             found = flattened(bag, prefix, "assistant");
@@ -72,7 +76,7 @@ pub(super) fn messages_out(bag: &mut Bag, speaks: bool) -> (Vec<Message>, Vec<St
         found.extend(sentry_answer(bag));
     }
     if found.is_empty() && speaks {
-        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.left.get(*key)?, "assistant"));
+        let said = PYDANTIC.iter().find_map(|key| messages::read(bag.get(key)?, "assistant"));
         found = said.map(|all| turn(all).1).unwrap_or_default();
     }
     if found.is_empty() {
@@ -84,6 +88,15 @@ pub(super) fn messages_out(bag: &mut Bag, speaks: bool) -> (Vec<Message>, Vec<St
         found = bag.take(&["gen_ai.completion"], read).unwrap_or_default();
     }
     (found, reasons)
+}
+
+/// Takes the answer where one key alone has it, in the usual form.
+fn usual_answer(bag: &mut Bag, keys: &[&str]) -> Option<(Vec<Message>, Vec<String>)> {
+    let mut there = keys.iter().filter(|key| bag.has(key));
+    let (key, None) = (there.next()?, there.next()) else { return None };
+    let found = bag.get(key).and_then(Value::as_str).and_then(usual::read)?;
+    bag.remove(key);
+    Some(found)
 }
 
 /// Whole conversations in one list, as Pydantic AI records them; the list stays an attribute.

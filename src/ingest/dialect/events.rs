@@ -189,11 +189,12 @@ fn take(span: &mut Span, event: &Event, no_in: bool, no_out: bool) -> bool {
     match event.name.as_str() {
         "exception" => take_exception(span, event),
         DETAILS => {
-            let mut bag = bag::Bag { left: event.attributes.clone() };
+            let mut said = event.attributes.clone();
             // Some emitters put into the body what belongs into attributes.
             if let Some(Value::Object(body)) = &event.body {
-                bag.left.extend(body.iter().map(|(key, value)| (key.clone(), value.clone())));
+                said.extend(body.iter().map(|(key, value)| (key.clone(), value.clone())));
             }
+            let mut bag = bag::Bag::new(said);
             let found_in = super::content::messages_in(&mut bag, true);
             let (found_out, reasons) = super::content::messages_out(&mut bag, true);
             let used = no_in && !found_in.is_empty() || no_out && !found_out.is_empty();

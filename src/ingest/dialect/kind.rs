@@ -40,7 +40,7 @@ pub(super) fn of(bag: &Bag, name: &str) -> SpanKind {
 fn said_by_table(bag: &Bag) -> Option<SpanKind> {
     TABLE
         .iter()
-        .find_map(|(key, read)| bag.left.get(*key).and_then(Value::as_str).and_then(|text| read(&text.to_lowercase())))
+        .find_map(|(key, read)| bag.get(key).and_then(Value::as_str).and_then(|text| read(&text.to_lowercase())))
 }
 
 fn by_type(text: &str) -> Option<SpanKind> {
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     fn kind(attributes: Value) -> SpanKind {
-        of(&Bag { left: serde_json::from_value(attributes).unwrap() }, "")
+        of(&Bag::new(serde_json::from_value(attributes).unwrap()), "")
     }
 
     #[test]

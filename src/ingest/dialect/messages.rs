@@ -11,12 +11,16 @@ use crate::model::{Message, Part};
 
 use super::super::json::{container, structured};
 use super::parts::{call, is_part, part};
+use super::usual;
 
 /// Lists inside lists are looked into this deep.
 const DEPTH: usize = 8;
 
 /// Reads messages; `None` when the value does not look like messages. `role` is that of messages that name none.
 pub(crate) fn read(value: &Value, role: &str) -> Option<Vec<Message>> {
+    if let Some((messages, _)) = value.as_str().and_then(usual::read) {
+        return Some(messages);
+    }
     read_at(value, role, 0).filter(|messages| !messages.is_empty())
 }
 
@@ -139,7 +143,7 @@ pub(super) fn langchain_role(map: &Map<String, Value>) -> Option<&str> {
 }
 
 /// Roles under the names the model knows; unknown ones as they are.
-fn known_role(role: &str) -> &str {
+pub(super) fn known_role(role: &str) -> &str {
     match role {
         "human" => "user",
         "ai" | "AIMessageChunk" | "model" => "assistant",

@@ -14,6 +14,7 @@ mod messages;
 mod parts;
 mod scores;
 mod usage;
+mod usual;
 
 use serde_json::Value;
 
@@ -33,8 +34,8 @@ use bag::Bag;
 
 /// Gives a raw span its meaning.
 pub(crate) fn span_of(raw: RawSpan) -> Span {
-    let mut bag = Bag { left: raw.attributes };
-    undump(&mut bag);
+    let mut bag = Bag::new(raw.attributes);
+    bag.undump("mlflow.");
     let dialect = raw.native.as_ref().map_or_else(|| name_of(&bag).to_owned(), |native| native.platform.clone());
     let kind = raw.kind.unwrap_or_else(|| kind::of(&bag, &raw.name));
     let model = model(&mut bag);
@@ -76,7 +77,7 @@ pub(crate) fn span_of(raw: RawSpan) -> Span {
         usage,
         cost_usd,
         finish_reasons,
-        attributes: bag.left,
+        attributes: bag.into_left(),
         resource: raw.resource,
         source: Source { dialect: Some(dialect), native: raw.native, ..Source::default() },
     };
@@ -84,19 +85,6 @@ pub(crate) fn span_of(raw: RawSpan) -> Span {
         apply_events(&mut span, raw.events);
     }
     span
-}
-
-/// MLflow writes every attribute as JSON, so that even a text comes in quotes: here they are taken off.
-fn undump(bag: &mut Bag) {
-    for (key, value) in bag.left.range_mut("mlflow.".to_owned()..) {
-        if !key.starts_with("mlflow.") {
-            return;
-        }
-        let text = value.as_str().filter(|text| text.starts_with('"')).and_then(|text| serde_json::from_str(text).ok());
-        if let Some(text) = text {
-            *value = Value::String(text);
-        }
-    }
 }
 
 /// The vocabulary a span is mainly written in, for people; nothing depends on it.
@@ -129,14 +117,14 @@ fn name_of(bag: &Bag) -> &'static str {
 
 fn model(bag: &mut Bag) -> Option<ModelRef> {
     // Vercel says `openai.responses`: more than the provider, so it stays as well.
-    let vercel = bag.left.get("ai.model.provider").cloned();
+    let vercel = bag.get("ai.model.provider").cloned();
     let model = ModelRef {
         request: bag.text(keys::MODEL_REQUEST),
         response: bag.text(keys::MODEL_RESPONSE),
         provider: bag.text(keys::PROVIDER).map(provider),
     };
     if let Some(vercel) = vercel {
-        bag.left.insert("ai.model.provider".to_owned(), vercel);
+        bag.insert("ai.model.provider", vercel);
     }
     (model != ModelRef::default()).then_some(model)
 }
@@ -174,15 +162,15 @@ fn tool(bag: &mut Bag, name: &str) -> Option<ToolUse> {
         arguments: bag.value(keys::TOOL_ARGUMENTS),
         result: bag.value(keys::TOOL_RESULT),
     };
-    drop_mime(bag, "input", tool.arguments.is_some());
-    drop_mime(bag, "output", tool.result.is_some());
+    drop_mime(bag, "input.value", "input.mime_type", tool.arguments.is_some());
+    drop_mime(bag, "output.value", "output.mime_type", tool.result.is_some());
     (!tool.name.is_empty()).then_some(tool)
 }
 
 /// Says how a text was to be parsed; of no use once it has been.
-fn drop_mime(bag: &mut Bag, side: &str, taken: bool) {
-    if taken && !bag.has(&format!("{side}.value")) {
-        bag.left.remove(&format!("{side}.mime_type"));
+fn drop_mime(bag: &mut Bag, value: &str, mime: &str, taken: bool) {
+    if taken && !bag.has(value) {
+        bag.remove(mime);
     }
 }
 
@@ -224,8 +212,8 @@ fn raw_content(
             other => output = other,
         }
     }
-    drop_mime(bag, "input", input.is_some() || !messages_in.is_empty());
-    drop_mime(bag, "output", output.is_some() || !messages_out.is_empty());
+    drop_mime(bag, "input.value", "input.mime_type", input.is_some() || !messages_in.is_empty());
+    drop_mime(bag, "output.value", "output.mime_type", output.is_some() || !messages_out.is_empty());
     (input, output)
 }
 

@@ -46,7 +46,7 @@ fn typed(map: &Map<String, Value>, kind: &str, value: &Value) -> Option<Part> {
             let keys = ["response", "result", "output", "server_tool_call_response", "content"];
             keys.iter().find_map(|key| map.get(*key)).map(|result| Part::ToolResult {
                 id: text_of(map, &["id", "tool_call_id", "toolCallId", "tool_use_id", "call_id"]),
-                result: tool_output(result),
+                result: tool_output(result.clone()),
             })
         }
         _ => None,
@@ -92,9 +92,12 @@ pub(super) fn is_part(value: &Value) -> bool {
 }
 
 /// Vercel wraps results as `{type: "text" | "json", value}`.
-fn tool_output(result: &Value) -> Value {
+pub(super) fn tool_output(result: Value) -> Value {
     let wrapped = result.as_object().filter(|map| map.len() == 2 && map.contains_key("type"));
-    structured(wrapped.and_then(|map| map.get("value")).unwrap_or(result).clone())
+    match wrapped.and_then(|map| map.get("value")).cloned() {
+        Some(inner) => structured(inner),
+        None => structured(result),
+    }
 }
 
 /// Reads a tool call; `None` when it names no tool.

@@ -2,6 +2,8 @@
 //!
 //! They become scores of others, not attributes: a score is about a span, it is not part of what the span did.
 
+use std::ops::Bound;
+
 use serde_json::Value;
 
 use crate::model::{ScoreOrigin, SessionId, Source, SpanId, TraceId, TraceScore};
@@ -65,15 +67,8 @@ pub(crate) fn take(raw: &mut RawSpan) -> Vec<TraceScore> {
         score.span_id = Some(SpanId::new(raw.span_id.clone()));
     }
     // An annotation names its scope by its prefix; without one it is about the span.
-    for (scope, lists) in [
-        (Scope::Span, ["annotations", "evaluations"]),
-        (Scope::Trace, ["trace.annotations", "trace.evaluations"]),
-        (Scope::Session, ["session.annotations", "session.evaluations"]),
-    ] {
-        for list in lists {
-            let one = if list.ends_with("annotations") { "annotation" } else { "evaluation" };
-            annotations(raw, list, one, scope, &mut scores);
-        }
+    for (scope, list, one) in LISTS {
+        annotations(raw, list, one, *scope, &mut scores);
     }
     for score in &mut scores {
         score.trace_id =
@@ -89,18 +84,29 @@ enum Scope {
     Session,
 }
 
+/// Lists of annotations: what they are about, their prefix, the word that each of them stands under.
+const LISTS: &[(Scope, &str, &str)] = &[
+    (Scope::Span, "annotations.", "annotation"),
+    (Scope::Span, "evaluations.", "evaluation"),
+    (Scope::Trace, "trace.annotations.", "annotation"),
+    (Scope::Trace, "trace.evaluations.", "evaluation"),
+    (Scope::Session, "session.annotations.", "annotation"),
+    (Scope::Session, "session.evaluations.", "evaluation"),
+];
+
 fn annotations(raw: &mut RawSpan, list: &str, one: &str, scope: Scope, scores: &mut Vec<TraceScore>) {
-    if !raw.attributes.range(format!("{list}.")..).next().is_some_and(|(key, _)| key.starts_with(list)) {
+    let from = (Bound::Included(list), Bound::Unbounded);
+    if !raw.attributes.range::<str, _>(from).next().is_some_and(|(key, _)| key.starts_with(list)) {
         return;
     }
-    let mut bag = Bag { left: std::mem::take(&mut raw.attributes) };
+    let mut bag = Bag::new(std::mem::take(&mut raw.attributes));
     let items = bag.nested(list).filter(Value::is_array).unwrap_or_default();
     let found: Vec<TraceScore> =
         items.as_array().into_iter().flatten().filter_map(|item| annotation(item.get(one)?)).collect();
     if !found.is_empty() {
         bag.drop_below(list);
     }
-    raw.attributes = bag.left;
+    raw.attributes = bag.into_left();
     let session = raw.attributes.get("session.id").and_then(as_text).map(SessionId::new);
     for mut score in found {
         match scope {

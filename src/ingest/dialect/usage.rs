@@ -33,13 +33,13 @@ pub(super) fn usage(bag: &mut Bag, provider: Option<&str>) -> Usage {
         if cached > input {
             usage.input = Some(input.saturating_add(cached));
         } else if cached > 0 && underscored && anthropic {
-            bag.left.insert(AMBIGUOUS.to_owned(), Value::Bool(true));
+            bag.insert(AMBIGUOUS, Value::Bool(true));
         }
     }
     let total = usage.total();
     for key in keys::TOTAL_TOKENS {
-        if total.is_some() && bag.left.get(*key).and_then(as_count) == total {
-            bag.left.remove(*key);
+        if total.is_some() && bag.get(key).and_then(as_count) == total {
+            bag.remove(key);
         }
     }
     usage
@@ -48,7 +48,7 @@ pub(super) fn usage(bag: &mut Bag, provider: Option<&str>) -> Usage {
 /// Fills gaps from JSON that holds several counts in one attribute.
 fn of_objects(bag: &Bag, usage: &mut Usage) {
     let objects = |keys: &'static [&str]| {
-        keys.iter().filter_map(|key| match structured(bag.left.get(*key)?.clone()) {
+        keys.iter().filter_map(|key| match structured(bag.get(key)?.clone()) {
             Value::Object(map) => Some(map),
             _ => None,
         })
@@ -192,14 +192,14 @@ pub(super) fn cost(bag: &mut Bag) -> Option<f64> {
         return Some(total);
     }
     for (input, output) in keys::COST_HALVES {
-        let half = |key: &str| bag.left.get(key).and_then(as_amount);
+        let half = |key: &str| bag.get(key).and_then(as_amount);
         if let (Some(input_cost), Some(output_cost)) = (half(input), half(output)) {
-            bag.left.remove(*input);
-            bag.left.remove(*output);
+            bag.remove(input);
+            bag.remove(output);
             return Some(input_cost + output_cost);
         }
     }
-    let object = |key: &str| bag.left.get(key).map(|value| structured(value.clone()));
+    let object = |key: &str| bag.get(key).map(|value| structured(value.clone()));
     keys::COST_OBJECTS.iter().find_map(|(key, total)| object(key)?.get(*total).and_then(as_amount))
 }
 
@@ -210,7 +210,7 @@ mod tests {
     use super::*;
 
     fn read(attributes: Value, provider: &str) -> (Usage, Bag) {
-        let mut bag = Bag { left: serde_json::from_value(attributes).unwrap() };
+        let mut bag = Bag::new(serde_json::from_value(attributes).unwrap());
         (usage(&mut bag, Some(provider)), bag)
     }
 
@@ -230,7 +230,8 @@ mod tests {
         ] {
             let (usage, bag) = read(attributes, "openai");
             assert_eq!(usage, expected);
-            assert!(bag.left.is_empty(), "{:?}", bag.left);
+            let left = bag.into_left();
+            assert!(left.is_empty(), "{left:?}");
         }
     }
 
@@ -242,7 +243,7 @@ mod tests {
         };
         let (usage, bag) = read(anthropic(30), "anthropic");
         assert_eq!((usage.input, usage.cache_write), (Some(150), Some(20)));
-        assert!(bag.left.is_empty());
+        assert!(bag.into_left().is_empty());
         let (usage, bag) = read(anthropic(500), "anthropic");
         assert_eq!(usage.input, Some(500));
         assert!(bag.has(AMBIGUOUS));
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn costs_are_totals_or_whole_sums() {
-        let cost = |attributes: Value| cost(&mut Bag { left: serde_json::from_value(attributes).unwrap() });
+        let cost = |attributes: Value| cost(&mut Bag::new(serde_json::from_value(attributes).unwrap()));
         assert_eq!(cost(json!({"llm.cost.total": 0.5, "llm.cost.prompt": 9})), Some(0.5));
         assert_eq!(cost(json!({"gen_ai.usage.input_cost": 0.25, "gen_ai.usage.output_cost": 0.5})), Some(0.75));
         assert_eq!(cost(json!({"gen_ai.usage.input_cost": 0.25})), None);

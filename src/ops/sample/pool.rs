@@ -45,8 +45,8 @@ enum Source {
 /// What was looked at.
 pub struct Pool {
     source: Source,
-    /// Traces of each candidate, by key.
-    traces: HashMap<String, Vec<TraceId>>,
+    /// Keys of the candidates with each of their traces.
+    traces: Vec<(String, TraceId)>,
     /// Traces looked at.
     pub looked_at: u64,
     /// Traces that never became candidates, by reason.
@@ -107,9 +107,9 @@ pub fn gather(project: &Project, world: &World, ask: &Ask, spec: &SampleSpec, se
     };
     let Pass { gate, mut intake, opinions, census, filter, .. } = pass;
     intake.keep_newest(spec.newest);
-    let mut traces: HashMap<String, Vec<TraceId>> = HashMap::new();
+    let mut traces = Vec::with_capacity(intake.found.len());
     for (_, id, candidate) in intake.found {
-        traces.entry(candidate.id.clone()).or_default().push(id);
+        traces.push((candidate.id.clone(), id));
         selector.offer(candidate);
     }
     if gate.abandoned > 0 {
@@ -319,7 +319,9 @@ impl Pool {
 
     /// Opens the traces of some candidates.
     pub fn open<'a>(&self, keys: impl Iterator<Item = &'a String>) -> Done<Vec<Arc<Trace>>> {
-        let ids: HashSet<&TraceId> = keys.filter_map(|key| self.traces.get(key)).flatten().collect();
+        let keys: HashSet<&String> = keys.collect();
+        let ids: HashSet<&TraceId> =
+            self.traces.iter().filter(|(key, _)| keys.contains(key)).map(|(_, id)| id).collect();
         match &self.source {
             Source::Memory(traces) => Ok(traces.iter().filter(|trace| ids.contains(&trace.id)).cloned().collect()),
             Source::Lake(lake) => {
@@ -333,7 +335,6 @@ impl Pool {
 
     /// Traces of candidates that were not chosen.
     pub fn not_chosen(&self, opened: usize) -> u64 {
-        let all: usize = self.traces.values().map(Vec::len).sum();
-        all.saturating_sub(opened) as u64
+        self.traces.len().saturating_sub(opened) as u64
     }
 }
