@@ -92,12 +92,15 @@ impl Lake {
             return Ok(());
         };
         let mut found = self.retrying(|| {
-            let views = self.views(filter)?;
-            let read = || {
-                let found = read(&views, &fits, &names)?;
-                if inputs { with_inputs(&views, found) } else { Ok(found) }
-            };
-            read().map_err(|error| blame(&views.parts, &error))
+            let mut found = Vec::new();
+            for views in self.views_in_pieces(filter)? {
+                let read = || {
+                    let found = read(&views, &fits, &names)?;
+                    if inputs { with_inputs(&views, found) } else { Ok(found) }
+                };
+                found.extend(read().map_err(|error| blame(&views.parts, &error))?);
+            }
+            Ok(found)
         })?;
         if inputs {
             self.open_inputs(&mut found)?;
