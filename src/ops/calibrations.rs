@@ -69,7 +69,10 @@ impl Calibrations {
         }
         let text = files::read_text(&path).map_err(Failed::usage)?;
         toml::from_str(&text).map_err(|error| {
-            Failed::usage(anyhow!("`{}` cannot be read: {error}; mend it, or take it away and calibrate again", path.display()))
+            Failed::usage(anyhow!(
+                "`{}` cannot be read: {error}; mend it, or take it away and calibrate again",
+                path.display()
+            ))
         })
     }
 
@@ -106,13 +109,20 @@ pub fn weight(known: &Calibrations, info: &GraderInfo) -> Result<f64, String> {
         format!("judge `{}` with model `{model}` {why}; {hint}", info.component)
     })?;
     if (entry.labels as usize) < FEWEST_LABELS {
-        return Err(format!("it was calibrated on {} labels; {FEWEST_LABELS} are the fewest that tell its weight", entry.labels));
+        return Err(format!(
+            "it was calibrated on {} labels; {FEWEST_LABELS} are the fewest that tell its weight",
+            entry.labels
+        ));
     }
-    let skill = entry.skill.ok_or_else(|| format!("its calibration does not say how often it was right; {hint} again"))?;
+    let skill =
+        entry.skill.ok_or_else(|| format!("its calibration does not say how often it was right; {hint} again"))?;
     let weight = skill.weight(entry.labels);
     match weight.filter(|weight| weight.is_finite() && *weight > 0.0) {
         Some(weight) => Ok(weight),
-        None => Err(format!("it was right on {} of {} labels, no better than chance; take it out", skill.agreeing, entry.labels)),
+        None => Err(format!(
+            "it was right on {} of {} labels, no better than chance; take it out",
+            skill.agreeing, entry.labels
+        )),
     }
 }
 
