@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use futures::stream::{self, StreamExt};
 
 use super::{Grade, Graded};
-use crate::model::{Example, Output, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
+use crate::model::{Example, Output, Scale, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
 use crate::provider::OnNotice;
-use crate::rubric::{CalibrationExample, JudgeSpec, parse_label, reduce};
+use crate::rubric::{CalibrationExample, JudgeSpec, reduce};
 
 /// One example with a person's finding.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Labelled {
 
     fn of_calibration(labelled: &CalibrationExample, spec: &JudgeSpec) -> Option<Self> {
         let (example, output) = labelled.to_graded();
-        let expected = labelled.expected(&spec.scale)?;
+        let expected = spec.label_value(&labelled.label)?;
         Some(Self { example, output, expected, reason: labelled.reason.clone(), tags: labelled.tags.clone() })
     }
 
@@ -43,7 +43,7 @@ impl Labelled {
     /// `None` when there is no such label, it is not on the scale, or nothing is recorded.
     pub fn of_example(example: &Example, spec: &JudgeSpec, label: &str, variant: Option<&str>) -> Option<Self> {
         let found = example.labels.iter().find(|found| found.name == label)?;
-        let expected = parse_label(&spec.scale, &found.value)?;
+        let expected = spec.label_value(&found.value)?;
         let recorded = example
             .recorded
             .iter()
@@ -270,6 +270,13 @@ async fn grade_draws(judge: &dyn Grade, labelled: &Labelled, draws: u32, on_noti
 fn tolerance(spec: &JudgeSpec) -> f64 {
     match &spec.scale {
         crate::rubric::RubricScale::Number { min, max, step, .. } => step.map_or((max - min) / 20.0, |step| step / 2.0),
+        // Means of scores: nearer to the person's score than to the next one.
+        scale if matches!(spec.gives(), Scale::Number { .. }) => {
+            let mut values: Vec<f64> = scale.menu().into_iter().flatten().filter_map(|(_, value)| value).collect();
+            values.sort_by(f64::total_cmp);
+            let gaps = values.windows(2).filter_map(|two| Some(two.get(1)? - two.first()?));
+            gaps.filter(|gap| *gap > 0.0).fold(f64::INFINITY, f64::min).min(f64::MAX) / 2.0
+        }
         _ => 0.0,
     }
 }

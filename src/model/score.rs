@@ -154,6 +154,12 @@ pub enum UnscoredReason {
     ProviderFailed,
     /// No recorded answer for this request (`replay`).
     NotRecorded,
+    /// Too few members of a panel have a vote.
+    NoQuorum,
+    /// The votes are tied, and no rule of the judge's breaks the tie.
+    VotesTied,
+    /// The judge goes by probabilities and its server tells none, or too little of them lies on scores.
+    NoProbabilities,
     /// The scorer itself broke.
     ScorerFault,
 }
@@ -175,6 +181,9 @@ impl UnscoredReason {
             Self::RateLimited => "rate_limited",
             Self::ProviderFailed => "provider_failed",
             Self::NotRecorded => "not_recorded",
+            Self::NoQuorum => "no_quorum",
+            Self::VotesTied => "votes_tied",
+            Self::NoProbabilities => "no_probabilities",
             Self::ScorerFault => "scorer_fault",
         }
     }
@@ -192,12 +201,15 @@ pub struct Unscored {
     pub reason: UnscoredReason,
     /// The particulars, for people. Hostile text when a model wrote it.
     pub detail: String,
+    /// What the grader found before it gave up (votes that tie, orders that contradict each other).
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub details: Value,
 }
 
 impl Unscored {
     /// A reason with its particulars.
     pub fn new(reason: UnscoredReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), details: Value::Null }
     }
 
     /// The grader does not apply.

@@ -4,6 +4,7 @@
 
 pub mod bless;
 mod build;
+mod calibrations;
 mod check;
 pub mod ci;
 pub mod compare;
@@ -21,6 +22,7 @@ mod examples;
 mod exit;
 mod findings;
 pub mod flaky;
+mod graders;
 mod holdout;
 pub mod ingest;
 pub mod init;
