@@ -51,6 +51,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
         Verb::Selftest(args) => super::selftest::run(&project, world, args, printer).await,
         Verb::Lake(verb) => lake::verb(&project, world, verb, printer).await,
+        Verb::Cache(verb) => super::cache::verb(&project, world, verb, printer).await,
         Verb::Doctor(args) => {
             let (looks, exit) = doctor::doctor(&project, world, args.offline).await?;
             printer.result(&looks, || show::looks(&looks))?;
@@ -141,6 +142,7 @@ fn how(args: RunHow) -> How {
         limit: args.limit,
         dry_run: args.dry_run,
         max_cost: args.max_cost,
+        judge_share: args.judge_share,
         no_cache: args.no_cache,
         record: args.record,
         tags: args.tags,

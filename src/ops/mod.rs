@@ -4,6 +4,7 @@
 
 pub mod bless;
 mod build;
+pub mod cache;
 mod check;
 pub mod ci;
 pub mod compare;

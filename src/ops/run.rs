@@ -53,6 +53,8 @@ pub struct How {
     pub dry_run: bool,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// Greatest part of it that judges may take; as the suite says when absent.
+    pub judge_share: Option<f64>,
     /// Ask everything again.
     pub no_cache: bool,
     /// Record answers here.
@@ -111,6 +113,9 @@ pub struct Planned {
     pub model_calls: u64,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// Greatest part of it that judges may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_share: Option<f64>,
     /// What a careful reader should know before the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -192,6 +197,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
     let mut listeners = (watch.listeners)(&header);
     let mut options = options(suite, &how, &planned, services.waits_long());
+    options.lost = services.lost();
     let mut looks = decide::Looks::default();
     if let Some(plan) = &watch_plan {
         let fold = if earlier.is_some() { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
@@ -327,6 +333,7 @@ async fn plan(
         model_calls: plan.judge_calls() + if header.target.kind == "prompt" { plan.target_calls() } else { 0 },
         plan,
         max_cost: how.max_cost.or(suite.max_cost),
+        judge_share: how.judge_share.or(suite.judge_share),
         notes: Vec::new(),
     })
 }
@@ -388,6 +395,7 @@ fn options(suite: &Suite, how: &How, planned: &Planned, in_batches: bool) -> Opt
         judge_concurrency: judges as usize,
         budget: Budget {
             max_cost_usd: how.max_cost.or(suite.max_cost),
+            judge_share: how.judge_share.or(suite.judge_share),
             max_time: suite.max_time,
             max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(judges))),
             judge_call_usd: per_judge_call,
