@@ -17,10 +17,12 @@ pub enum CacheVerb {
     /// Say how much is kept, since when, of which model and for whom.
     Ls,
     /// Take answers out. Says what it would do; `--yes` does it.
-    #[command(after_help = "Example:\n  assize cache prune --older-than 30d\n  assize cache prune --max-size 200MB --yes\n  \
+    #[command(
+        after_help = "Example:\n  assize cache prune --older-than 30d\n  assize cache prune --max-size 200MB --yes\n  \
                             assize cache prune --judge groundedness --model gpt-4o --yes\n\n\
         What is said together must all hold. What is taken out is asked and paid anew when it is needed again; findings \
-        are never touched.")]
+        are never touched."
+    )]
     Prune(PruneArgs),
 }
 

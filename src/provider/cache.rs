@@ -225,16 +225,18 @@ async fn write_batch(pool: &SqlitePool, batch: &[Put]) -> Result<(), sqlx::Error
 }
 
 async fn write_put(connection: &mut SqliteConnection, put: &Put) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO cache (key, reply, model, asker, took_ms, created_at) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(&put.key)
-        .bind(&put.reply)
-        .bind(&put.model)
-        .bind(&put.asker)
-        .bind(put.took_ms)
-        .bind(put.created_at)
-        .execute(connection)
-        .await
-        .map(|_| ())
+    sqlx::query(
+        "INSERT OR REPLACE INTO cache (key, reply, model, asker, took_ms, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&put.key)
+    .bind(&put.reply)
+    .bind(&put.model)
+    .bind(&put.asker)
+    .bind(put.took_ms)
+    .bind(put.created_at)
+    .execute(connection)
+    .await
+    .map(|_| ())
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //! Knows nothing of chat. Bodies are bounded, keys are scrubbed from everything a server echoes, and addresses are
 //! shown without user, password and query.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -15,8 +16,19 @@ use super::allowance::Allowance;
 use crate::model::{Failure, FailureKind};
 use crate::sys::text::one_line;
 use crate::sys::{
-    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, read_body, retry_after_ms, shown,
+    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, http_client_without_pool, read_body,
+    retry_after_ms, shown,
 };
+
+/// Whether kept connections are to be trusted. One whose other end went away without a word looks alive; a call on it
+/// only times out, and so might each of its retries. After a call that timed out, calls go over new connections until
+/// one is answered.
+#[derive(Default)]
+pub(super) struct Doubt {
+    timed_out: AtomicBool,
+    /// Keeps no connection; made when it is first needed.
+    fresh: OnceLock<reqwest::Client>,
+}
 
 /// The way to one endpoint.
 #[derive(Clone)]
@@ -27,6 +39,8 @@ pub(super) struct Wire {
     pub url: Url,
     /// Connections.
     pub http: reqwest::Client,
+    /// Whether those that are kept are to be trusted.
+    pub doubt: Arc<Doubt>,
     /// Time, for `Retry-After` as a date.
     pub clock: Arc<dyn Clock>,
     /// Headers, keys among them.
@@ -67,19 +81,19 @@ impl Wire {
     /// Sends a body to an address at the endpoint and reads the JSON of a successful answer, with what it says of the
     /// server's limits.
     pub async fn post_to(&self, url: &Url, body: &Value, timeout: Duration) -> Result<(Value, Allowance), Refused> {
-        let (bytes, allowance) = self.send(self.http.post(url.clone()).json(body), timeout).await?;
+        let (bytes, allowance) = self.send(self.http().post(url.clone()).json(body), timeout).await?;
         Ok((self.json(&bytes)?, allowance))
     }
 
     /// Reads JSON from an address at the endpoint.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Value, Refused> {
-        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
+        let (bytes, _) = self.send(self.http().get(url.clone()), timeout).await?;
         Ok(self.json(&bytes)?)
     }
 
     /// Reads text from an address at the endpoint.
     pub async fn get_text(&self, url: &Url, timeout: Duration) -> Result<String, Refused> {
-        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
+        let (bytes, _) = self.send(self.http().get(url.clone()), timeout).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -94,15 +108,30 @@ impl Wire {
     ) -> Result<Value, Refused> {
         let form = fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, *value));
         let form = form.part("file", Part::bytes(content).file_name(name));
-        let (bytes, _) = self.send(self.http.post(url.clone()).multipart(form), timeout).await?;
+        let (bytes, _) = self.send(self.http().post(url.clone()).multipart(form), timeout).await?;
         Ok(self.json(&bytes)?)
+    }
+
+    /// Connections that are kept, or new ones while those are in doubt.
+    fn http(&self) -> &reqwest::Client {
+        if !self.doubt.timed_out.load(Ordering::Relaxed) {
+            return &self.http;
+        }
+        // Where no second client can be made, the first one has to do.
+        self.doubt.fresh.get_or_init(|| http_client_without_pool().unwrap_or_else(|_| self.http.clone()))
     }
 
     /// The bytes of a successful answer.
     async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<(Vec<u8>, Allowance), Refused> {
         let what = self.what();
         let sent = request.headers(self.headers.clone()).timeout(timeout).send();
-        let response = sent.await.map_err(|error| self.clean(failure_of_transport(&what, &error)))?;
+        let response = sent.await.map_err(|error| {
+            if error.is_timeout() && !error.is_connect() {
+                self.doubt.timed_out.store(true, Ordering::Relaxed);
+            }
+            self.clean(failure_of_transport(&what, &error))
+        })?;
+        self.doubt.timed_out.store(false, Ordering::Relaxed);
         let status = response.status();
         let wait = retry_after_ms(response.headers(), self.clock.now());
         let allowance = Allowance::read(response.headers(), self.clock.now());

@@ -120,11 +120,7 @@ pub(super) fn read_reply(wire: &Wire, reply: Value) -> Attempted {
 }
 
 /// The reply, and the tool that was called where nothing was said beside it.
-fn read_choice(
-    wire: &Wire,
-    completion: &Completion,
-    usage: &Usage,
-) -> Result<(ChatReply, Option<String>), Failure> {
+fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<(ChatReply, Option<String>), Failure> {
     if let Some(error) = completion.error.as_ref().filter(|error| !error.is_null()) {
         return Err(upstream_failure(wire, error));
     }

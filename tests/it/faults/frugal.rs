@@ -33,7 +33,8 @@ fn own_judge(bench: &Bench) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_byte_makes_exactly_the_calls_it_needs() {
-    let bench = Bench::new(Suite::recorded(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
+    let bench =
+        Bench::new(Suite::recorded(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
     let bench = bench.await;
     own_judge(&bench);
     assert_eq!(calls(&bench, &[]), EXAMPLES);
@@ -69,7 +70,8 @@ async fn a_changed_byte_makes_exactly_the_calls_it_needs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_prompt_of_the_target_asks_the_target_and_judges_only_what_changed() {
-    let bench = Bench::new(Suite::prompt(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
+    let bench =
+        Bench::new(Suite::prompt(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
     let bench = bench.await;
     assert_eq!(calls(&bench, &[]), 2 * EXAMPLES);
     assert_eq!(calls(&bench, &[]), 0);
@@ -92,7 +94,8 @@ async fn what_is_asked_by_many_at_once_is_asked_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cache_is_looked_at_and_pruned() {
-    let bench = Bench::new(Suite::prompt(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
+    let bench =
+        Bench::new(Suite::prompt(EXAMPLES), Plan { answers: vec![super::judgement("pass")], ..Plan::default() });
     let bench = bench.await;
     let empty = bench.world.run(&["cache", "ls"]).expect(0);
     assert!(empty.stdout.contains("No answers are kept") && !bench.world.path(".assize/cache.sqlite").exists());

@@ -70,7 +70,12 @@ fn of_words() -> Vec<Case> {
         says("prose that holds the score", "I looked twice. I would let it pass.", pass(true), 2),
         says("prose that holds another score", "I looked twice. It has to fail.", Err(Reason::ReplyUnreadable), 3),
         says("something else", "{\"hello\": \"world\"}", Err(Reason::ReplyUnreadable), 3),
-        Case { about: "the tool it was offered", choice: call("judgement", &judgement("fail")), end: pass(false), asks: 1 },
+        Case {
+            about: "the tool it was offered",
+            choice: call("judgement", &judgement("fail")),
+            end: pass(false),
+            asks: 1,
+        },
     ];
     let refusal = json!({"role": "assistant", "content": null, "refusal": "I cannot help with that."});
     let nothing = json!({"role": "assistant", "content": null});
@@ -148,7 +153,10 @@ async fn each_ends_as_it_must(cases: &[Case], judge: &str, repair: Value) {
         // A failed call carries no spend: what it cost is told beside the totals.
         let kept = if end == Err(Reason::ProviderFailed) { case.asks } else { *kept };
         if (&end, kept) != (&case.end, case.asks) {
-            wrong.push(format!("{}: {scored:?} after {kept} asks, expected {:?} after {}", case.about, case.end, case.asks));
+            wrong.push(format!(
+                "{}: {scored:?} after {kept} asks, expected {:?} after {}",
+                case.about, case.end, case.asks
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -94,7 +94,11 @@ async fn judges_stop_at_their_share_of_the_budget() {
     let (limit, share) = (0.02, 0.25);
     let arguments = ["run", "--max-cost", &limit.to_string(), "--judge-share", &share.to_string()];
     let stopped = bench.world.run(&arguments).expect(5);
-    assert!(stopped.stderr.contains("stops at $0.02") && stopped.stderr.contains("judges at $0.005"), "{}", stopped.stderr);
+    assert!(
+        stopped.stderr.contains("stops at $0.02") && stopped.stderr.contains("judges at $0.005"),
+        "{}",
+        stopped.stderr
+    );
     let journal = bench.journal(&bench.run_id()).await;
     let (totals, complete) = journal.end();
     let (judges, targets) = (totals.judge_spend.cost_usd, totals.target_spend.cost_usd);
