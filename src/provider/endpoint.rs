@@ -206,7 +206,7 @@ pub(super) fn wire(
         endpoint: context.endpoint.to_owned(),
         url: address(info, options, path).map_err(bad)?,
         http: context.http.clone(),
-        doubt: Arc::default(),
+        timed_out: Arc::default(),
         clock: Arc::clone(&context.clock),
         headers,
         secrets,

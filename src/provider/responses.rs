@@ -165,6 +165,7 @@ struct Tokens {
 #[serde(default)]
 struct InputDetails {
     cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -178,8 +179,8 @@ impl Tokens {
         Usage {
             input: self.input_tokens,
             output: self.output_tokens,
-            cache_read: self.input_tokens_details.and_then(|details| details.cached_tokens),
-            cache_write: None,
+            cache_read: self.input_tokens_details.as_ref().and_then(|details| details.cached_tokens),
+            cache_write: self.input_tokens_details.and_then(|details| details.cache_write_tokens),
             reasoning: self.output_tokens_details.and_then(|details| details.reasoning_tokens),
         }
     }

@@ -3,8 +3,9 @@
 //! Knows nothing of chat. Bodies are bounded, keys are scrubbed from everything a server echoes, and addresses are
 //! shown without user, password and query.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -20,14 +21,41 @@ use crate::sys::{
     retry_after_ms, shown,
 };
 
-/// Whether kept connections are to be trusted. One whose other end went away without a word looks alive; a call on it
-/// only times out, and so might each of its retries. After a call that timed out, calls go over new connections until
-/// one is answered.
+/// Questions that timed out. A connection whose other end went away without a word looks alive, and a call on it only
+/// times out; so might each of its retries, on the next such connection. The same question goes over a new one.
 #[derive(Default)]
-pub(super) struct Doubt {
-    timed_out: AtomicBool,
+pub(super) struct TimedOut {
+    questions: Mutex<HashSet<u64>>,
     /// Keeps no connection; made when it is first needed.
     fresh: OnceLock<reqwest::Client>,
+}
+
+/// Questions that are remembered; more are not asked again at a time.
+const REMEMBERED: usize = 10_000;
+
+impl TimedOut {
+    fn questions(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, url: &Url, body: &Value) {
+        let mut questions = self.questions();
+        if questions.len() < REMEMBERED {
+            questions.insert(place_of(url, body));
+        }
+    }
+
+    /// Whether this question timed out when it was last asked; it is forgotten with the answer.
+    fn take(&self, url: &Url, body: &Value) -> bool {
+        let mut questions = self.questions();
+        !questions.is_empty() && questions.remove(&place_of(url, body))
+    }
+}
+
+fn place_of(url: &Url, body: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (url.as_str(), body.to_string()).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The way to one endpoint.
@@ -39,8 +67,8 @@ pub(super) struct Wire {
     pub url: Url,
     /// Connections.
     pub http: reqwest::Client,
-    /// Whether those that are kept are to be trusted.
-    pub doubt: Arc<Doubt>,
+    /// Questions for which those that are kept may be dead.
+    pub timed_out: Arc<TimedOut>,
     /// Time, for `Retry-After` as a date.
     pub clock: Arc<dyn Clock>,
     /// Headers, keys among them.
@@ -81,19 +109,24 @@ impl Wire {
     /// Sends a body to an address at the endpoint and reads the JSON of a successful answer, with what it says of the
     /// server's limits.
     pub async fn post_to(&self, url: &Url, body: &Value, timeout: Duration) -> Result<(Value, Allowance), Refused> {
-        let (bytes, allowance) = self.send(self.http().post(url.clone()).json(body), timeout).await?;
+        let http = if self.timed_out.take(url, body) { self.fresh() } else { &self.http };
+        let sent = self.send(http.post(url.clone()).json(body), timeout).await;
+        if sent.as_ref().is_err_and(|refused| refused.failure.kind == FailureKind::Timeout) {
+            self.timed_out.remember(url, body);
+        }
+        let (bytes, allowance) = sent?;
         Ok((self.json(&bytes)?, allowance))
     }
 
     /// Reads JSON from an address at the endpoint.
     pub async fn get(&self, url: &Url, timeout: Duration) -> Result<Value, Refused> {
-        let (bytes, _) = self.send(self.http().get(url.clone()), timeout).await?;
+        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
         Ok(self.json(&bytes)?)
     }
 
     /// Reads text from an address at the endpoint.
     pub async fn get_text(&self, url: &Url, timeout: Duration) -> Result<String, Refused> {
-        let (bytes, _) = self.send(self.http().get(url.clone()), timeout).await?;
+        let (bytes, _) = self.send(self.http.get(url.clone()), timeout).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -108,30 +141,20 @@ impl Wire {
     ) -> Result<Value, Refused> {
         let form = fields.iter().fold(Form::new(), |form, (name, value)| form.text(*name, *value));
         let form = form.part("file", Part::bytes(content).file_name(name));
-        let (bytes, _) = self.send(self.http().post(url.clone()).multipart(form), timeout).await?;
+        let (bytes, _) = self.send(self.http.post(url.clone()).multipart(form), timeout).await?;
         Ok(self.json(&bytes)?)
     }
 
-    /// Connections that are kept, or new ones while those are in doubt.
-    fn http(&self) -> &reqwest::Client {
-        if !self.doubt.timed_out.load(Ordering::Relaxed) {
-            return &self.http;
-        }
-        // Where no second client can be made, the first one has to do.
-        self.doubt.fresh.get_or_init(|| http_client_without_pool().unwrap_or_else(|_| self.http.clone()))
+    /// Keeps no connections; where no second client can be made, the first one has to do.
+    fn fresh(&self) -> &reqwest::Client {
+        self.timed_out.fresh.get_or_init(|| http_client_without_pool().unwrap_or_else(|_| self.http.clone()))
     }
 
     /// The bytes of a successful answer.
     async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<(Vec<u8>, Allowance), Refused> {
         let what = self.what();
         let sent = request.headers(self.headers.clone()).timeout(timeout).send();
-        let response = sent.await.map_err(|error| {
-            if error.is_timeout() && !error.is_connect() {
-                self.doubt.timed_out.store(true, Ordering::Relaxed);
-            }
-            self.clean(failure_of_transport(&what, &error))
-        })?;
-        self.doubt.timed_out.store(false, Ordering::Relaxed);
+        let response = sent.await.map_err(|error| self.clean(failure_of_transport(&what, &error)))?;
         let status = response.status();
         let wait = retry_after_ms(response.headers(), self.clock.now());
         let allowance = Allowance::read(response.headers(), self.clock.now());

@@ -83,6 +83,8 @@ pub struct Plan {
     pub answer: Option<Value>,
     /// Several of them, drawn by the prompt; they come before `answer`.
     pub answers: Vec<Value>,
+    /// The whole body of every answer, word for word.
+    pub reply: Option<Value>,
     /// Choices of chat completions, word for word, for prompts that hold a text; they come before all other answers.
     pub choices: Vec<(String, Value)>,
     /// Chances of tokens, in OpenAI's form, that go with every answer.
@@ -256,6 +258,9 @@ async fn answer(
     match fault {
         Some(fault) => fail(fault, &server.plan, shape, &line, &headers, &body, prompt).await,
         None => {
+            if let Some(reply) = &server.plan.reply {
+                return respond(200, reply);
+            }
             let mut reply = shape.reply(&body, prompt, Twist::None, server.plan.answer(prompt));
             if let Some(choice) = server.plan.choice(&body) {
                 reply["choices"][0] = choice.clone();

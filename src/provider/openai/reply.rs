@@ -76,6 +76,8 @@ struct Tokens {
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
+    #[serde(default)]
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -96,7 +98,7 @@ fn usage_of(tokens: &Tokens) -> Usage {
             .as_ref()
             .and_then(|details| details.cached_tokens)
             .or(tokens.prompt_cache_hit_tokens),
-        cache_write: None,
+        cache_write: tokens.prompt_tokens_details.as_ref().and_then(|details| details.cache_write_tokens),
         reasoning: tokens.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens),
     }
 }
