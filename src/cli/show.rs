@@ -35,11 +35,14 @@ pub fn plan(planned: &Planned) -> String {
         let _ = write!(text, ", {} done already", thousands(plan.cells_done));
     }
     text.push('.');
-    if let Some(total) = plan.total().filter(|total| planned.model_calls > 0 && total.tokens.high > 0.0) {
+    if let Some(total) = plan.total().filter(|total| planned.most_model_calls.unwrap_or(planned.model_calls) > 0 && total.tokens.high > 0.0) {
         let _ = write!(
             text,
             "\n  {}, about {} to {} tokens, ",
-            count(planned.model_calls, "model call", "model calls"),
+            match planned.most_model_calls {
+                Some(most) => format!("{} to {} model calls", thousands(planned.model_calls), thousands(most)),
+                None => count(planned.model_calls, "model call", "model calls"),
+            },
             thousands(total.tokens.low as u64),
             thousands(total.tokens.high as u64)
         );

@@ -8,6 +8,7 @@
 mod check;
 mod faults;
 mod gate;
+mod judging;
 mod model_names;
 mod place;
 mod prices;
@@ -17,8 +18,9 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 pub use faults::Faults;
+pub use judging::{Cascade, Others, Panel, SureRule};
 pub use prices::{Call, Price, PriceError, PriceTable};
-pub use raw::{OnInconclusive, Raw};
+pub use raw::{OnInconclusive, Raw, RawSure, RawVote};
 pub use validate::{
     Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
     TargetConfig,

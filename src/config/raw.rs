@@ -282,9 +282,99 @@ pub struct RawGrader {
     /// How often the judge is asked about each output. Default: as the judge says.
     #[schemars(range(min = 1, max = 1000))]
     pub draws: Option<u32>,
+    /// Several judges or models that vote, in place of one.
+    pub panel: Option<RawPanel>,
+    /// A dear model that is asked where this one is not sure.
+    pub cascade: Option<RawCascade>,
     /// Options of the scorer.
     #[serde(flatten)]
     pub options: Map<String, Value>,
+}
+
+/// Judges that vote. A member that fails has no vote.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPanel {
+    /// Models that are asked with the grader's judge: names from `[models]`.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Members with a judge or a weight of their own.
+    #[serde(default)]
+    pub members: Vec<RawMember>,
+    /// How votes become a score. Default: `majority`, for number scales `mean`.
+    pub vote: Option<RawVote>,
+    /// How votes weigh: `equal`, or `calibration` by how members did in `assize judge calibrate`. Default `equal`.
+    #[serde(default)]
+    pub weights: RawWeights,
+    /// Fewest votes for a score. Default: more than half of the members.
+    #[schemars(range(min = 1))]
+    pub quorum: Option<u32>,
+}
+
+/// A member of a panel.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawMember {
+    /// Judge; the grader's when left out. All must have the same scale.
+    pub judge: Option<String>,
+    /// Model: a name from `[models]`.
+    pub model: String,
+    /// How much its vote weighs, above 0. Default 1.
+    pub weight: Option<f64>,
+}
+
+/// How votes become a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawVote {
+    /// The score with most votes; a tie is unscored.
+    Majority,
+    /// The middle vote, as a number.
+    Median,
+    /// The mean of the votes, as a number.
+    Mean,
+}
+
+/// How votes weigh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawWeights {
+    /// As written with each member, else all alike.
+    #[default]
+    Equal,
+    /// By how members did against labels of people; refused without a calibration.
+    Calibration,
+}
+
+/// A dear judge behind a cheap one. One of `declared`, `probability` and `votes` says when the cheap one is sure.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawCascade {
+    /// Model that decides where the first is not sure: a name from `[models]`.
+    pub model: String,
+    /// Sure where the judge says so itself; at least this. The judge needs `says_sure = true`.
+    pub declared: Option<RawSure>,
+    /// Sure where the likeliest score has at least this share of the probability on scores.
+    pub probability: Option<f64>,
+    /// Sure where at least this share of `draws` answers agree.
+    pub votes: Option<f64>,
+    /// Answers of the first model for `votes`. Default 3.
+    #[schemars(range(min = 2, max = 99))]
+    pub draws: Option<u32>,
+    /// Share of the sure cells that the dear model sees all the same, to measure what the cascade does. Default 0.1.
+    pub audit: Option<f64>,
+}
+
+/// How sure a judge says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RawSure {
+    /// Hardly.
+    Low,
+    /// Somewhat.
+    Medium,
+    /// Sure.
+    High,
 }
 
 /// What `inconclusive` does to the exit code of a gate.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::check::{nearest_hint, suggestion};
 use super::faults::Faults;
 use super::gate::{MEASURES, gate};
+use super::judging::{self, Others};
 use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite, RawTarget};
@@ -178,6 +179,8 @@ pub enum GraderUse {
         model: String,
         /// Draws, when not as the judge says.
         draws: Option<u32>,
+        /// Who else is asked.
+        others: Others,
     },
 }
 
@@ -418,7 +421,13 @@ fn grader_use(
 ) -> Option<(String, GraderUse)> {
     match (&raw.scorer, &raw.judge) {
         (Some(scorer), None) => {
-            for (key, set) in [("model", raw.model.is_some()), ("draws", raw.draws.is_some())] {
+            let keys = [
+                ("model", raw.model.is_some()),
+                ("draws", raw.draws.is_some()),
+                ("panel", raw.panel.is_some()),
+                ("cascade", raw.cascade.is_some()),
+            ];
+            for (key, set) in keys {
                 if set {
                     faults.add(&format!("{pointer}/{key}"), format!("`{key}` belongs to a judge, not to a scorer"));
                 }
@@ -426,28 +435,16 @@ fn grader_use(
             Some((scorer.clone(), GraderUse::Scorer { scorer: scorer.clone(), options: raw.options.clone() }))
         }
         (None, Some(judge)) => {
-            let known = ["name", "judge", "model", "draws"].map(str::to_owned);
+            let known = ["name", "judge", "model", "draws", "panel", "cascade"].map(str::to_owned);
             for key in raw.options.keys() {
                 faults.add(&below(pointer, key), format!("unknown key{}", suggestion(key, &known)));
             }
-            // No model is ever chosen by which key happens to be set, and never the one under test.
-            match &raw.model {
-                Some(model) if known_models.contains(model) => {}
-                Some(model) => {
-                    let hint = suggestion(model, known_models);
-                    faults.add(&format!("{pointer}/model"), format!("no model `{model}` under `[models]`{hint}"));
-                }
-                None if known_models.is_empty() => {
-                    let message = format!("judge `{judge}` lacks the key `model`; add a model under `[models]` first");
-                    faults.lacks(pointer, &["model"], message);
-                }
-                None => {
-                    let message = format!("judge `{judge}` lacks the key `model`: one of {}", known_models.join(", "));
-                    faults.lacks(pointer, &["model"], message);
-                }
+            let others = judging::others(raw, judge, pointer, known_models, faults);
+            if !matches!(others, Others::Panel(_)) {
+                judging::check_model(raw.model.as_deref(), judge, pointer, known_models, faults);
             }
             let model = raw.model.clone().unwrap_or_default();
-            Some((judge.clone(), GraderUse::Judge { judge: judge.clone(), model, draws: raw.draws }))
+            Some((judge.clone(), GraderUse::Judge { judge: judge.clone(), model, draws: raw.draws, others }))
         }
         (Some(_), Some(_)) => {
             faults.add(pointer, "has both `scorer` and `judge`; make two graders of it");

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use super::{Grade, Graded};
 use crate::model::{Example, Output, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
 use crate::provider::OnNotice;
-use crate::rubric::{CalibrationExample, JudgeSpec, parse_label, reduce};
+use crate::rubric::{CalibrationExample, JudgeSpec, reduce};
 
 /// One example with a person's finding.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ impl Labelled {
 
     fn of_calibration(labelled: &CalibrationExample, spec: &JudgeSpec) -> Option<Self> {
         let (example, output) = labelled.to_graded();
-        let expected = labelled.expected(&spec.scale)?;
+        let expected = spec.label_value(&labelled.label)?;
         Some(Self { example, output, expected, reason: labelled.reason.clone(), tags: labelled.tags.clone() })
     }
 
@@ -43,7 +43,7 @@ impl Labelled {
     /// `None` when there is no such label, it is not on the scale, or nothing is recorded.
     pub fn of_example(example: &Example, spec: &JudgeSpec, label: &str, variant: Option<&str>) -> Option<Self> {
         let found = example.labels.iter().find(|found| found.name == label)?;
-        let expected = parse_label(&spec.scale, &found.value)?;
+        let expected = spec.label_value(&found.value)?;
         let recorded = example
             .recorded
             .iter()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
+use super::condition::WhenFilter;
 use crate::rubric::{JudgeSpec, SpecProblem};
 use crate::sys::files::{self, FileError};
 use crate::sys::text;
@@ -42,7 +43,11 @@ impl JudgeFiles {
     /// # Errors
     /// Everything that is wrong.
     pub fn parse(&self) -> Result<JudgeSpec, Vec<SpecProblem>> {
-        JudgeSpec::parse(&self.name, &self.toml, &self.prompt, &self.calibration)
+        let spec = JudgeSpec::parse(&self.name, &self.toml, &self.prompt, &self.calibration)?;
+        match WhenFilter::problem(&spec) {
+            Some(problem) => Err(vec![problem]),
+            None => Ok(spec),
+        }
     }
 }
 

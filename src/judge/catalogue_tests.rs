@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Labelled, shipped};
 use crate::model::ScoreInput;
-use crate::rubric::{CalibrationExample, FAMILIES, InputName, JudgeSpec, Material, RubricScale, render, reply_schema};
+use crate::rubric::{CalibrationExample, FAMILIES, InputName, JudgeSpec, Material, RubricScale, Wanted, render, reply_schema};
 
 /// Fewest judges, and fewest examples of each.
 const JUDGES: usize = 30;
@@ -134,7 +134,7 @@ fn examples_render_whole_and_small() {
         for example in labelled {
             let input = ScoreInput { example: &example.example, output: &example.output };
             let material = Material::collect(&spec, &input).unwrap();
-            let prompt = render(&spec, &material, &material.nonce()).unwrap();
+            let prompt = render(&spec, Wanted::Score(&spec.scale), &material, &[]).unwrap();
             let name = format!("{}/{}", spec.name, example.example.id);
             assert!(!prompt.details().contains_key("input_truncated"), "{name}");
             assert!(prompt.chars() < 16_000, "{name}: {} characters", prompt.chars());

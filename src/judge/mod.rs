@@ -2,11 +2,19 @@
 //!
 //! A new judge is a folder in `judges/`, not code.
 
+mod asking;
 mod calibrate;
+mod cascade;
 mod catalogue;
 mod check;
+mod condition;
+mod forms;
 #[expect(clippy::module_inception, reason = "the struct of this module, under its own name")]
 mod judge;
+mod methods;
+mod panel;
+mod sheets;
+mod shots;
 
 #[cfg(test)]
 mod catalogue_tests;
@@ -19,9 +27,12 @@ use crate::model::{ScoreInput, Scored, Spend};
 use crate::provider::OnNotice;
 
 pub use calibrate::{CalibrateOptions, CalibrationReport, Labelled, NumberAgreement, Row, Tally, calibrate};
+pub use cascade::{Cascade, SureBy};
 pub use catalogue::{CatalogueError, Entry, JudgeFiles, Origin, find, list, shipped};
 pub use check::{Finding, Severity, check};
-pub use judge::{Judge, JudgeModel, PromptSize};
+pub use judge::{Judge, JudgeModel};
+pub use panel::{Member, Panel, VoteRule};
+pub use shots::Shots;
 
 /// What grading one cell gave.
 #[derive(Clone, Debug)]
@@ -38,9 +49,30 @@ pub struct Graded {
     pub fatal: Option<crate::model::Failure>,
 }
 
+/// How large the questions of one cell are, and how many, for the plan of a run. Four characters to a token is a fair
+/// estimate for English, and only an estimate.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AskSize {
+    /// The model that is asked.
+    pub model: String,
+    /// Characters of all messages of one question.
+    pub prompt_chars: usize,
+    /// Most tokens of one reply.
+    pub max_output_tokens: u32,
+    /// Fewest such questions; a share where not every cell asks.
+    pub least: f64,
+    /// Most such questions; repair asks and retries not counted.
+    pub most: f64,
+}
+
 /// Grades by asking; implemented by [`Judge`](self) and by doubles in tests of the runner.
 #[async_trait]
 pub trait Grade: Send + Sync {
     /// Grades one output, one draw.
     async fn grade(&self, input: &ScoreInput<'_>, draw: u32, on_notice: OnNotice<'_>) -> Graded;
+
+    /// What one cell will ask; nothing is asked. Empty where it does not apply, or is not known.
+    fn asks(&self, _input: &ScoreInput<'_>) -> Vec<AskSize> {
+        Vec::new()
+    }
 }

@@ -14,6 +14,7 @@ mod finality;
 mod gate;
 mod history;
 mod id;
+mod judging;
 mod message;
 mod output;
 mod redact;
@@ -35,6 +36,7 @@ pub use finality::{Activity, Finality, FinalityRule};
 pub use gate::{Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, Verdict, Waiver};
 pub use history::{Frozen, Operation, Parent, Splits};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
+pub use judging::{Answered, Asked, Cascaded, Judged, Masses, Orders, PartScored, Vote};
 pub use message::{Message, Part};
 pub use output::{Output, ScoreInput, Usage};
 pub use redact::{

@@ -154,6 +154,12 @@ pub enum UnscoredReason {
     ProviderFailed,
     /// No recorded answer for this request (`replay`).
     NotRecorded,
+    /// Too few members of a panel have a vote.
+    NoQuorum,
+    /// The votes are tied, and no rule of the judge's breaks the tie.
+    VotesTied,
+    /// The judge goes by probabilities and its server tells none, or too little of them lies on scores.
+    NoProbabilities,
     /// The scorer itself broke.
     ScorerFault,
 }
@@ -175,6 +181,9 @@ impl UnscoredReason {
             Self::RateLimited => "rate_limited",
             Self::ProviderFailed => "provider_failed",
             Self::NotRecorded => "not_recorded",
+            Self::NoQuorum => "no_quorum",
+            Self::VotesTied => "votes_tied",
+            Self::NoProbabilities => "no_probabilities",
             Self::ScorerFault => "scorer_fault",
         }
     }

@@ -7,12 +7,14 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::exit::{Done, Failed};
+use super::graders::Maker;
 use super::project::{Project, World};
 use super::services::Services;
 use crate::config::{Faults, GraderConfig, GraderUse, Suite, TargetConfig};
-use crate::judge::{self, Judge, JudgeModel};
+use crate::judge::{self, Grade, Judge, JudgeModel, Labelled, Shots};
 use crate::model::{Digester, GraderInfo, GraderKind, canonical_json};
-use crate::provider::ModelHandle;
+use crate::provider::Client;
+use crate::rubric::JudgeSpec;
 use crate::runner::{Grader, Work};
 use crate::scorer;
 use crate::target::{self, Target};
@@ -24,7 +26,7 @@ pub struct Parts {
     /// Graders, in the suite's order.
     pub graders: Vec<Grader>,
     /// The judges among them, by grader name, for the plan.
-    pub judges: Vec<(String, Arc<Judge>, ModelHandle)>,
+    pub judges: Vec<(String, Arc<dyn Grade>)>,
 }
 
 /// Collects problems of components with their lines.
@@ -58,10 +60,18 @@ impl<'a> Builder<'a> {
                 GraderUse::Scorer { scorer, options } => {
                     graders.extend(self.scorer(config, scorer, &Value::Object(options.clone())));
                 }
-                GraderUse::Judge { judge, model, draws } => {
-                    if let Some((info, built, handle)) = self.judge(config, judge, model, *draws) {
-                        graders.push(Grader { info, work: Work::Judge(built.clone()) });
-                        judges.push((config.name.clone(), built, handle));
+                GraderUse::Judge { judge, model, draws, others } => {
+                    let maker = Maker {
+                        project: self.project,
+                        world: self.world,
+                        services: self.services,
+                        dataset: &suite.dataset,
+                        seed: suite.seed,
+                    };
+                    let built = maker.graders((&config.name, judge, model), *draws, others);
+                    for (info, judge) in built.map_err(|message| self.faults.add(&config.pointer, message)).unwrap_or_default() {
+                        judges.push((info.name.clone(), Arc::clone(&judge)));
+                        graders.push(Grader { info, work: Work::Judge(judge) });
                     }
                 }
             }
@@ -109,44 +119,34 @@ impl<'a> Builder<'a> {
         };
         Some(Grader { info, work: Work::Scorer(scorer) })
     }
-
-    fn judge(
-        &mut self,
-        config: &GraderConfig,
-        name: &str,
-        model: &str,
-        draws: Option<u32>,
-    ) -> Option<(GraderInfo, Arc<Judge>, ModelHandle)> {
-        match load_judge(self.project, self.services, name, model) {
-            Ok((judge, handle)) => {
-                let draws = draws.unwrap_or(judge.spec().draws);
-                Some((judge.info(&config.name, draws), Arc::new(judge), handle))
-            }
-            Err(message) => {
-                self.faults.add(&config.pointer, message);
-                None
-            }
-        }
-    }
 }
 
-/// A judge with its model, by their names.
-pub fn load_judge(
-    project: &Project,
-    services: &Services,
-    name: &str,
-    model: &str,
-) -> Result<(Judge, ModelHandle), String> {
+/// The rubric of a judge by its name.
+pub fn judge_spec(project: &Project, name: &str) -> Result<JudgeSpec, String> {
     let folder = project.path(&project.config.judges);
     let files = judge::find(name, Some(&folder)).map_err(|error| error.to_string())?;
-    let spec = files.parse().map_err(|problems| judge::CatalogueError::wrong(name, problems).to_string())?;
-    let handle = services.model(model)?;
-    let mut parameters = JudgeModel::of_defaults(handle.model.clone(), &spec);
+    files.parse().map_err(|problems| judge::CatalogueError::wrong(name, problems).to_string())
+}
+
+/// The client and the model behind an alias, with what the judge asks of its model where the alias says nothing.
+pub fn judge_model(services: &Services, alias: &str, spec: &JudgeSpec) -> Result<(Arc<Client>, JudgeModel), String> {
+    let handle = services.model(alias)?;
+    let mut parameters = JudgeModel::of_defaults(handle.model.clone(), spec);
     parameters.temperature = handle.temperature.or(parameters.temperature);
     parameters.max_tokens = handle.max_tokens.unwrap_or(parameters.max_tokens);
     parameters.seed = handle.seed.or(parameters.seed);
     parameters.extra = handle.extra.clone();
-    Ok((Judge::new(Arc::new(spec), handle.client.clone(), parameters), handle))
+    Ok((handle.client.clone(), parameters))
+}
+
+/// A judge with its model, by their names, on its own labelled examples: those are also what it is shown, where it wants
+/// worked examples.
+pub fn load_judge(project: &Project, services: &Services, name: &str, model: &str) -> Result<Judge, String> {
+    let spec = judge_spec(project, name)?;
+    let (client, model) = judge_model(services, model, &spec)?;
+    let shots = spec.few_shot.map(|few| Shots::of(&spec, few, &Labelled::of_spec(&spec)));
+    let judge = Judge::new(Arc::new(spec), client, model);
+    Ok(shots.into_iter().fold(judge, Judge::with_shots))
 }
 
 /// Never said of a project that was read whole; better than a panic if that ever changes.

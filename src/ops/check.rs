@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::sample::SampleSpec;
 use crate::config::{
-    Config, DatasetChoice, Faults, GraderConfig, GraderUse, ProviderConfig, SourceConfig, Suite, TargetConfig,
+    Config, DatasetChoice, Faults, GraderConfig, GraderUse, Others, ProviderConfig, SourceConfig, Suite, TargetConfig,
 };
 use crate::dataset::FieldMapping;
 use crate::ingest::api;
@@ -42,14 +42,23 @@ pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
         for config in &suite.graders {
             match &config.with {
                 GraderUse::Scorer { scorer, options } => grader(config, scorer, options, faults),
-                GraderUse::Judge { judge, .. } => {
-                    // Other errors are about the files of a judge that is there.
-                    if let Err(error @ CatalogueError::NotFound { .. }) = judge::find(judge, Some(&judges)) {
-                        faults.add(&format!("{}/judge", config.pointer), error.to_string());
+                GraderUse::Judge { judge, others, .. } => {
+                    judge_there(judge, &judges, &format!("{}/judge", config.pointer), faults);
+                    if let Others::Panel(panel) = others {
+                        for (member, ..) in panel.members.iter().filter(|(member, ..)| member != judge) {
+                            judge_there(member, &judges, &format!("{}/panel/members", config.pointer), faults);
+                        }
                     }
                 }
             }
         }
+    }
+}
+
+/// Other errors are about the files of a judge that is there.
+fn judge_there(name: &str, folder: &Path, pointer: &str, faults: &mut Faults) {
+    if let Err(error @ CatalogueError::NotFound { .. }) = judge::find(name, Some(folder)) {
+        faults.add(pointer, error.to_string());
     }
 }
 

@@ -10,7 +10,7 @@ use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::pull;
 use super::services::Services;
-use crate::config::{Config, GraderUse};
+use crate::config::{Config, GraderUse, Others};
 use crate::judge;
 use crate::sys::files;
 
@@ -174,9 +174,13 @@ async fn models(project: &Project, services: &Services, offline: bool, looks: &m
 /// Models that a grader, a target or a sampling plan names.
 fn used_models(config: &Config) -> BTreeSet<&str> {
     let suites = || config.suites.values();
-    let graders = suites().flat_map(|suite| &suite.graders).filter_map(|grader| match &grader.with {
-        GraderUse::Judge { model, .. } => Some(model.as_str()),
-        GraderUse::Scorer { .. } => None,
+    let graders = suites().flat_map(|suite| &suite.graders).flat_map(|grader| match &grader.with {
+        GraderUse::Judge { model, others: Others::None, .. } => vec![model.as_str()],
+        GraderUse::Judge { model, others: Others::Cascade(cascade), .. } => vec![model.as_str(), &cascade.model],
+        GraderUse::Judge { others: Others::Panel(panel), .. } => {
+            panel.members.iter().map(|(_, model, _)| model.as_str()).collect()
+        }
+        GraderUse::Scorer { .. } => Vec::new(),
     });
     let targets = suites().flat_map(|suite| suite.targets.values());
     let targets = targets.filter_map(|target| target.options.get("model")?.as_str());

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::build::load_judge;
+use super::calibrations::{Calibrations, Entry, Skill};
 pub use super::correct::Corrected;
 use super::correct::correct;
 use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
+use super::quarantine::today;
 use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
-use crate::rubric::{JudgeSpec, RubricScale};
+use crate::model::Scale;
+use crate::rubric::{JudgeSpec, Method, RubricScale};
 use crate::stats::{
     Confusion, Interval, Weighting, bootstrap_statistic, cohen_kappa, gwet_ac, resamples, spearman, wilson,
 };
@@ -223,7 +226,13 @@ pub async fn calibrate(
 ) -> Done<Calibrated> {
     let services = Services::open(project, world, false, None).await?;
     let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
-    let (judge, handle) = load_judge(project, &services, name, model).map_err(usage)?;
+    let judge = load_judge(project, &services, name, model).map_err(usage)?;
+    if matches!(judge.spec().method, Method::Criteria(_)) {
+        return Err(usage(format!(
+            "judge `{name}` gives a score for each of several criteria, and its labelled examples have one label each; \
+             calibrate a judge of the one criterion that decides"
+        )));
+    }
     let labelled = Labelled::of_spec(judge.spec());
     if labelled.is_empty() {
         return Err(usage(format!("judge `{name}` has no labelled examples; add some to its `calibration.jsonl`")));
@@ -249,9 +258,12 @@ pub async fn calibrate(
         }
         None => None,
     };
+    if project.file.is_file() {
+        keep(project, world, &judge, &report)?;
+    }
     Ok(Calibrated {
         judge: name.to_owned(),
-        model: handle.model,
+        model: judge.model().name.clone(),
         accuracy: share(report.accuracy),
         sensitivity: binary.then(|| share(report.true_pass)),
         specificity: binary.then(|| share(report.true_fail)),
@@ -268,6 +280,28 @@ pub async fn calibrate(
         cost_usd: report.spend.cost_usd,
         corrected,
     })
+}
+
+/// Keeps how the judge did, for panels whose votes weigh by it.
+fn keep(project: &Project, world: &World, judge: &judge::Judge, report: &judge::CalibrationReport) -> Done<()> {
+    let (info, pairs) = (judge.info("", 1), &report.numbers.pairs);
+    let numbers = matches!(info.scale, Scale::Number { .. });
+    let squares = pairs.iter().map(|(person, judge)| (person - judge).powi(2)).sum::<f64>();
+    let mut known = Calibrations::read(project)?;
+    known.put(Entry {
+        judge: info.component,
+        version: info.version,
+        model: judge.model().name.clone(),
+        digest: info.digest,
+        on: today(world),
+        labels: report.accuracy.n,
+        skill: Some(Skill {
+            agreeing: report.accuracy.k,
+            mean_square: (!pairs.is_empty()).then(|| squares / pairs.len() as f64),
+            choices: judge.spec().scale.menu().filter(|_| !numbers).map(|menu| menu.len() as u64),
+        }),
+    });
+    known.write(project)
 }
 
 /// Draws of the bootstrap; their seed is fixed, so that the same findings have the same interval.

@@ -5,6 +5,7 @@
 pub mod bless;
 mod build;
 pub mod cache;
+mod calibrations;
 mod check;
 pub mod ci;
 pub mod compare;
@@ -22,6 +23,7 @@ mod examples;
 mod exit;
 mod findings;
 pub mod flaky;
+mod graders;
 mod holdout;
 pub mod ingest;
 pub mod init;

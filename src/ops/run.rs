@@ -111,6 +111,9 @@ pub struct Planned {
     pub plan: Plan,
     /// Calls of models: judges, and the target when it is a prompt. Repair asks and retries come on top.
     pub model_calls: u64,
+    /// Most of them, where their number is not sure: cascades and trees of questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_model_calls: Option<u64>,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
     /// Greatest part of it that judges may take.
@@ -322,15 +325,18 @@ async fn plan(
         Progress::read(store, header, examples).await.map_err(Failed::instrument)?.0
     };
     let mut plan = Plan::of(&progress);
-    let estimate = |example: &Example, grader: Option<&str>| estimate_call(project, parts, example, grader);
+    let estimate = |example: &Example, grader: Option<&str>| estimate_cell(project, parts, example, grader);
     plan.estimate(examples, ESTIMATE_FROM, &estimate).map_err(|error| Failed::usage(anyhow!(error)))?;
+    let judges = plan.judge_calls();
+    let asked = if header.target.kind == "prompt" { plan.target_calls() } else { 0 };
     Ok(Planned {
         suite: suite.name.clone(),
         target: header.target.name.clone(),
         dataset: header.dataset.clone(),
         examples: header.examples,
         trials: header.trials,
-        model_calls: plan.judge_calls() + if header.target.kind == "prompt" { plan.target_calls() } else { 0 },
+        model_calls: judges.0 + asked,
+        most_model_calls: (judges.1 > judges.0).then_some(judges.1 + asked),
         plan,
         max_cost: how.max_cost.or(suite.max_cost),
         judge_share: how.judge_share.or(suite.judge_share),
@@ -338,24 +344,35 @@ async fn plan(
     })
 }
 
-/// What one call of a judge will take, from its rendered prompt. The output it will see is known only when it is
+/// What one cell of a judge will take, from its rendered prompts. The output it will see is known only when it is
 /// recorded; else the prompt without it is a lower bound, and the upper bound leaves room for it.
-fn estimate_call(project: &Project, parts: &Parts, example: &Example, grader: Option<&str>) -> Option<CallEstimate> {
-    let (_, judge, handle) = parts.judges.iter().find(|(name, ..)| Some(name.as_str()) == grader)?;
+fn estimate_cell(project: &Project, parts: &Parts, example: &Example, grader: Option<&str>) -> Option<CallEstimate> {
+    let (_, judge) = parts.judges.iter().find(|(name, _)| Some(name.as_str()) == grader)?;
     let empty = crate::model::Output::default();
-    let output = example.recorded.first().map_or(&empty, |recorded: &Recorded| &recorded.output);
-    let size = judge.estimate(&ScoreInput { example, output });
-    if size.prompt_chars == 0 {
-        return Some(CallEstimate::default());
+    let recorded = example.recorded.first().map(|recorded: &Recorded| &recorded.output);
+    let sizes = judge.asks(&ScoreInput { example, output: recorded.unwrap_or(&empty) });
+    if sizes.is_empty() && recorded.is_none() {
+        return None;
     }
-    let input = size.prompt_chars as f64 / 4.0;
-    let (least, most) = (80.0, f64::from(size.max_output_tokens));
-    let price = project.config.prices.find(&handle.model);
-    let cost = price.map(|price| Quantity {
-        low: (input * price.input + least * price.output) / 1e6,
-        high: (1.25 * input * price.input + most * price.output) / 1e6,
-    });
-    Some(CallEstimate { tokens: Quantity { low: input + least, high: 1.25 * input + most }, cost_usd: cost })
+    let mut sum = CallEstimate { cost_usd: Some(Quantity::default()), ..CallEstimate::default() };
+    for size in &sizes {
+        let input = size.prompt_chars as f64 / 4.0;
+        let (least, most) = (80.0, f64::from(size.max_output_tokens));
+        let times = |low: f64, high: f64| Quantity { low: size.least * low, high: size.most * high };
+        let price = project.config.prices.find(&size.model).filter(|_| size.most > 0.0);
+        let cost = price.map(|price| {
+            times(
+                (input * price.input + least * price.output) / 1e6,
+                (1.25 * input * price.input + most * price.output) / 1e6,
+            )
+        });
+        sum.calls = sum.calls.plus(times(1.0, 1.0));
+        sum.tokens = sum.tokens.plus(times(input + least, 1.25 * input + most));
+        if size.most > 0.0 {
+            sum.cost_usd = sum.cost_usd.zip(cost).map(|(sum, cost)| sum.plus(cost));
+        }
+    }
+    Some(sum)
 }
 
 /// Keeps the examples of a run in the store, without what is recorded for them, so that reports need no dataset. Saved
@@ -388,8 +405,6 @@ async fn keep_examples(store: &dyn Store, mut header: RunHeader, examples: &Chos
 fn options(suite: &Suite, how: &How, planned: &Planned, in_batches: bool) -> Options {
     // A batch is as large as the number of cells that may wait for it.
     let judges = if in_batches { BATCH_CONCURRENCY } else { suite.concurrency.judges };
-    let calls = planned.plan.total();
-    let per_judge_call = calls.filter(|range| range.calls > 0).map(|range| range.cost_usd.high / range.calls as f64);
     Options {
         target_concurrency: suite.concurrency.targets as usize,
         judge_concurrency: judges as usize,
@@ -398,7 +413,7 @@ fn options(suite: &Suite, how: &How, planned: &Planned, in_batches: bool) -> Opt
             judge_share: how.judge_share.or(suite.judge_share),
             max_time: suite.max_time,
             max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(judges))),
-            judge_call_usd: per_judge_call,
+            judge_call_usd: planned.plan.judge_cell_usd(),
             ..Budget::default()
         },
         ..Options::default()

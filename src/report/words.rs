@@ -96,6 +96,9 @@ pub(super) fn unscored(reason: UnscoredReason) -> &'static str {
         UnscoredReason::RateLimited => "rate limited",
         UnscoredReason::ProviderFailed => "provider failed",
         UnscoredReason::NotRecorded => "not recorded",
+        UnscoredReason::NoQuorum => "no quorum",
+        UnscoredReason::VotesTied => "votes tied",
+        UnscoredReason::NoProbabilities => "no probabilities",
         UnscoredReason::ScorerFault => "scorer broke",
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::spec::{RubricScale, SpecProblem, did_you_mean};
+use super::scale::RubricScale;
+use super::spec::{SpecProblem, did_you_mean};
 use crate::model::{
     AgentRef, Example, ExampleId, Finite, Message, Output, Part, ScoreValue, Span, SpanError, SpanId, SpanKind,
     SpanStatus, ToolUse, Trace, TraceId,

@@ -49,6 +49,12 @@ impl<'de> serde::Deserialize<'de> for Pairs {
 /// The complete objects of a text in order, none inside another, and what of the text is outside them. A single
 /// object inside a wrapper with one key is unwrapped.
 pub fn objects(text: &str) -> (Vec<Pairs>, String) {
+    let (found, outside) = whole_objects(text);
+    (found.into_iter().map(unwrap).collect(), outside)
+}
+
+/// The same without unwrapping.
+pub fn whole_objects(text: &str) -> (Vec<Pairs>, String) {
     let mut found = Vec::new();
     let mut outside = String::new();
     if text.len() > MAX_CHARS {
@@ -63,7 +69,7 @@ pub fn objects(text: &str) -> (Vec<Pairs>, String) {
         let mut stream = serde_json::Deserializer::from_str(text.get(start..).unwrap_or("")).into_iter::<Pairs>();
         match stream.next() {
             Some(Ok(pairs)) => {
-                found.push(unwrap(pairs));
+                found.push(pairs);
                 outside.push_str(text.get(kept..start).unwrap_or(""));
                 from = start + stream.byte_offset().max(1);
                 kept = from;

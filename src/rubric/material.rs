@@ -6,9 +6,11 @@
 use serde_json::Value;
 
 use super::attack::addresses_judge;
-use super::fence::{fence, nonce};
-use super::spec::{InputName, JudgeSpec, LongInput};
-use super::transcript::{Shortened, head_tail, tool_calls, transcript};
+use super::fence::fence;
+use super::input::InputName;
+use super::method::{Over, Pair};
+use super::spec::{Condition, JudgeSpec, LongInput};
+use super::transcript::{Shortened, TranscriptPart, head_tail, tool_calls, transcript, transcript_parts};
 use crate::model::{ScoreInput, Trace, Unscored, UnscoredReason};
 
 /// Why a judge is given nothing to judge.
@@ -28,7 +30,19 @@ pub struct Cut {
 /// The pieces of one judgement, before fencing.
 #[derive(Clone, Debug)]
 pub struct Material {
-    pieces: Vec<(InputName, Option<Shortened>)>,
+    pieces: Vec<Piece>,
+}
+
+/// One piece.
+#[derive(Clone, Debug)]
+struct Piece {
+    name: InputName,
+    /// `None` when there is none.
+    text: Option<Shortened>,
+    /// Name in the fence line where its own would tell too much.
+    title: Option<&'static str>,
+    /// What else the fence line says.
+    note: Option<String>,
 }
 
 /// What fencing found in the pieces.
@@ -45,12 +59,32 @@ pub struct Findings {
 }
 
 impl Material {
-    /// Collects what the judge needs.
+    /// Collects what the judge needs, cut as its policy says. Policies that ask first (summaries, parts) leave it long.
     ///
     /// # Errors
     /// *Unscored*: not applicable when the condition is not met or a required piece is missing; input too long when
     /// the judge refuses long material.
     pub fn collect(spec: &JudgeSpec, input: &ScoreInput<'_>) -> Result<Self, NotGiven> {
+        let mut material = Self::whole(spec, input)?;
+        let total = material.chars();
+        if total > spec.max_input_chars {
+            match spec.long_input {
+                LongInput::Refuse => {
+                    let detail = format!("{total} characters of material, the judge takes {}", spec.max_input_chars);
+                    return Err(Unscored::new(UnscoredReason::InputTooLong, detail));
+                }
+                LongInput::HeadTail => material.shorten(input, spec.max_input_chars),
+                LongInput::Summary => {}
+            }
+        }
+        Ok(material)
+    }
+
+    /// Collects what the judge needs, uncut.
+    ///
+    /// # Errors
+    /// *Unscored*, not applicable: the condition is not met or a required piece is missing.
+    pub fn whole(spec: &JudgeSpec, input: &ScoreInput<'_>) -> Result<Self, NotGiven> {
         check_condition(spec, input)?;
         let required = spec.inputs.iter().map(|name| (name, true));
         let optional = spec.optional_inputs.iter().map(|name| (name, false));
@@ -60,24 +94,116 @@ impl Material {
             if text.is_none() && required {
                 return Err(Unscored::not_applicable(format!("the example has no `{name}`, which the judge needs")));
             }
-            pieces.push((name.clone(), text));
+            pieces.push(Piece { name: name.clone(), text, title: None, note: None });
         }
-        let mut material = Self { pieces };
-        let total: usize = material.pieces.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.chars).sum();
-        if total > spec.max_input_chars {
-            if spec.long_input == LongInput::Refuse {
-                let detail = format!("{total} characters of material, the judge takes {}", spec.max_input_chars);
-                return Err(Unscored::new(UnscoredReason::InputTooLong, detail));
-            }
-            material.shorten(input, spec.max_input_chars);
+        Ok(Self { pieces })
+    }
+
+    /// Collects what the judge needs of an example that is only shown, within a budget of characters.
+    ///
+    /// # Errors
+    /// As [`Material::whole`].
+    pub fn within(spec: &JudgeSpec, input: &ScoreInput<'_>, budget: usize) -> Result<Self, NotGiven> {
+        let mut material = Self::whole(spec, input)?;
+        if material.chars() > budget {
+            material.shorten(input, budget);
         }
         Ok(material)
     }
 
-    /// Every piece gets an equal share, and what short ones leave goes to the long ones.
-    fn shorten(&mut self, input: &ScoreInput<'_>, budget: usize) {
+    /// Characters of all pieces together.
+    pub fn chars(&self) -> usize {
+        self.pieces.iter().filter_map(|piece| piece.text.as_ref()).map(|text| text.chars).sum()
+    }
+
+    /// The two pieces of a pair, each in the other's place when `swapped`, under names that tell only the place.
+    #[must_use]
+    pub fn paired(mut self, pair: &Pair, swapped: bool) -> Self {
+        let place = |material: &Self, name: &InputName| material.pieces.iter().position(|piece| piece.name == *name);
+        if let (Some(first), Some(second)) = (place(&self, &pair.first), place(&self, &pair.second)) {
+            let text = |at: usize| self.pieces.get(at).and_then(|piece| piece.text.clone());
+            let (one, other) = (text(first), text(second));
+            let (shown_first, shown_second) = if swapped { (other, one) } else { (one, other) };
+            for (index, text, title) in [(first, shown_first, "first"), (second, shown_second, "second")] {
+                if let Some(piece) = self.pieces.get_mut(index) {
+                    piece.text = text;
+                    piece.title = Some(title);
+                }
+            }
+        }
+        self
+    }
+
+    /// Pieces that are longer than an equal share of the budget allows: name, text, and the characters it may have.
+    pub fn too_long(&self, budget: usize) -> Vec<(InputName, String, usize)> {
+        if self.chars() <= budget {
+            return Vec::new();
+        }
+        let share = self.share(budget);
+        let long = self.pieces.iter().filter_map(|piece| Some((piece, piece.text.as_ref()?)));
+        long.filter(|(_, text)| text.chars > share)
+            .map(|(piece, text)| (piece.name.clone(), text.text.clone(), share))
+            .collect()
+    }
+
+    /// Puts a summary in a piece's place; its fence line says so.
+    pub fn put_summary(&mut self, name: &InputName, summary: &str) {
+        if let Some(piece) = self.pieces.iter_mut().find(|piece| piece.name == *name) {
+            let chars = piece.text.as_ref().map_or(0, |text| text.chars);
+            piece.note = Some(format!("a summary by a model, of {chars} characters"));
+            piece.text = Some(head_tail(summary, usize::MAX));
+        }
+    }
+
+    /// The same material once for each part of the record of steps, with words that say which part it is.
+    ///
+    /// # Errors
+    /// *Unscored*, input too long: what stands beside the record leaves no room for it, or it has more than `most`
+    /// parts.
+    pub fn parted(
+        &self,
+        input: &ScoreInput<'_>,
+        over: Over,
+        budget: usize,
+        most: usize,
+    ) -> Result<Vec<(Self, String)>, NotGiven> {
+        let record = InputName::Known("transcript");
+        let beside: usize = self
+            .pieces
+            .iter()
+            .filter(|piece| piece.name != record)
+            .filter_map(|piece| piece.text.as_ref())
+            .map(|text| text.chars)
+            .sum();
+        let too_long = |detail: String| Unscored::new(UnscoredReason::InputTooLong, detail);
+        let room = budget.saturating_sub(beside);
+        if room < budget / 4 {
+            return Err(too_long(format!("{beside} characters beside the record; the judge takes {budget} in all")));
+        }
+        let Some(trace) = input.output.trace.as_deref() else { return Ok(vec![(self.clone(), String::new())]) };
+        let parts = transcript_parts(trace, over, room);
+        if parts.len() > most {
+            return Err(too_long(format!("the record has {} parts; the judge takes {most}", parts.len())));
+        }
+        let of = parts.len();
+        let material = |(index, part): (usize, TranscriptPart)| {
+            let mut material = self.clone();
+            let words = format!("steps {} to {}", part.first, part.last);
+            if let Some(piece) = material.pieces.iter_mut().find(|piece| piece.name == record) {
+                piece.text = Some(part.text);
+                if of > 1 {
+                    piece.note = Some(format!("part {} of {of}, {words}; the others are judged apart", index + 1));
+                }
+            }
+            (material, words)
+        };
+        Ok(parts.into_iter().enumerate().map(material).collect())
+    }
+
+    /// What each piece may have: an equal share, and what short ones leave goes to the long ones.
+    fn share(&self, budget: usize) -> usize {
         let mut lengths: Vec<usize> =
-            self.pieces.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.chars).collect();
+            self.pieces.iter().filter_map(|piece| piece.text.as_ref()).map(|text| text.chars).collect();
         lengths.sort_unstable();
         let mut left = budget;
         let mut share = budget;
@@ -88,44 +214,44 @@ impl Material {
             }
             left -= length;
         }
-        for (name, text) in &mut self.pieces {
-            if text.as_ref().is_some_and(|text| text.chars > share) {
-                *text = piece(name, input, share);
-            }
-        }
+        share
     }
 
-    /// The code for the fences of these pieces.
-    pub fn nonce(&self) -> String {
-        let texts: Vec<&str> =
-            self.pieces.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.text.as_str()).collect();
-        nonce(&texts)
+    fn shorten(&mut self, input: &ScoreInput<'_>, budget: usize) {
+        let share = self.share(budget);
+        for one in &mut self.pieces {
+            if one.text.as_ref().is_some_and(|text| text.chars > share) {
+                one.text = piece(&one.name, input, share);
+            }
+        }
     }
 
     /// The pieces between fences, and what was found in them. A piece that is not there is `None`.
     pub(super) fn fenced(&self, code: &str) -> (Vec<(InputName, Option<String>)>, Findings) {
         let mut findings = Findings::default();
         let mut fenced = Vec::new();
-        for (name, text) in &self.pieces {
-            let Some(text) = text else {
-                fenced.push((name.clone(), None));
+        for piece in &self.pieces {
+            let Some(text) = &piece.text else {
+                fenced.push((piece.name.clone(), None));
                 continue;
             };
-            let title = name.to_string();
-            let note = match (text.left_out, text.text.trim().is_empty()) {
+            let title = piece.title.map_or_else(|| piece.name.to_string(), str::to_owned);
+            let length = match (text.left_out, text.text.trim().is_empty()) {
                 (0, true) => Some("empty".to_owned()),
                 (0, false) => None,
                 (left_out, _) => Some(format!("{left_out} of {} characters are left out", text.chars)),
             };
+            let notes: Vec<String> = piece.note.iter().cloned().chain(length).collect();
+            let note = (!notes.is_empty()).then(|| notes.join("; "));
             if text.left_out > 0 {
                 findings.cuts.push(Cut { piece: title.clone(), chars: text.chars, left_out: text.left_out });
             }
-            let piece = fence(code, &title, note.as_deref(), &text.text);
-            findings.hidden_characters += piece.hidden;
-            findings.fence_like += piece.fence_like;
+            let shown = fence(code, &title, note.as_deref(), &text.text);
+            findings.hidden_characters += shown.hidden;
+            findings.fence_like += shown.fence_like;
             let attacks = addresses_judge(&text.text).into_iter();
             findings.attacks.extend(attacks.map(|attack| (title.clone(), attack.kind, attack.excerpt)));
-            fenced.push((name.clone(), Some(piece.text)));
+            fenced.push((piece.name.clone(), Some(shown.text)));
         }
         (fenced, findings)
     }
@@ -147,8 +273,9 @@ impl Material {
         parts.all(|part| squashed.iter().any(|text| text.contains(part.as_str())))
     }
 
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        self.pieces.iter().filter_map(|(_, text)| text.as_ref()).map(|text| text.text.as_str())
+    /// The texts of all pieces.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| piece.text.as_ref()).map(|text| text.text.as_str())
     }
 }
 
@@ -158,14 +285,14 @@ fn squash(text: &str) -> String {
 }
 
 fn check_condition(spec: &JudgeSpec, input: &ScoreInput<'_>) -> Result<(), NotGiven> {
-    let Some(condition) = &spec.when else { return Ok(()) };
-    let found = dimension(&condition.dimension, input);
-    if found.as_ref().is_some_and(|found| condition.equals.contains(found)) {
+    // A filter expression is read and applied by whoever asks.
+    let Some(Condition::Equals { dimension: wanted, equals }) = &spec.when else { return Ok(()) };
+    let found = dimension(wanted, input);
+    if found.as_ref().is_some_and(|found| equals.contains(found)) {
         return Ok(());
     }
     let found = found.map_or("absent".to_owned(), |found| format!("`{found}`"));
-    let wanted = condition.equals.join("`, `");
-    Err(Unscored::not_applicable(format!("dimension `{}` is {found}, the judge wants `{wanted}`", condition.dimension)))
+    Err(Unscored::not_applicable(format!("dimension `{wanted}` is {found}, the judge wants `{}`", equals.join("`, `"))))
 }
 
 fn dimension(name: &str, input: &ScoreInput<'_>) -> Option<String> {

@@ -6,12 +6,20 @@
 
 mod attack;
 mod calibration;
+mod chances;
 mod fence;
+mod input;
 mod json;
 mod material;
+mod method;
 mod parse;
+mod parse_method;
+mod parse_scale;
 mod prompt;
+mod reader;
 mod reply;
+mod scale;
+mod sheet;
 mod spec;
 mod template;
 mod transcript;
@@ -19,13 +27,20 @@ mod votes;
 
 pub use attack::{Attack, addresses_judge};
 pub use calibration::{CalibrationExample, CalibrationStep, parse_label};
+pub use chances::{likeliest_share, score_masses};
 pub use fence::{Fenced, fence, nonce};
 pub use material::{Cut, Material, NotGiven};
-pub use prompt::{FRESH_NOTE, PROMPT_VERSION, Prompt, render, repair_messages};
-pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, parse_reply, reply_schema, stands_in};
-pub use spec::{
-    Anchor, Condition, FAMILIES, INPUTS, InputName, InputRow, JudgeSpec, LabelSpec, LongInput, ModelDefaults,
-    RubricScale, SpecProblem,
+pub use prompt::{
+    FRESH_NOTE, PROMPT_VERSION, Prompt, Shot, Wanted, render, repair_messages, summary_messages, wanted_schema,
 };
+pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, Sure, parse_alone, parse_reply, reply_schema, stands_in};
+pub use input::{INPUTS, InputName, InputRow};
+pub use method::{
+    Criterion, Disagreement, ExpectedScore, FewShot, Leads, Method, Otherwise, Over, Pair, PartFold, Parts, Tree,
+    TreeAnswer, TreeQuestion,
+};
+pub use scale::{Anchor, LabelSpec, RubricScale};
+pub use sheet::{Sheet, parse_sheet, sheet_schema};
+pub use spec::{Condition, FAMILIES, JudgeSpec, LongInput, ModelDefaults, SpecProblem};
 pub use transcript::{Shortened, tool_calls, transcript};
 pub use votes::{Votes, reduce};

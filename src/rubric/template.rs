@@ -11,7 +11,8 @@ use handlebars::template::{Parameter, Template, TemplateElement};
 use handlebars::{Handlebars, no_escape};
 use serde_json::{Map, Value};
 
-use super::spec::{INPUTS, InputName, SpecProblem, did_you_mean};
+use super::input::{INPUTS, InputName};
+use super::spec::{SpecProblem, did_you_mean};
 
 const FILE: &str = "prompt.md";
 

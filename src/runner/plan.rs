@@ -14,10 +14,12 @@ pub struct Quantity {
     pub high: f64,
 }
 
-/// What one call will take, as far as it can be told beforehand.
+/// What one cell of a judge, or one call of the target, will take, as far as it can be told beforehand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct CallEstimate {
-    /// Tokens, in and out together.
+    /// Calls.
+    pub calls: Quantity,
+    /// Tokens of them all, in and out together.
     pub tokens: Quantity,
     /// US dollars; `None` without a price.
     pub cost_usd: Option<Quantity>,
@@ -26,8 +28,11 @@ pub struct CallEstimate {
 /// What many calls will take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct CallRange {
-    /// Calls that will be made.
+    /// Calls that will be made; the fewest where that is not sure.
     pub calls: u64,
+    /// Most calls, where they are not sure: cascades and trees of questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_calls: Option<u64>,
     /// Tokens of them all.
     pub tokens: Quantity,
     /// US dollars of those with a price.
@@ -70,8 +75,8 @@ pub struct Plan {
     pub target: Option<CallRange>,
 }
 
-/// Tells what one call about an example will take: of the target (`None`), or of a judge by name. `None` when nothing
-/// can be said, or when the call costs nothing.
+/// Tells what one call of the target (`None`), or one cell of a judge by name, will take. `None` when nothing can be said
+/// but that it is one call.
 pub type EstimateCall<'a> = &'a dyn Fn(&Example, Option<&str>) -> Option<CallEstimate>;
 
 impl Plan {
@@ -100,9 +105,30 @@ impl Plan {
         self.trials.saturating_sub(self.trials_done)
     }
 
-    /// Calls of judges that are left, repair asks and retries not counted.
-    pub fn judge_calls(&self) -> u64 {
-        self.graders.iter().filter(|grader| grader.kind == GraderKind::Judge).map(GraderPlan::calls).sum()
+    /// Cells of judges that are left.
+    pub fn judge_cells(&self) -> u64 {
+        self.judges().map(GraderPlan::cells_left).sum()
+    }
+
+    /// Calls of judges that are left, the fewest and the most, repair asks and retries not counted: a call per cell until
+    /// estimated.
+    pub fn judge_calls(&self) -> (u64, u64) {
+        let of = |grader: &GraderPlan| match grader.range {
+            Some(range) => (range.calls, range.most_calls.unwrap_or(range.calls)),
+            None => (grader.cells_left(), grader.cells_left()),
+        };
+        self.judges().map(of).fold((0, 0), |(least, most), (low, high)| (least + low, most + high))
+    }
+
+    /// US dollars that one cell of a judge may take; `None` until estimated, and without cells.
+    pub fn judge_cell_usd(&self) -> Option<f64> {
+        let cells = self.judge_cells();
+        let high: f64 = self.judges().map(|grader| grader.range.map_or(0.0, |range| range.cost_usd.high)).sum();
+        (cells > 0 && self.target.is_some()).then(|| high / cells as f64)
+    }
+
+    fn judges(&self) -> impl Iterator<Item = &GraderPlan> {
+        self.graders.iter().filter(|grader| grader.kind == GraderKind::Judge)
     }
 
     /// Adds ranges of tokens and money: the mean over at most `sample` examples, evenly spread over the dataset, times
@@ -126,7 +152,7 @@ impl Plan {
         }
         self.target = Some(target.times(self.target_calls()));
         for (grader, means) in self.graders.iter_mut().zip(&judges) {
-            grader.range = (grader.kind == GraderKind::Judge).then(|| means.times(grader.calls()));
+            grader.range = (grader.kind == GraderKind::Judge).then(|| means.times(grader.cells_left()));
         }
         Ok(())
     }
@@ -135,7 +161,9 @@ impl Plan {
     pub fn total(&self) -> Option<CallRange> {
         let mut total = self.target?;
         for range in self.graders.iter().filter_map(|grader| grader.range) {
+            let most = total.most_calls.unwrap_or(total.calls) + range.most_calls.unwrap_or(range.calls);
             total.calls += range.calls;
+            total.most_calls = (most > total.calls).then_some(most);
             total.tokens = total.tokens.plus(range.tokens);
             total.cost_usd = total.cost_usd.plus(range.cost_usd);
             total.unpriced |= range.unpriced;
@@ -146,13 +174,15 @@ impl Plan {
 
 impl GraderPlan {
     /// Cells that are left.
-    pub fn calls(&self) -> u64 {
+    pub fn cells_left(&self) -> u64 {
         self.cells.saturating_sub(self.cells_done)
     }
 }
 
 impl Quantity {
-    fn plus(self, other: Self) -> Self {
+    /// The sum of two.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
         Self { low: self.low + other.low, high: self.high + other.high }
     }
 
@@ -165,6 +195,7 @@ impl Quantity {
 #[derive(Default)]
 struct Means {
     examples: u64,
+    calls: Quantity,
     tokens: Quantity,
     cost_usd: Quantity,
     unpriced: bool,
@@ -173,7 +204,11 @@ struct Means {
 impl Means {
     fn push(&mut self, estimate: Option<CallEstimate>) {
         self.examples += 1;
-        let Some(estimate) = estimate else { return };
+        let Some(estimate) = estimate else {
+            self.calls = self.calls.plus(Quantity { low: 1.0, high: 1.0 });
+            return;
+        };
+        self.calls = self.calls.plus(estimate.calls);
         self.tokens = self.tokens.plus(estimate.tokens);
         match estimate.cost_usd {
             Some(cost) => self.cost_usd = self.cost_usd.plus(cost),
@@ -181,13 +216,17 @@ impl Means {
         }
     }
 
-    fn times(&self, calls: u64) -> CallRange {
-        let factor = calls as f64 / self.examples.max(1) as f64;
+    /// For so many cells.
+    fn times(&self, cells: u64) -> CallRange {
+        let factor = cells as f64 / self.examples.max(1) as f64;
+        let calls = self.calls.scaled(factor);
+        let (least, most) = (calls.low.round() as u64, calls.high.round() as u64);
         CallRange {
-            calls,
+            calls: least,
+            most_calls: (most > least).then_some(most),
             tokens: self.tokens.scaled(factor),
             cost_usd: self.cost_usd.scaled(factor),
-            unpriced: self.unpriced && calls > 0,
+            unpriced: self.unpriced && cells > 0,
         }
     }
 }

@@ -68,7 +68,7 @@ async fn a_plan_tells_calls_and_their_price_beforehand() {
     let mut world = World::new(200).await;
     world.trials = 3;
     let mut plan = Plan::of(&Progress::fresh(&world.header()));
-    assert_eq!((plan.trials, plan.cells, plan.target_calls(), plan.judge_calls()), (600, 1_800, 600, 1_200));
+    assert_eq!((plan.trials, plan.cells, plan.target_calls(), plan.judge_calls().0), (600, 1_800, 600, 1_200));
     assert_eq!(plan.total(), None);
     let asked = std::cell::Cell::new(0);
     let call = |example: &Example, grader: Option<&str>| {
@@ -79,7 +79,7 @@ async fn a_plan_tells_calls_and_their_price_beforehand() {
             None => None,
             Some(name) => {
                 assert_eq!(name, "even");
-                Some(CallEstimate { tokens, cost_usd: Some(Quantity { low: 0.01, high: 0.02 }) })
+                Some(CallEstimate { calls: Quantity { low: 1.0, high: 1.0 }, tokens, cost_usd: Some(Quantity { low: 0.01, high: 0.02 }) })
             }
         }
     };

@@ -1,0 +1,178 @@
+//! What calibrations said of judges: `calibrations.toml` beside the configuration.
+//!
+//! A file and not the store, so that a fresh CI runner knows it as well. An entry holds for exactly the judge that was
+//! asked: with another rubric, model or parameter its digest differs, and nothing is known of it.
+
+use anyhow::anyhow;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use super::exit::{Done, Failed};
+use super::project::Project;
+use crate::model::{Digest, GraderInfo};
+use crate::stats::FEWEST_LABELS;
+use crate::sys::files;
+
+/// Name of the file.
+pub const FILE: &str = "calibrations.toml";
+
+const HEAD: &str = "# How judges did against labels of people. Written by `assize judge calibrate`; commit it.\n";
+
+/// One calibration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Judge.
+    pub judge: String,
+    /// Version of the judge.
+    pub version: String,
+    /// Model as the provider knows it.
+    pub model: String,
+    /// Digest of all that can change the judge's findings.
+    pub digest: Digest,
+    /// When, in UTC.
+    pub on: Date,
+    /// Labelled examples that the judge scored.
+    pub labels: u64,
+    /// What a vote of the judge is worth in a panel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skill: Option<Skill>,
+}
+
+/// What a vote is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Skill {
+    /// Labels that the judge agreed with.
+    pub agreeing: u64,
+    /// Mean of the squared differences from people's numbers; absent for judges without numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_square: Option<f64>,
+    /// How many scores could have been given; absent for scales of numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<u64>,
+}
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibrations {
+    /// The latest calibration of each judge with each model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub calibration: Vec<Entry>,
+}
+
+impl Calibrations {
+    /// Reads the file of a project; without one nothing is known of any judge.
+    pub fn read(project: &Project) -> Done<Self> {
+        let path = project.path(FILE);
+        if !path.is_file() {
+            return Ok(Self::default());
+        }
+        let text = files::read_text(&path).map_err(Failed::usage)?;
+        toml::from_str(&text).map_err(|error| {
+            Failed::usage(anyhow!("`{}` cannot be read: {error}; mend it, or take it away and calibrate again", path.display()))
+        })
+    }
+
+    /// Takes an entry in, in place of the last one of the same judge and model.
+    pub fn put(&mut self, entry: Entry) {
+        self.calibration.retain(|other| (&other.judge, &other.model) != (&entry.judge, &entry.model));
+        self.calibration.push(entry);
+        self.calibration.sort_by(|left, right| (&left.judge, &left.model).cmp(&(&right.judge, &right.model)));
+    }
+
+    /// Writes the file.
+    pub fn write(&self, project: &Project) -> Done<()> {
+        let text = toml::to_string(self).map_err(Failed::instrument)?;
+        files::write_atomic(&project.path(FILE), format!("{HEAD}\n{text}").as_bytes()).map_err(Failed::usage)
+    }
+}
+
+/// The weight of a judge's vote by its calibration.
+///
+/// Votes for scores that can be named weigh by the log odds of being right, which is the best rule for members that err
+/// apart (Nitzan and Paroush 1982, for two scores; for more, the errors are taken to fall evenly on the others, so that
+/// chance weighs 0). Numbers weigh by the inverse of the mean squared error. Half a label is added to hits and misses, so
+/// that a judge without a fault among few labels does not decide alone.
+///
+/// # Errors
+/// Nothing is known of exactly this judge, too few labels, or it is no better than chance.
+pub fn weight(known: &Calibrations, info: &GraderInfo) -> Result<f64, String> {
+    let model = info.model.as_deref().unwrap_or_default();
+    let hint = format!("run `assize judge calibrate {}` with this model", info.component);
+    let entry = known.calibration.iter().find(|entry| entry.judge == info.component && entry.digest == info.digest);
+    let entry = entry.ok_or_else(|| {
+        let older = known.calibration.iter().any(|entry| entry.judge == info.component && entry.model == model);
+        let why = if older { "has changed since it was calibrated" } else { "was never calibrated" };
+        format!("judge `{}` with model `{model}` {why}; {hint}", info.component)
+    })?;
+    if (entry.labels as usize) < FEWEST_LABELS {
+        return Err(format!("it was calibrated on {} labels; {FEWEST_LABELS} are the fewest that tell its weight", entry.labels));
+    }
+    let skill = entry.skill.ok_or_else(|| format!("its calibration does not say how often it was right; {hint} again"))?;
+    let weight = skill.weight(entry.labels);
+    match weight.filter(|weight| weight.is_finite() && *weight > 0.0) {
+        Some(weight) => Ok(weight),
+        None => Err(format!("it was right on {} of {} labels, no better than chance; take it out", skill.agreeing, entry.labels)),
+    }
+}
+
+impl Skill {
+    fn weight(&self, labels: u64) -> Option<f64> {
+        if let Some(square) = self.mean_square.filter(|_| self.choices.is_none()) {
+            return Some(1.0 / square.max(1e-6));
+        }
+        let misses = labels.checked_sub(self.agreeing)?;
+        let others = self.choices.filter(|choices| *choices > 1)? - 1;
+        Some((others as f64 * (self.agreeing as f64 + 0.5) / (misses as f64 + 0.5)).ln())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Direction, GraderKind, Scale};
+
+    fn info(digest: &[u8]) -> GraderInfo {
+        GraderInfo {
+            name: "g".into(),
+            kind: GraderKind::Judge,
+            component: "j".into(),
+            version: "1".into(),
+            digest: Digest::of(digest),
+            scale: Scale::Binary,
+            direction: Direction::Higher,
+            draws: 1,
+            model: Some("m".into()),
+        }
+    }
+
+    fn known(labels: u64, skill: Skill) -> Calibrations {
+        let mut known = Calibrations::default();
+        let on = jiff::civil::date(2026, 1, 2);
+        let (judge, version, model) = ("j".into(), "1".into(), "m".into());
+        known.put(Entry { judge, version, model, digest: Digest::of(b"j"), on, labels, skill: Some(skill) });
+        known
+    }
+
+    #[test]
+    fn a_vote_weighs_by_the_log_odds_of_being_right() {
+        let skill = |agreeing, choices| Skill { agreeing, mean_square: None, choices: Some(choices) };
+        let two = weight(&known(40, skill(30, 2)), &info(b"j")).unwrap();
+        assert!((two - (30.5_f64 / 10.5).ln()).abs() < 1e-12);
+        // Of five scores, one in five by chance: 10 of 50 is worth nothing, 30 of 50 something.
+        assert!(weight(&known(50, skill(10, 5)), &info(b"j")).unwrap_err().contains("no better than chance"));
+        assert!(weight(&known(50, skill(30, 5)), &info(b"j")).unwrap() > 1.0);
+        let numbers = Skill { agreeing: 3, mean_square: Some(0.25), choices: None };
+        assert_eq!(weight(&known(50, numbers), &info(b"j")).unwrap(), 4.0);
+    }
+
+    #[test]
+    fn nothing_is_guessed_about_a_judge_without_a_calibration() {
+        let skill = Skill { agreeing: 30, mean_square: None, choices: Some(2) };
+        assert!(weight(&Calibrations::default(), &info(b"j")).unwrap_err().contains("never calibrated"));
+        assert!(weight(&known(40, skill), &info(b"other")).unwrap_err().contains("has changed since"));
+        assert!(weight(&known(12, skill), &info(b"j")).is_err());
+        let text = toml::to_string(&known(40, skill)).unwrap();
+        assert_eq!(toml::from_str::<Calibrations>(&text).unwrap(), known(40, skill));
+    }
+}
