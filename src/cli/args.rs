@@ -415,15 +415,16 @@ pub enum JudgeVerb {
     },
     /// Ask a judge about its labelled examples and say how far it agrees with them.
     Calibrate {
-        /// Judge.
-        judge: String,
-        /// Model: a name from `[models]`.
-        #[arg(long)]
-        model: String,
+        /// Which judge, on which labels.
+        #[command(flatten)]
+        trial: super::judge_trials::TrialArgs,
         /// Correct what the judge says of this run: by people's labels of its outputs, and by the judge's errors.
         #[arg(long)]
         run: Option<String>,
     },
+    /// Verbs with a file of their own.
+    #[command(flatten)]
+    Trial(super::judge_trials::TrialVerb),
 }
 
 /// `traces`

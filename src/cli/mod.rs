@@ -11,6 +11,7 @@ mod dataset_edit;
 mod decided;
 pub mod flaky;
 mod ingested;
+pub mod judge_trials;
 mod judges;
 mod labels;
 pub mod lake;

@@ -35,7 +35,10 @@ pub fn plan(planned: &Planned) -> String {
         let _ = write!(text, ", {} done already", thousands(plan.cells_done));
     }
     text.push('.');
-    if let Some(total) = plan.total().filter(|total| planned.most_model_calls.unwrap_or(planned.model_calls) > 0 && total.tokens.high > 0.0) {
+    if let Some(total) = plan
+        .total()
+        .filter(|total| planned.most_model_calls.unwrap_or(planned.model_calls) > 0 && total.tokens.high > 0.0)
+    {
         let _ = write!(
             text,
             "\n  {}, about {} to {} tokens, ",

@@ -359,10 +359,11 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
             printer.result(&checked, || show::checked(&checked))?;
             return Ok(exit);
         }
-        JudgeVerb::Calibrate { judge, model, run } => {
-            let done = judges::calibrate(project, world, &judge, &model, run.as_deref()).await?;
+        JudgeVerb::Calibrate { trial, run } => {
+            let done = judges::calibrate(project, world, &trial.ask(run)).await?;
             printer.result(&done, || calibrated::calibrated(&done))?;
         }
+        JudgeVerb::Trial(verb) => return super::judge_trials::run(project, world, verb, printer).await,
     }
     Ok(Exit::Pass)
 }

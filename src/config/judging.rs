@@ -113,9 +113,10 @@ fn of_panel(raw: &RawPanel, judge: &str, pointer: &str, models: &[String], fault
     for (_, model, _) in &members {
         check_model(Some(model), judge, pointer, models, faults);
     }
-    let twice = members.iter().enumerate().find(|(place, one)| {
-        members.iter().take(*place).any(|other| (&other.0, &other.1) == (&one.0, &one.1))
-    });
+    let twice = members
+        .iter()
+        .enumerate()
+        .find(|(place, one)| members.iter().take(*place).any(|other| (&other.0, &other.1) == (&one.0, &one.1)));
     if let Some((_, (judge, model, _))) = twice {
         let message = format!("judge `{judge}` with model `{model}` twice; use `draws` to ask it again");
         faults.add(pointer, message);
@@ -150,7 +151,10 @@ fn of_cascade(raw: &RawCascade, pointer: &str, models: &[String], faults: &mut F
         (None, Some(share), None) => SureRule::Probability(share),
         (None, None, Some(share)) => SureRule::Votes(raw.draws.unwrap_or(CASCADE_DRAWS).max(2), share),
         _ => {
-            faults.add(pointer, "needs one of `declared = \"high\"`, `probability = 0.9`, `votes = 1.0` to tell who is sure");
+            faults.add(
+                pointer,
+                "needs one of `declared = \"high\"`, `probability = 0.9`, `votes = 1.0` to tell who is sure",
+            );
             return None;
         }
     };

@@ -148,8 +148,7 @@ impl Sum {
 impl Grade for Cascade {
     async fn grade(&self, input: &ScoreInput<'_>, draw: u32, on_notice: OnNotice<'_>) -> Graded {
         let nothing = crate::model::Unscored::new(UnscoredReason::ScorerFault, "nothing was asked");
-        let graded =
-            Graded { scored: Err(nothing), spend: Spend::default(), cached: true, took_ms: 0, fatal: None };
+        let graded = Graded { scored: Err(nothing), spend: Spend::default(), cached: true, took_ms: 0, fatal: None };
         let mut sum = Sum { graded };
         let cheap = self.ask_cheap(input, draw, on_notice, &mut sum).await;
         let not_applicable =
@@ -232,7 +231,12 @@ mod tests {
         }
     }
 
-    async fn cascade(says: Vec<(bool, Option<&'static str>)>, by: SureBy, audit: f64, id: &str) -> (bool, Cascaded, u64) {
+    async fn cascade(
+        says: Vec<(bool, Option<&'static str>)>,
+        by: SureBy,
+        audit: f64,
+        id: &str,
+    ) -> (bool, Cascaded, u64) {
         let dear = (Arc::new(Says(vec![(false, None)])) as Arc<dyn Grade>, info());
         let cheap = (Arc::new(Says(says)) as Arc<dyn Grade>, info());
         let cascade = Cascade::new(cheap, dear, by, Finite::new(audit).unwrap(), 1);
@@ -240,7 +244,11 @@ mod tests {
         let output = Output::of_text("a");
         let graded = cascade.grade(&ScoreInput { example: &example, output: &output }, 0, &|_| {}).await;
         let score = graded.scored.unwrap();
-        (score.value == ScoreValue::Pass { pass: true }, Judged::of(&score).unwrap().cascade.unwrap(), graded.spend.calls)
+        (
+            score.value == ScoreValue::Pass { pass: true },
+            Judged::of(&score).unwrap().cascade.unwrap(),
+            graded.spend.calls,
+        )
     }
 
     #[tokio::test]

@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::{Labelled, shipped};
 use crate::model::ScoreInput;
-use crate::rubric::{CalibrationExample, FAMILIES, InputName, JudgeSpec, Material, RubricScale, Wanted, render, reply_schema};
+use crate::rubric::{
+    CalibrationExample, FAMILIES, InputName, JudgeSpec, Material, RubricScale, Wanted, render, reply_schema,
+};
 
 /// Fewest judges, and fewest examples of each.
 const JUDGES: usize = 30;

@@ -19,7 +19,7 @@ use crate::model::{
 };
 use crate::provider::{Client, OnNotice};
 use crate::rubric::{
-    Judgement, JudgeSpec, Material, Method, PARSER_VERSION, PROMPT_VERSION, Prompt, Shot, Wanted, render, wanted_schema,
+    JudgeSpec, Judgement, Material, Method, PARSER_VERSION, PROMPT_VERSION, Prompt, Shot, Wanted, render, wanted_schema,
 };
 
 /// The model a judge asks, with its parameters.
@@ -70,8 +70,7 @@ impl Judge {
         let schema = main_question(&spec).and_then(wanted_schema).unwrap_or_default();
         let when = WhenFilter::of(&spec);
         let asker = Asker::new(client, model);
-        let mut judge =
-            Self { spec, asker, schema, shots: Shots::default(), when, digest: Digest::of(b""), top: None };
+        let mut judge = Self { spec, asker, schema, shots: Shots::default(), when, digest: Digest::of(b""), top: None };
         judge.digest = judge.digest_now();
         judge
     }

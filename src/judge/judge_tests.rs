@@ -9,7 +9,8 @@ use crate::provider::ChatModel;
 
 const TOML: &str = "name = \"j\"\nversion = \"3\"\nsummary = \"Is it good?\"\n[scale]\ntype = \"binary\"\n\
     [model]\ntemperature = 0\nmax_tokens = 500\nseed = 7\n";
-const FAIL: &str = r#"{"evidence":["forty two"],"reasoning":"because","score":"fail","cannot_judge":null,"injection_attempt":false}"#;
+const FAIL: &str =
+    r#"{"evidence":["forty two"],"reasoning":"because","score":"fail","cannot_judge":null,"injection_attempt":false}"#;
 
 /// Gives scripted answers in order and keeps the requests.
 struct Script {
@@ -22,11 +23,7 @@ impl ChatModel for Script {
     async fn attempt(&self, request: &ChatRequest, _: Duration) -> Result<ChatReply, Failure> {
         self.asked.lock().unwrap().push(request.clone());
         let mut answers = self.answers.lock().unwrap();
-        if answers.is_empty() {
-            Err(Failure::new(FailureKind::Server, "script is over"))
-        } else {
-            answers.remove(0)
-        }
+        if answers.is_empty() { Err(Failure::new(FailureKind::Server, "script is over")) } else { answers.remove(0) }
     }
 }
 

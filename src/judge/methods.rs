@@ -37,7 +37,8 @@ impl Judge {
             Method::Tree(tree) => self.tree(tree, &material, &shots, asking, judged).await,
             Method::Parts(parts) => self.parts(*parts, input, (&material, &shots), asking).await,
             Method::Plain | Method::Criteria(_) => {
-                let (judgement, reply, prompt) = self.one(score_question(&self.spec), &material, &shots, asking).await?;
+                let (judgement, reply, prompt) =
+                    self.one(score_question(&self.spec), &material, &shots, asking).await?;
                 let judged = self.told(judged, &judgement, &reply);
                 Ok(self.to_score(judgement, (&prompt, &material), asking, &judged))
             }
@@ -133,7 +134,8 @@ impl Judge {
             let answer = self.one(score_question(&self.spec), &shown, shots, asking).await;
             match answer {
                 Ok((judgement, _, prompt)) => {
-                    let value = if swapped { Pair::mirrored(scale, &judgement.value) } else { Some(judgement.value.clone()) };
+                    let value =
+                        if swapped { Pair::mirrored(scale, &judgement.value) } else { Some(judgement.value.clone()) };
                     found.push(Ok((value, judgement, prompt, shown)));
                 }
                 Err(end) if end.fatal.is_some() => return Err(end),
@@ -189,7 +191,8 @@ impl Judge {
             let schema = wanted_schema(wanted).unwrap_or_default();
             let scale = question.scale();
             let form = OneScore { scale: &scale, schema: &schema, top: None };
-            let (judgement, _) = asking.question(&form, &prompt.messages).await.map_err(|end| at_question(end, &question.name))?;
+            let (judgement, _) =
+                asking.question(&form, &prompt.messages).await.map_err(|end| at_question(end, &question.name))?;
             let answer = judgement.value.to_string();
             path.push(Answered {
                 question: question.name.clone(),
@@ -200,7 +203,8 @@ impl Judge {
             match leads {
                 Some(Leads::Question(next)) => place = *next,
                 Some(Leads::Score(value)) => {
-                    let reasoning = path.iter().map(|step| format!("{}: {}. {}", step.question, step.answer, step.reasoning));
+                    let reasoning =
+                        path.iter().map(|step| format!("{}: {}. {}", step.question, step.answer, step.reasoning));
                     let reasoning = reasoning.collect::<Vec<_>>().join("\n");
                     let judgement = Judgement { value: value.clone(), reasoning, ..judgement };
                     let judged = Judged { path, ..judged };
@@ -322,7 +326,8 @@ fn no_expected_score(mass: Option<&LabelMass>, expected: &ExpectedScore) -> End 
              written",
             mass.mass, expected.least_mass
         ),
-        _ => "the server tells no probabilities of the score; use one that does, or set `otherwise = \"vote\"`".to_owned(),
+        _ => "the server tells no probabilities of the score; use one that does, or set `otherwise = \"vote\"`"
+            .to_owned(),
     };
     End::of(UnscoredReason::NoProbabilities, detail)
 }

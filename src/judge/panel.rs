@@ -7,8 +7,8 @@ use futures::future::join_all;
 
 use super::{AskSize, Grade, Graded};
 use crate::model::{
-    Digest, Digester, Failure, Finite, GraderInfo, Judged, Scale, Score, ScoreInput, ScoreValue, Scored, Spend, Unscored,
-    UnscoredReason, Vote,
+    Digest, Digester, Failure, Finite, GraderInfo, Judged, Scale, Score, ScoreInput, ScoreValue, Scored, Spend,
+    Unscored, UnscoredReason, Vote,
 };
 use crate::provider::OnNotice;
 use crate::sys::text;
@@ -110,7 +110,8 @@ impl Panel {
             VoteRule::Mean => number(&given).map(|votes| mean(&votes)).and_then(number_value),
         };
         let Some(value) = value else {
-            let words: Vec<String> = given.iter().map(|(member, score)| format!("{} {}", member.name, score.value)).collect();
+            let words: Vec<String> =
+                given.iter().map(|(member, score)| format!("{} {}", member.name, score.value)).collect();
             return Err(Unscored::new(UnscoredReason::VotesTied, format!("no majority: {}", words.join(", "))));
         };
         let mut score = self.score(value, &given, votes.len());
@@ -154,7 +155,8 @@ impl Panel {
             VoteRule::Majority => format!("{agreeing} of {of} members: {value}."),
             rule => format!("{} of {} votes: {value}.", rule.as_str(), given.len()),
         };
-        let said = nearest.and_then(|(member, score)| Some(format!(" {}: {}", member.name, score.explanation.as_deref()?)));
+        let said =
+            nearest.and_then(|(member, score)| Some(format!(" {}: {}", member.name, score.explanation.as_deref()?)));
         let mut score = Score::of(value.clone(), format!("{words}{}", said.unwrap_or_default()));
         score.evidence = nearest.map(|(_, score)| score.evidence.clone()).unwrap_or_default();
         let raised = |key: &str| given.iter().any(|(_, score)| score.details.get(key) == Some(&true.into()));
@@ -303,7 +305,10 @@ mod tests {
     #[tokio::test]
     async fn numbers_have_a_mean_and_a_median() {
         let stars = |numbers: &[(f64, f64)]| {
-            numbers.iter().map(|(number, weight)| (Ok(Score::number(*number, "").unwrap()), *weight)).collect::<Vec<_>>()
+            numbers
+                .iter()
+                .map(|(number, weight)| (Ok(Score::number(*number, "").unwrap()), *weight))
+                .collect::<Vec<_>>()
         };
         let value = |found: Scored| found.unwrap().value.number().unwrap();
         let votes = stars(&[(1.0, 1.0), (4.0, 1.0), (5.0, 1.0)]);

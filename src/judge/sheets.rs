@@ -88,11 +88,7 @@ impl Sheets {
         Asked { scored, spend: asking.spend, asked, cached, took_ms: asking.took_ms, fatal }
     }
 
-    async fn scores(
-        &self,
-        input: &ScoreInput<'_>,
-        asking: &mut super::asking::Asking<'_>,
-    ) -> Result<Vec<Scored>, End> {
+    async fn scores(&self, input: &ScoreInput<'_>, asking: &mut super::asking::Asking<'_>) -> Result<Vec<Scored>, End> {
         let judge = &self.judge;
         let mut material = judge.material(input)?;
         let judged = Judged { summary_based: judge.sum_up(&mut material, asking).await?, ..Judged::default() };

@@ -92,7 +92,10 @@ mod tests {
 
     fn labelled(count: usize) -> Vec<Labelled> {
         let one = |index: usize| Labelled {
-            example: Example { cluster: Some(format!("c{}", index / 2)), ..Example::new(ExampleId::new(format!("e{index}")), "q".into()) },
+            example: Example {
+                cluster: Some(format!("c{}", index / 2)),
+                ..Example::new(ExampleId::new(format!("e{index}")), "q".into())
+            },
             output: Output::of_text(format!("answer {index}")),
             expected: ScoreValue::Pass { pass: !index.is_multiple_of(5) },
             reason: "so it is".to_owned(),

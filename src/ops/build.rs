@@ -69,7 +69,9 @@ impl<'a> Builder<'a> {
                         seed: suite.seed,
                     };
                     let built = maker.graders((&config.name, judge, model), *draws, others);
-                    for (info, judge) in built.map_err(|message| self.faults.add(&config.pointer, message)).unwrap_or_default() {
+                    for (info, judge) in
+                        built.map_err(|message| self.faults.add(&config.pointer, message)).unwrap_or_default()
+                    {
                         judges.push((info.name.clone(), Arc::clone(&judge)));
                         graders.push(Grader { info, work: Work::Judge(judge) });
                     }

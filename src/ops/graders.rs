@@ -8,7 +8,9 @@ use super::calibrations::{Calibrations, weight};
 use super::examples::open_dataset;
 use super::project::{Project, World};
 use super::services::Services;
-use crate::config::{Cascade as CascadeConfig, DatasetChoice, Others, Panel as PanelConfig, RawSure, RawVote, SureRule};
+use crate::config::{
+    Cascade as CascadeConfig, DatasetChoice, Others, Panel as PanelConfig, RawSure, RawVote, SureRule,
+};
 use crate::judge::{Cascade, Grade, Judge, Labelled, Member, Panel, Shots, SureBy, VoteRule};
 use crate::model::{Finite, GraderInfo, Scale};
 use crate::rubric::{JudgeSpec, Method, Sure};
@@ -97,7 +99,8 @@ impl Maker<'_> {
     }
 
     fn panel(&self, name: &str, draws: Option<u32>, config: &PanelConfig) -> Result<Vec<Built>, String> {
-        let several = config.members.iter().any(|(judge, ..)| config.members.first().is_some_and(|one| one.0 != *judge));
+        let several =
+            config.members.iter().any(|(judge, ..)| config.members.first().is_some_and(|one| one.0 != *judge));
         let known = if config.calibrated { Some(self.calibrations()?) } else { None };
         let mut seats: Vec<(String, f64, Vec<Built>)> = Vec::new();
         let mut planned = draws;
@@ -183,7 +186,9 @@ impl Maker<'_> {
         let dear = Arc::new(self.judge(judge, &config.model, None)?);
         let spec = cheap.spec();
         if matches!(by, SureBy::Declared(_)) && !spec.says_sure {
-            return Err(format!("judge `{judge}` does not say how sure it is; set `says_sure = true` in its judge.toml"));
+            return Err(format!(
+                "judge `{judge}` does not say how sure it is; set `says_sure = true` in its judge.toml"
+            ));
         }
         let told = matches!(spec.method, Method::Plain | Method::Expected(_) | Method::Parts(_));
         if top.is_some() && (!told || spec.scale.menu().is_none()) {

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::build::{Builder, Parts};
+use super::calibrations::Calibrations;
 use super::compare::{self, Viewed};
 use super::decide::{self, Decision, Until};
 use super::examples::{Chosen, open_dataset};
@@ -17,6 +18,7 @@ use super::holdout;
 use super::outputs;
 use super::preflight;
 use super::project::{Project, World};
+use super::quarantine::today;
 use super::refs::find_run;
 use super::services::Services;
 use super::trail;
@@ -187,6 +189,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     if ask.compared {
         planned.notes.extend(preflight::forecasts(store.as_ref(), suite, &header).await?);
     }
+    planned.notes.extend(Calibrations::read(project)?.notes(&header.graders, today(world)));
     planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
@@ -225,6 +228,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let viewed = compare::view_run(project, world, store.as_ref(), &outcome.run, &wanted).await?;
     warnings.extend(services.warnings());
     warnings.extend(compare::unscored_causes(&viewed.details));
+    warnings.extend(compare::hostile_material(&viewed.details));
     warnings.extend(outcome.listener_failures.iter().cloned());
     let mut finished = viewed.exit;
     let mut decision = None;

@@ -207,7 +207,7 @@ fn read_content(wire: &Wire, reply: &Value, usage: &Usage) -> Result<(ChatReply,
     let call = call.and_then(|block| block.get("input")).map(Value::to_string);
     let texts: Vec<&str> = of_type("text").filter_map(|block| block.get("text").and_then(Value::as_str)).collect();
     // A refusal or a length stop may come with no block at all, and then says enough.
-    let empty_is_fine = finish != FinishReason::Stop && finish != FinishReason::ToolCall;
+    let empty_is_fine = matches!(finish, FinishReason::Length | FinishReason::ContentFilter | FinishReason::Refusal);
     let text = match call {
         Some(input) => input,
         None if texts.is_empty() && !empty_is_fine => return Err(wire.bad_reply("the reply has no content")),

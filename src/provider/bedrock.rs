@@ -234,7 +234,7 @@ fn read_message(wire: &Wire, reply: Value, usage: &Usage) -> Result<(ChatReply, 
     let called = call.and_then(|call| call.name.clone());
     let call = call.map(|call| call.input.to_string());
     let texts: Vec<&str> = blocks.iter().filter_map(|block| block.text.as_deref()).collect();
-    let empty_is_fine = finish != FinishReason::Stop && finish != FinishReason::ToolCall;
+    let empty_is_fine = matches!(finish, FinishReason::Length | FinishReason::ContentFilter);
     let text = match call {
         Some(input) => input,
         None if texts.is_empty() && !empty_is_fine => return Err(wire.bad_reply("the reply has no content")),

@@ -235,7 +235,9 @@ impl Method {
                     json!([answer.answer, answer.means, leads_json(&answer.leads)])
                 }).collect::<Vec<_>>()])
             }).collect::<Vec<_>>()}),
-            Self::Parts(parts) => json!({"parts": [format!("{:?}", parts.over), format!("{:?}", parts.fold), parts.most]}),
+            Self::Parts(parts) => {
+                json!({"parts": [format!("{:?}", parts.over), format!("{:?}", parts.fold), parts.most]})
+            }
         })
     }
 }

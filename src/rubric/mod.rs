@@ -29,16 +29,16 @@ pub use attack::{Attack, addresses_judge};
 pub use calibration::{CalibrationExample, CalibrationStep, parse_label};
 pub use chances::{likeliest_share, score_masses};
 pub use fence::{Fenced, fence, nonce};
-pub use material::{Cut, Material, NotGiven};
-pub use prompt::{
-    FRESH_NOTE, PROMPT_VERSION, Prompt, Shot, Wanted, render, repair_messages, summary_messages, wanted_schema,
-};
-pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, Sure, parse_alone, parse_reply, reply_schema, stands_in};
 pub use input::{INPUTS, InputName, InputRow};
+pub use material::{Cut, Material, NotGiven};
 pub use method::{
     Criterion, Disagreement, ExpectedScore, FewShot, Leads, Method, Otherwise, Over, Pair, PartFold, Parts, Tree,
     TreeAnswer, TreeQuestion,
 };
+pub use prompt::{
+    FRESH_NOTE, PROMPT_VERSION, Prompt, Shot, Wanted, render, repair_messages, summary_messages, wanted_schema,
+};
+pub use reply::{Judgement, PARSER_VERSION, ReplyProblem, Sure, parse_alone, parse_reply, reply_schema, stands_in};
 pub use scale::{Anchor, LabelSpec, RubricScale};
 pub use sheet::{Sheet, parse_sheet, sheet_schema};
 pub use spec::{Condition, FAMILIES, JudgeSpec, LongInput, ModelDefaults, SpecProblem};

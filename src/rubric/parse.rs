@@ -279,7 +279,8 @@ impl Reader<'_> {
         match dimension {
             Some(dimension) if !values.is_empty() => Some(Condition::Equals { dimension, equals: values }),
             _ => {
-                let expected = "a filter such as `\"intent=refund\"`, or `dimension = NAME` and `equals = VALUE` or a list";
+                let expected =
+                    "a filter such as `\"intent=refund\"`, or `dimension = NAME` and `equals = VALUE` or a list";
                 self.problem(at, "when", "half a condition", expected, None);
                 None
             }

@@ -28,12 +28,7 @@ const DEFAULT_TOP: u64 = 20;
 
 impl Reader<'_> {
     /// The method, and the scale that it makes do with when there is no `[scale]`.
-    pub(super) fn method(
-        &mut self,
-        root: &DeTable<'_>,
-        scale: Option<&RubricScale>,
-        inputs: &[InputName],
-    ) -> Method {
+    pub(super) fn method(&mut self, root: &DeTable<'_>, scale: Option<&RubricScale>, inputs: &[InputName]) -> Method {
         let named: Vec<&str> = METHODS.iter().copied().filter(|name| root.contains_key(*name)).collect();
         if let [_, second, ..] = named.as_slice() {
             let found = format!("`{}`", named.join("` and `"));
@@ -63,7 +58,8 @@ impl Reader<'_> {
             Some("vote") => Otherwise::Vote,
             _ => Otherwise::Unscored,
         };
-        let top = self.whole(table, "top_logprobs", "expected_score.top_logprobs", 2, DEFAULT_TOP).unwrap_or(DEFAULT_TOP);
+        let top =
+            self.whole(table, "top_logprobs", "expected_score.top_logprobs", 2, DEFAULT_TOP).unwrap_or(DEFAULT_TOP);
         let reasoned = self.flag(table, "reasoned", "expected_score.reasoned");
         let at = root.get("expected_score").map(|value| value.span().start);
         self.labels_can_be_told_apart(at, scale?);
@@ -170,7 +166,8 @@ impl Reader<'_> {
             let ask = self.required_text(table, "ask").map(|(text, _)| text).unwrap_or_default();
             let answers = self.tree_answers(table, row.span().start, (place, &names), scale);
             if !met.contains(&place) {
-                let found = format!("question `{}`, which no answer leads to", names.get(place).map_or("", String::as_str));
+                let found =
+                    format!("question `{}`, which no answer leads to", names.get(place).map_or("", String::as_str));
                 self.problem(Some(row.span().start), "tree", &found, "questions that are reached", None);
             }
             met.extend(answers.iter().filter_map(|answer| match answer.leads {
@@ -238,7 +235,13 @@ impl Reader<'_> {
             (None, None, true) => Some(Leads::NotApplicable),
             _ => {
                 let expected = "one of `next = QUESTION`, `score = SCORE`, `not_applicable = true`";
-                self.problem(Some(start), "tree.answers", "an answer that leads nowhere, or to two places", expected, None);
+                self.problem(
+                    Some(start),
+                    "tree.answers",
+                    "an answer that leads nowhere, or to two places",
+                    expected,
+                    None,
+                );
                 None
             }
         }
@@ -265,7 +268,8 @@ impl Reader<'_> {
         if !inputs.contains(&InputName::Known("transcript")) {
             self.problem(at, "parts", "no `transcript` among `inputs`", "a record of steps to part", None);
         }
-        let valueless = matches!(scale, Some(RubricScale::Labels(labels)) if labels.iter().any(|one| one.value.is_none()));
+        let valueless =
+            matches!(scale, Some(RubricScale::Labels(labels)) if labels.iter().any(|one| one.value.is_none()));
         if valueless && fold != PartFold::Last {
             self.problem(at, "parts.fold", "labels without values", "a value for each label, or `last`", None);
         }

@@ -161,7 +161,13 @@ fn worked_examples(spec: &JudgeSpec, shots: &[Shot], code: &str) -> Result<Strin
 }
 
 /// Messages that ask for a piece that is too long to be summed up for a judge, without judging it.
-pub fn summary_messages(spec: &JudgeSpec, name: &str, (part, of): (usize, usize), text: &str, limit: usize) -> Vec<ChatMessage> {
+pub fn summary_messages(
+    spec: &JudgeSpec,
+    name: &str,
+    (part, of): (usize, usize),
+    text: &str,
+    limit: usize,
+) -> Vec<ChatMessage> {
     let code = nonce(&[text]);
     let system = format!(
         "You sum up a long record so that somebody else can judge it by this criterion: {}\n\nWrite at most {limit} \

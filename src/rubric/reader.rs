@@ -15,7 +15,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    pub(super) fn problem(&mut self, offset: Option<usize>, at: &str, found: &str, expected: &str, hint: Option<String>) {
+    pub(super) fn problem(
+        &mut self,
+        offset: Option<usize>,
+        at: &str,
+        found: &str,
+        expected: &str,
+        hint: Option<String>,
+    ) {
         let line = offset.map(|offset| 1 + self.source.bytes().take(offset).filter(|byte| *byte == b'\n').count());
         self.problems.push(SpecProblem {
             file: FILE,
@@ -116,7 +123,12 @@ impl Reader<'_> {
     }
 
     /// A list of tables; none where the key is absent or is something else.
-    pub(super) fn rows<'t, 'v>(&mut self, table: &'t DeTable<'v>, key: &str, at: &str) -> Vec<&'t Spanned<DeValue<'v>>> {
+    pub(super) fn rows<'t, 'v>(
+        &mut self,
+        table: &'t DeTable<'v>,
+        key: &str,
+        at: &str,
+    ) -> Vec<&'t Spanned<DeValue<'v>>> {
         let Some(value) = table.get(key) else { return Vec::new() };
         let Some(items) = value.get_ref().as_array() else {
             self.wrong(value, at, "a list of tables");

@@ -15,8 +15,7 @@ fn stars() -> RubricScale {
 }
 
 fn labels() -> RubricScale {
-    let label =
-        |label: &str, value| LabelSpec { label: label.into(), value: Some(value), description: String::new() };
+    let label = |label: &str, value| LabelSpec { label: label.into(), value: Some(value), description: String::new() };
     RubricScale::Labels(vec![label("correct", 1.0), label("partly_correct", 0.5), label("incorrect", 0.0)])
 }
 
@@ -66,9 +65,7 @@ fn every_schema_is_closed_and_takes_what_the_parser_takes() {
         let properties = schema["properties"].as_object().unwrap().len();
         assert_eq!(schema["required"].as_array().unwrap().len(), properties);
         let text = schema["properties"].to_string();
-        assert!(
-            text.find("evidence") < text.find("reasoning") && text.find("\"reasoning\"") < text.find("\"score\"")
-        );
+        assert!(text.find("evidence") < text.find("reasoning") && text.find("\"reasoning\"") < text.find("\"score\""));
     }
 }
 
@@ -133,10 +130,7 @@ fn only_what_is_on_the_menu_counts() {
         r#"{"score": 1e999}"#,
     ] {
         let found = reason(&stars(), text);
-        assert!(
-            matches!(found, Some(UnscoredReason::OffMenu | UnscoredReason::ReplyUnreadable)),
-            "{text}: {found:?}"
-        );
+        assert!(matches!(found, Some(UnscoredReason::OffMenu | UnscoredReason::ReplyUnreadable)), "{text}: {found:?}");
     }
     assert_eq!(reason(&stars(), r#"{"score": NaN}"#), Some(UnscoredReason::OffMenu));
     assert_eq!(number(r#"{"score": 4}"#), Some(4.0));

@@ -94,9 +94,7 @@ impl RubricScale {
         Some(match self {
             Self::Binary { .. } => vec![("pass".to_owned(), Some(1.0)), ("fail".to_owned(), Some(0.0))],
             Self::Labels(labels) => labels.iter().map(|label| (label.label.clone(), label.value)).collect(),
-            Self::Number { .. } => {
-                self.levels()?.into_iter().map(|level| (level.to_string(), Some(level))).collect()
-            }
+            Self::Number { .. } => self.levels()?.into_iter().map(|level| (level.to_string(), Some(level))).collect(),
         })
     }
 

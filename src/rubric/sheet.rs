@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use super::json::{Pairs, mend, whole_objects};
 use super::method::Criterion;
-use super::reply::{Judgement, ReplyProblem, abstention, cannot_judge, injection, read, score_schema, several_scores, short};
+use super::reply::{
+    Judgement, ReplyProblem, abstention, cannot_judge, injection, read, score_schema, several_scores, short,
+};
 
 /// Field under which the criteria stand. It sorts after `injection_attempt` and what is inside sorts as in a reply with one
 /// score, so that evidence comes before reasons and reasons before scores.
@@ -80,7 +82,10 @@ pub fn parse_sheet(criteria: &[Criterion], text: &str) -> Result<Sheet, ReplyPro
             judgement = Some(Judgement { injection_attempt: steered || next.injection_attempt, ..next });
         }
         judgement.ok_or_else(|| {
-            ReplyProblem::unreadable(format!("the reply says nothing of `{}`: `{}`", criterion.name, short(text, 160)), false)
+            ReplyProblem::unreadable(
+                format!("the reply says nothing of `{}`: `{}`", criterion.name, short(text, 160)),
+                false,
+            )
         })
     };
     let judgements: Vec<Result<Judgement, ReplyProblem>> = criteria.iter().map(one).collect();

@@ -28,10 +28,7 @@ fn steps_are_numbered_with_results_and_errors() {
     assert!(text.contains("worker calls tool `search`"), "{text}");
     assert!(text.contains("error: no seats"), "{text}");
     // A step forged inside a result does not begin where steps begin.
-    assert!(
-        text.lines().all(|line| !line.trim_start().starts_with("[99]") || line.starts_with("      ")),
-        "{text}"
-    );
+    assert!(text.lines().all(|line| !line.trim_start().starts_with("[99]") || line.starts_with("      ")), "{text}");
 }
 
 #[test]

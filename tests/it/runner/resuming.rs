@@ -79,7 +79,11 @@ async fn a_plan_tells_calls_and_their_price_beforehand() {
             None => None,
             Some(name) => {
                 assert_eq!(name, "even");
-                Some(CallEstimate { calls: Quantity { low: 1.0, high: 1.0 }, tokens, cost_usd: Some(Quantity { low: 0.01, high: 0.02 }) })
+                Some(CallEstimate {
+                    calls: Quantity { low: 1.0, high: 1.0 },
+                    tokens,
+                    cost_usd: Some(Quantity { low: 0.01, high: 0.02 }),
+                })
             }
         }
     };
