@@ -125,9 +125,11 @@ async fn bodies_are_those_that_were_checked() {
     assert!(changed.is_empty(), "run with ASSIZE_WRITE_WIRE=1, then scripts/check-wire.py: {}", changed.join("\n"));
 }
 
-/// A documented reply, and what must be read from it: text and end, or the kind of failure; tokens read and written.
-fn documented() -> Vec<(&'static str, &'static str, Result<(&'static str, FinishReason), FailureKind>, [Option<u64>; 4])>
-{
+/// Provider and name of a documented reply, and what must be read from it: text and end, or the kind of failure; tokens
+/// read, written, from the cache and thought.
+type Documented = (&'static str, &'static str, Result<(&'static str, FinishReason), FailureKind>, [Option<u64>; 4]);
+
+fn documented() -> Vec<Documented> {
     use FinishReason as End;
     let verdict = "{\"score\":\"pass\"}";
     vec![
