@@ -126,6 +126,9 @@ pub enum Verb {
     /// Count, compact and prune the lake.
     #[command(subcommand)]
     Lake(super::lake::LakeVerb),
+    /// Say what the cache of answers holds, and take a part of it out.
+    #[command(subcommand)]
+    Cache(super::cache::CacheVerb),
     /// Test the statistics: simulations through the real comparison, labels permuted in your own run, reference cases.
     #[command(after_help = super::selftest::EXAMPLES)]
     Selftest(super::selftest::SelftestArgs),
@@ -286,6 +289,9 @@ pub struct RunHow {
     /// Most US dollars this run may spend.
     #[arg(long, value_name = "USD")]
     pub max_cost: Option<f64>,
+    /// Greatest part of it that judges may take, from 0.01 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub judge_share: Option<f64>,
     /// Ask everything again, whatever the cache holds.
     #[arg(long)]
     pub no_cache: bool,
@@ -301,6 +307,11 @@ pub struct RunHow {
     /// Run although a gate can never pass with so many examples.
     #[arg(long)]
     pub anyway: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.01..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0.01 to 1".to_owned())
 }
 
 /// `runs`
@@ -404,15 +415,16 @@ pub enum JudgeVerb {
     },
     /// Ask a judge about its labelled examples and say how far it agrees with them.
     Calibrate {
-        /// Judge.
-        judge: String,
-        /// Model: a name from `[models]`.
-        #[arg(long)]
-        model: String,
+        /// Which judge, on which labels.
+        #[command(flatten)]
+        trial: super::judge_trials::TrialArgs,
         /// Correct what the judge says of this run: by people's labels of its outputs, and by the judge's errors.
         #[arg(long)]
         run: Option<String>,
     },
+    /// Verbs with a file of their own.
+    #[command(flatten)]
+    Trial(super::judge_trials::TrialVerb),
 }
 
 /// `traces`

@@ -3,11 +3,13 @@
 use std::fmt::Write as _;
 
 use super::show::table;
-use crate::ops::judges::{Calibrated, Corrected, Share};
+use crate::judge::Tally;
+use crate::ops::judges::{Calibrated, Corrected, Policy, Share};
 use crate::stats::{Estimate, Status};
 use crate::sys::text::one_line;
 
-fn share(share: &Share) -> String {
+/// A share with its interval.
+pub(super) fn share(share: &Share) -> String {
     let interval = share.interval.as_ref().map(|i| format!(" [{:.2}, {:.2}]", i.lo, i.hi)).unwrap_or_default();
     format!("{}/{}{interval}", share.k, share.n)
 }
@@ -29,6 +31,44 @@ pub fn calibrated(done: &Calibrated) -> String {
             done.confusion.iter().map(|(a, b, n)| vec![one_line(a, 40), one_line(b, 40), n.to_string()]).collect();
         let _ = write!(text, "\n{}", table(&["people", "judge", "examples"], &rows));
     }
+    if let Some(people) = &done.people {
+        let alpha = people.alpha.map(|alpha| format!(", alpha {alpha:.3}")).unwrap_or_default();
+        let of = |tally: Tally| {
+            if tally.n == 0 { "-".to_owned() } else { format!("{:.3}", tally.k as f64 / tally.n as f64) }
+        };
+        let _ = writeln!(
+            text,
+            "\n{} people on {} examples agree with each other on {} of their pairs{alpha}; the judge with one of them on {}.",
+            people.people,
+            people.examples,
+            of(people.agreement),
+            of(people.with_judge)
+        );
+    }
+    if !done.policies.is_empty() {
+        let figure = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+        let row = |policy: &Policy| {
+            let cells = [figure(policy.accuracy), figure(policy.kappa), figure(policy.alpha)];
+            [vec![policy.unscored.to_owned(), policy.n.to_string()], cells.to_vec()].concat()
+        };
+        let rows: Vec<Vec<String>> = done.policies.iter().map(row).collect();
+        let head = ["examples without a score", "examples", "agreement", "kappa", "alpha"];
+        let _ = write!(text, "\n{}", table(&head, &rows));
+    }
+    if let Some(cut) = &done.threshold {
+        let _ = writeln!(
+            text,
+            "A yes from {:.3} on, chosen on {} examples; on the others: agreement {}, of yes {}, of no {}.",
+            cut.at,
+            cut.chosen_on,
+            share(&cut.accuracy),
+            share(&cut.sensitivity),
+            share(&cut.specificity)
+        );
+    }
+    for (why, n) in &done.left_out {
+        let _ = writeln!(text, "left out: {n} examples {why}");
+    }
     for (reason, n) in &done.unscored {
         let _ = writeln!(text, "unscored: {n} {reason}");
     }
@@ -41,7 +81,8 @@ pub fn calibrated(done: &Calibrated) -> String {
     text
 }
 
-fn corrected(found: &Corrected) -> String {
+/// A figure of a run, raw and set right.
+pub(super) fn corrected(found: &Corrected) -> String {
     let figure = |estimate: &Estimate| match (estimate.estimate, &estimate.interval) {
         (Some(point), Some(i)) => format!("{point:.3} [{:.3}, {:.3}]", i.lo, i.hi),
         (Some(point), None) => format!("{point:.3} (no interval)"),

@@ -3,6 +3,7 @@
 //! The only place that prints. stdout carries what was asked for, stderr everything else.
 
 pub mod args;
+pub mod cache;
 mod calibrated;
 pub mod cost;
 mod dataset;
@@ -10,6 +11,7 @@ mod dataset_edit;
 mod decided;
 pub mod flaky;
 mod ingested;
+pub mod judge_trials;
 mod judges;
 mod labels;
 pub mod lake;

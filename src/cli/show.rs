@@ -59,7 +59,9 @@ pub fn plan(planned: &Planned) -> String {
         }
         match planned.max_cost {
             Some(limit) => {
-                let _ = write!(text, "; the run stops at {}.", dollars(limit));
+                let _ = write!(text, "; the run stops at {}", dollars(limit));
+                let judges = planned.judge_share.map(|share| format!(", judges at {}", dollars(limit * share)));
+                let _ = write!(text, "{}.", judges.unwrap_or_default());
             }
             None => text.push('.'),
         }

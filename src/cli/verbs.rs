@@ -51,6 +51,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
         Verb::Selftest(args) => super::selftest::run(&project, world, args, printer).await,
         Verb::Lake(verb) => lake::verb(&project, world, verb, printer).await,
+        Verb::Cache(verb) => super::cache::verb(&project, world, verb, printer).await,
         Verb::Doctor(args) => {
             let (looks, exit) = doctor::doctor(&project, world, args.offline).await?;
             printer.result(&looks, || show::looks(&looks))?;
@@ -141,6 +142,7 @@ fn how(args: RunHow) -> How {
         limit: args.limit,
         dry_run: args.dry_run,
         max_cost: args.max_cost,
+        judge_share: args.judge_share,
         no_cache: args.no_cache,
         record: args.record,
         tags: args.tags,
@@ -357,10 +359,11 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
             printer.result(&checked, || show::checked(&checked))?;
             return Ok(exit);
         }
-        JudgeVerb::Calibrate { judge, model, run } => {
-            let done = judges::calibrate(project, world, &judge, &model, run.as_deref()).await?;
+        JudgeVerb::Calibrate { trial, run } => {
+            let done = judges::calibrate(project, world, &trial.ask(run)).await?;
             printer.result(&done, || calibrated::calibrated(&done))?;
         }
+        JudgeVerb::Trial(verb) => return super::judge_trials::run(project, world, verb, printer).await,
     }
     Ok(Exit::Pass)
 }

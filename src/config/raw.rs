@@ -228,6 +228,9 @@ pub struct RawSuite {
     /// Most US dollars one run may spend on target and judges together.
     #[schemars(range(min = 0.0))]
     pub max_cost: Option<f64>,
+    /// Greatest part of `max_cost` (or `--max-cost`) that judges may take, from 0.01 to 1. Default: all of it.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub judge_share: Option<f64>,
     /// Longest time one run may take, such as `30m`.
     pub max_time: Option<String>,
     /// The things under test, by name: `kind` and the options of that kind.

@@ -130,6 +130,8 @@ pub struct Suite {
     pub concurrency: Concurrency,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// Greatest part of the budget that judges may take, in (0, 1].
+    pub judge_share: Option<f64>,
     /// Time limit.
     pub max_time: Option<Duration>,
     /// Targets by name.
@@ -334,6 +336,7 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
             judges: raw.concurrency.judges.unwrap_or(32),
         },
         max_cost: raw.max_cost,
+        judge_share: raw.judge_share,
         max_time,
         targets: raw.targets.into_iter().map(target).collect(),
         candidate,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use futures::stream::{self, StreamExt};
 
 use super::{Grade, Graded};
-use crate::model::{Example, Output, Scale, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
+use crate::model::{Example, Label, Output, Scale, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
 use crate::provider::OnNotice;
 use crate::rubric::{CalibrationExample, JudgeSpec, reduce};
 
@@ -18,8 +18,10 @@ pub struct Labelled {
     pub example: Example,
     /// The output that was labelled.
     pub output: Output,
-    /// What the person found.
+    /// What the person found; of several people what most of them did, or the mean of their numbers.
     pub expected: ScoreValue,
+    /// What each of several people found; empty where only one finding is known.
+    pub people: Vec<(String, ScoreValue)>,
     /// Why, in the person's words.
     pub reason: String,
     /// What it tests.
@@ -35,26 +37,76 @@ impl Labelled {
     fn of_calibration(labelled: &CalibrationExample, spec: &JudgeSpec) -> Option<Self> {
         let (example, output) = labelled.to_graded();
         let expected = spec.label_value(&labelled.label)?;
-        Some(Self { example, output, expected, reason: labelled.reason.clone(), tags: labelled.tags.clone() })
+        let (reason, tags) = (labelled.reason.clone(), labelled.tags.clone());
+        Some(Self { example, output, expected, people: Vec::new(), reason, tags })
     }
 
-    /// A dataset's example with recorded outputs and a label named `label` (usually the judge's name). Each recorded
-    /// output takes the same label, so this fits datasets with one recorded output per example; `variant` picks one.
-    /// `None` when there is no such label, it is not on the scale, or nothing is recorded.
-    pub fn of_example(example: &Example, spec: &JudgeSpec, label: &str, variant: Option<&str>) -> Option<Self> {
-        let found = example.labels.iter().find(|found| found.name == label)?;
-        let expected = spec.label_value(&found.value)?;
+    /// A dataset's example with its first recorded output and the labels named `label` (usually the judge's name) that
+    /// are about that output or about the example itself; `variant` picks the output.
+    ///
+    /// # Errors
+    /// Why it says nothing about the judge.
+    pub fn of_example(
+        example: &Example,
+        spec: &JudgeSpec,
+        label: &str,
+        variant: Option<&str>,
+    ) -> Result<Self, NotLabelled> {
         let recorded = example
             .recorded
             .iter()
-            .find(|recorded| recorded.trial == 0 && (variant.is_none() || recorded.variant.as_deref() == variant))?;
-        Some(Self {
+            .find(|recorded| recorded.trial == 0 && (variant.is_none() || recorded.variant.as_deref() == variant))
+            .ok_or(NotLabelled::NoOutput)?;
+        let about = |found: &&Label| {
+            found.name == label
+                && (found.variant.is_none() || found.variant == recorded.variant)
+                && found.trial.is_none_or(|trial| trial == 0)
+        };
+        let labels: Vec<&Label> = example.labels.iter().filter(about).collect();
+        if labels.is_empty() {
+            return Err(NotLabelled::NoLabel);
+        }
+        let read = |found: &&Label| {
+            let who = found.annotator.clone().unwrap_or_else(|| "(unnamed)".to_owned());
+            Some((who, spec.label_value(&found.value)?))
+        };
+        let people: Vec<(String, ScoreValue)> =
+            labels.iter().map(read).collect::<Option<_>>().ok_or(NotLabelled::OffScale)?;
+        let said: Vec<ScoreValue> = people.iter().map(|(_, value)| value.clone()).collect();
+        let reasons: Vec<&str> = labels.iter().filter_map(|found| found.reason.as_deref()).collect();
+        Ok(Self {
             example: example.clone(),
             output: recorded.output.clone(),
-            expected,
-            reason: found.reason.clone().unwrap_or_default(),
+            expected: reduce(&said).value.ok_or(NotLabelled::PeopleTie)?,
+            people: if said.len() > 1 { people } else { Vec::new() },
+            reason: reasons.join("; "),
             tags: Vec::new(),
         })
+    }
+}
+
+/// Why an example of a dataset says nothing about a judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NotLabelled {
+    /// No output is recorded, or none of the variant.
+    NoOutput,
+    /// Nobody labelled it under that name.
+    NoLabel,
+    /// A label is not on the judge's scale.
+    OffScale,
+    /// As many people said one thing as another.
+    PeopleTie,
+}
+
+impl NotLabelled {
+    /// In words, for a count of examples.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoOutput => "have no such recorded output",
+            Self::NoLabel => "have no such label",
+            Self::OffScale => "have a label that is not on the judge's scale",
+            Self::PeopleTie => "have people who are evenly split",
+        }
     }
 }
 
@@ -80,6 +132,8 @@ pub struct Row {
     pub scores: Vec<Score>,
     /// Draws without a score.
     pub unscored: Vec<Unscored>,
+    /// What each of several people found.
+    pub people: Vec<(String, ScoreValue)>,
     /// The person's reason.
     pub reason: String,
     /// Tags of the example.
@@ -92,19 +146,20 @@ impl Row {
     /// Whether judge and person differ; `None` when the judge has no finding. Numbers differ beyond half a step, or
     /// beyond a twentieth of the scale where there are no steps.
     fn differs(&self, tolerance: f64) -> Option<bool> {
-        let found = self.found.as_ref()?;
-        Some(match (found, &self.expected) {
-            (ScoreValue::Number { number: a }, ScoreValue::Number { number: b }) => {
-                (a.get() - b.get()).abs() > tolerance
-            }
-            (ScoreValue::Label { label: a, .. }, ScoreValue::Label { label: b, .. }) => a != b,
-            (a, b) => a != b,
-        })
+        Some(!same(self.found.as_ref()?, &self.expected, tolerance))
+    }
+}
+
+fn same(one: &ScoreValue, other: &ScoreValue, tolerance: f64) -> bool {
+    match (one, other) {
+        (ScoreValue::Number { number: a }, ScoreValue::Number { number: b }) => (a.get() - b.get()).abs() <= tolerance,
+        (ScoreValue::Label { label: a, .. }, ScoreValue::Label { label: b, .. }) => a == b,
+        (a, b) => a == b,
     }
 }
 
 /// How many of how many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Tally {
     /// Hits.
     pub k: u64,
@@ -158,6 +213,11 @@ impl CalibrationReport {
     /// The rows on which judge and person differ.
     pub fn disagreements(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.differs(self.tolerance) == Some(true))
+    }
+
+    /// Whether two scores count as the same here.
+    pub fn same(&self, one: &ScoreValue, other: &ScoreValue) -> bool {
+        same(one, other, self.tolerance)
     }
 
     fn add(&mut self, row: Row) {
@@ -246,6 +306,7 @@ pub async fn calibrate(
             found: reduce(&values).value,
             scores,
             unscored,
+            people: labelled.people.clone(),
             reason: labelled.reason.clone(),
             tags: labelled.tags.clone(),
             output_chars: labelled.output.text().chars().count(),
@@ -319,7 +380,8 @@ mod tests {
     fn labelled(output: &str, expected: ScoreValue) -> Labelled {
         let example = Example::new(ExampleId::new(output), "q".into());
         let tags = vec!["t".to_owned()];
-        Labelled { example, output: Output::of_text(output), expected, reason: String::new(), tags }
+        let (people, reason) = (Vec::new(), String::new());
+        Labelled { example, output: Output::of_text(output), expected, people, reason, tags }
     }
 
     fn spec(scale: &str) -> JudgeSpec {

@@ -37,9 +37,9 @@ impl Judge {
             Method::Tree(tree) => self.tree(tree, &material, &shots, asking, judged).await,
             Method::Parts(parts) => self.parts(*parts, input, (&material, &shots), asking).await,
             Method::Plain | Method::Criteria(_) => {
-                let (judgement, tokens, prompt) =
+                let (judgement, reply, prompt) =
                     self.one(score_question(&self.spec), &material, &shots, asking).await?;
-                let judged = self.told(judged, &judgement, &tokens);
+                let judged = self.told(judged, &judgement, &reply);
                 Ok(self.to_score(judgement, (&prompt, &material), asking, &judged))
             }
         }

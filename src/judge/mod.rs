@@ -3,6 +3,7 @@
 //! A new judge is a folder in `judges/`, not code.
 
 mod asking;
+mod attacks;
 mod calibrate;
 mod cascade;
 mod catalogue;
@@ -13,6 +14,7 @@ mod forms;
 mod judge;
 mod methods;
 mod panel;
+mod probe;
 mod sheets;
 mod shots;
 
@@ -26,12 +28,16 @@ use async_trait::async_trait;
 use crate::model::{ScoreInput, Scored, Spend};
 use crate::provider::OnNotice;
 
-pub use calibrate::{CalibrateOptions, CalibrationReport, Labelled, NumberAgreement, Row, Tally, calibrate};
+pub use attacks::{Attack, attacks};
+pub use calibrate::{
+    CalibrateOptions, CalibrationReport, Labelled, NotLabelled, NumberAgreement, Row, Tally, calibrate,
+};
 pub use cascade::{Cascade, SureBy};
 pub use catalogue::{CatalogueError, Entry, JudgeFiles, Origin, find, list, shipped};
 pub use check::{Finding, Severity, check};
 pub use judge::{Judge, JudgeModel};
 pub use panel::{Member, Panel, VoteRule};
+pub use probe::{Probe, family};
 pub use shots::Shots;
 
 /// What grading one cell gave.

@@ -3,6 +3,8 @@
 //! A file and not the store, so that a fresh CI runner knows it as well. An entry holds for exactly the judge that was
 //! asked: with another rubric, model or parameter its digest differs, and nothing is known of it.
 
+use std::collections::BTreeMap;
+
 use anyhow::anyhow;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::exit::{Done, Failed};
 use super::project::Project;
 use crate::model::{Digest, GraderInfo};
-use crate::stats::FEWEST_LABELS;
+use crate::stats::{Confusion, FEWEST_LABELS};
 use crate::sys::files;
 
 /// Name of the file.
@@ -33,9 +35,59 @@ pub struct Entry {
     pub on: Date,
     /// Labelled examples that the judge scored.
     pub labels: u64,
+    /// The model that answered, by its own word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_by: Option<String>,
+    /// The dataset whose labels were used; absent for the judge's own examples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<String>,
     /// What a vote of the judge is worth in a panel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub skill: Option<Skill>,
+    /// How it errs; yes-or-no judges only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Errors>,
+    /// What it said of each example, to see later whether it still does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub anchors: BTreeMap<String, String>,
+}
+
+/// Examples by what people and the judge said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errors {
+    /// Both passed.
+    pub true_pass: u64,
+    /// People passed, the judge failed.
+    pub false_fail: u64,
+    /// Both failed.
+    pub true_fail: u64,
+    /// People failed, the judge passed.
+    pub false_pass: u64,
+}
+
+impl Errors {
+    /// As the correction takes it.
+    pub fn confusion(self) -> Confusion {
+        let Self { true_pass, false_fail, true_fail, false_pass } = self;
+        Confusion { true_pass, false_fail, true_fail, false_pass }
+    }
+}
+
+/// Days after which a calibration is old: hosted models change under their names.
+pub const LASTS_DAYS: i64 = 90;
+/// Examples of which the judge's answer is kept.
+pub const MOST_ANCHORS: usize = 200;
+
+impl Entry {
+    /// Days since then.
+    pub fn age_days(&self, today: Date) -> i64 {
+        today.duration_since(self.on).as_hours() / 24
+    }
+
+    /// Whether it is too old to be relied on.
+    pub fn is_expired(&self, today: Date) -> bool {
+        self.age_days(today) > LASTS_DAYS
+    }
 }
 
 /// What a vote is worth.
@@ -74,6 +126,27 @@ impl Calibrations {
                 path.display()
             ))
         })
+    }
+
+    /// What is worth knowing of the judges of a run: calibrations that are old, or were of another judge. A judge that was
+    /// never calibrated is no news.
+    pub fn notes(&self, graders: &[GraderInfo], today: Date) -> Vec<String> {
+        let of = |info: &GraderInfo| {
+            let model = info.model.as_deref().unwrap_or_default();
+            let entry = self.calibration.iter().find(|entry| entry.judge == info.component && entry.model == model)?;
+            let again = format!("run `assize judge calibrate {}` again", info.component);
+            if entry.digest != info.digest {
+                return Some(format!(
+                    "judge `{}` has changed since it was calibrated on {}; {again}",
+                    info.component, entry.on
+                ));
+            }
+            let age = entry.age_days(today);
+            entry
+                .is_expired(today)
+                .then(|| format!("judge `{}` was calibrated {age} days ago; {again}", info.component))
+        };
+        graders.iter().filter_map(of).collect()
     }
 
     /// Takes an entry in, in place of the last one of the same judge and model.
@@ -160,7 +233,9 @@ mod tests {
         let mut known = Calibrations::default();
         let on = jiff::civil::date(2026, 1, 2);
         let (judge, version, model) = ("j".into(), "1".into(), "m".into());
-        known.put(Entry { judge, version, model, digest: Digest::of(b"j"), on, labels, skill: Some(skill) });
+        let (digest, errors, anchors) = (Digest::of(b"j"), None, BTreeMap::new());
+        let (answered_by, dataset, skill) = (None, None, Some(skill));
+        known.put(Entry { judge, version, model, digest, on, labels, answered_by, dataset, skill, errors, anchors });
         known
     }
 
@@ -174,6 +249,16 @@ mod tests {
         assert!(weight(&known(50, skill(30, 5)), &info(b"j")).unwrap() > 1.0);
         let numbers = Skill { agreeing: 3, mean_square: Some(0.25), choices: None };
         assert_eq!(weight(&known(50, numbers), &info(b"j")).unwrap(), 4.0);
+    }
+
+    #[test]
+    fn old_calibrations_and_those_of_another_judge_are_told() {
+        let known = known(40, Skill { agreeing: 30, mean_square: None, choices: Some(2) });
+        let notes = |digest: &[u8], today| known.notes(&[info(digest)], today);
+        assert_eq!(notes(b"j", jiff::civil::date(2026, 4, 2)), Vec::<String>::new());
+        assert!(notes(b"j", jiff::civil::date(2026, 4, 3))[0].contains("91 days ago"));
+        assert!(notes(b"k", jiff::civil::date(2026, 1, 3))[0].contains("has changed since"));
+        assert_eq!(Calibrations::default().notes(&[info(b"j")], jiff::civil::date(2026, 4, 3)), Vec::<String>::new());
     }
 
     #[test]

@@ -139,6 +139,29 @@ pub fn unscored_causes(details: &Details) -> Vec<String> {
     words.collect()
 }
 
+/// How many scores were given over material that addresses a judge, found by its words or noticed by the judge; once per
+/// grader. Such outputs are worth a look, whatever the score.
+pub fn hostile_material(details: &Details) -> Vec<String> {
+    let mut counts: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let trials = details.iter().flat_map(|example| &example.candidate);
+    for score in trials.flat_map(|trial| &trial.scores) {
+        let Ok(found) = &score.scored else { continue };
+        let is = |name: &str| u64::from(found.details.get(name).is_some_and(|flag| flag == true));
+        let (by_words, by_judge) = (is("addresses_judge"), is("injection_attempt"));
+        if by_words + by_judge > 0 {
+            let count = counts.entry(score.grader.clone()).or_default();
+            *count = (count.0 + by_words, count.1 + by_judge);
+        }
+    }
+    let words = counts.into_iter().map(|(grader, (by_words, by_judge))| {
+        format!(
+            "{grader}: {by_words} outputs hold text that addresses a judge, of {by_judge} the judge says that they try to \
+             steer it; look at them before you trust their scores"
+        )
+    });
+    words.collect()
+}
+
 /// A report made again: of one run, or of two as `BASE..CANDIDATE`.
 pub enum Again {
     /// One run.

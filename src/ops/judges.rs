@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+pub use super::agreement::{Coefficient, People, Policy, Share, Threshold};
+use super::agreement::{beyond_chance, people, policies, threshold};
 use super::build::load_judge;
-use super::calibrations::{Calibrations, Entry, Skill};
+use super::calibrations::{Calibrations, Entry, Errors, MOST_ANCHORS, Skill};
 pub use super::correct::Corrected;
 use super::correct::correct;
+use super::datasets::open;
 use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::quarantine::today;
@@ -15,9 +18,6 @@ use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::model::Scale;
 use crate::rubric::{JudgeSpec, Method, RubricScale};
-use crate::stats::{
-    Confusion, Interval, Weighting, bootstrap_statistic, cohen_kappa, gwet_ac, resamples, spearman, wilson,
-};
 use crate::sys::text;
 
 /// One judge in the list.
@@ -82,28 +82,6 @@ pub struct Checked {
     pub findings: Vec<(String, String, String)>,
 }
 
-/// A share with its interval.
-#[derive(Debug, Serialize)]
-pub struct Share {
-    /// Hits.
-    pub k: u64,
-    /// Of how many.
-    pub n: u64,
-    /// Wilson interval at 95 %; `None` without any.
-    pub interval: Option<Interval>,
-}
-
-/// A coefficient with its interval.
-#[derive(Debug, Serialize)]
-pub struct Coefficient {
-    /// `kappa`, `AC1` or `Spearman`.
-    pub name: &'static str,
-    /// The coefficient.
-    pub estimate: f64,
-    /// Bootstrap interval over the examples at 95 %; `None` where too few resamples have a coefficient.
-    pub interval: Option<Interval>,
-}
-
 /// A calibration in numbers.
 #[derive(Debug, Serialize)]
 pub struct Calibrated {
@@ -117,9 +95,21 @@ pub struct Calibrated {
     pub sensitivity: Option<Share>,
     /// Of what people failed, what the judge failed; binary scales only.
     pub specificity: Option<Share>,
-    /// Agreement beyond chance: Cohen's kappa and Gwet's AC1 of labels, Spearman's correlation of numbers; what is not
-    /// defined (nothing varies) is left out.
+    /// Agreement beyond chance: Cohen's kappa, Gwet's AC1 and Krippendorff's alpha of labels; correlations and alpha of
+    /// numbers; what is not defined (nothing varies) is left out.
     pub beyond_chance: Vec<Coefficient>,
+    /// What people reach among themselves; only where examples have findings of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub people: Option<People>,
+    /// The figures under other ways to count examples without a score; empty where every example has one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
+    /// A cut of the judge's numbers, where people's have two values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<Threshold>,
+    /// Examples of the dataset that say nothing about the judge, by reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<(String, u64)>,
     /// Label of people, label of the judge, how often.
     pub confusion: Vec<(String, String, u64)>,
     /// Unscored draws by reason.
@@ -220,58 +210,58 @@ pub fn check(project: &Project, names: &[String]) -> Done<(Vec<Checked>, Exit)> 
     Ok((checked, worst))
 }
 
-/// Asks a judge about its labelled examples, and corrects what it says of a run.
-pub async fn calibrate(
-    project: &Project,
-    world: &World,
-    name: &str,
-    model: &str,
-    run: Option<&str>,
-) -> Done<Calibrated> {
+/// What is calibrated, on what.
+#[derive(Clone, Debug, Default)]
+pub struct CalibrateAsk {
+    /// Judge.
+    pub judge: String,
+    /// Model alias.
+    pub model: String,
+    /// Run to correct.
+    pub run: Option<String>,
+    /// Dataset with labels of people; the judge's own examples when absent.
+    pub dataset: Option<String>,
+    /// Name of the labels; that of the judge when absent.
+    pub label: Option<String>,
+    /// Variant of the recorded outputs.
+    pub variant: Option<String>,
+}
+
+/// Asks a judge about its labelled examples, or those of a dataset, and corrects what it says of a run.
+pub async fn calibrate(project: &Project, world: &World, ask: &CalibrateAsk) -> Done<Calibrated> {
     let services = Services::open(project, world, false, None).await?;
-    let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
-    let judge = load_judge(project, &services, name, model).map_err(usage)?;
-    if matches!(judge.spec().method, Method::Criteria(_)) {
-        return Err(usage(format!(
-            "judge `{name}` gives a score for each of several criteria, and its labelled examples have one label each; \
-             calibrate a judge of the one criterion that decides"
-        )));
-    }
-    let labelled = Labelled::of_spec(judge.spec());
-    if labelled.is_empty() {
-        return Err(usage(format!("judge `{name}` has no labelled examples; add some to its `calibration.jsonl`")));
-    }
+    let judge = whole_judge(project, &services, &ask.judge, &ask.model)?;
+    let (name, run) = (ask.judge.as_str(), ask.run.as_deref());
+    let (labelled, left_out) = labelled(project, judge.spec(), ask)?;
     let options = CalibrateOptions { draws: judge.spec().draws, concurrency: 16 };
     let report = judge::calibrate(&judge, judge.spec(), &labelled, options, &|_| {}).await;
     if let Some(failure) = report.fatal {
         return Err(Failed::instrument(failure));
     }
-    let share = |tally: judge::Tally| Share { k: tally.k, n: tally.n, interval: wilson(tally.k, tally.n, 0.95) };
     let binary = report.true_pass.n + report.true_fail.n > 0;
     let word = |value: &crate::model::ScoreValue| value.to_string();
     let corrected = match run {
         Some(run) => {
             let store = project.store(&world.env).await?;
-            let confusion = Confusion {
-                true_pass: report.true_pass.k,
-                false_fail: report.true_pass.n - report.true_pass.k,
-                true_fail: report.true_fail.k,
-                false_pass: report.true_fail.n - report.true_fail.k,
-            };
-            Some(correct(project, store.as_ref(), run, judge.spec(), binary.then_some(confusion)).await?)
+            let confusion = binary.then(|| errors(&report).confusion());
+            Some(correct(project, store.as_ref(), run, judge.spec(), confusion).await?)
         }
         None => None,
     };
     if project.file.is_file() {
-        keep(project, world, &judge, &report)?;
+        keep(project, world, &judge, &report, ask.dataset.as_deref())?;
     }
     Ok(Calibrated {
         judge: name.to_owned(),
         model: judge.model().name.clone(),
-        accuracy: share(report.accuracy),
-        sensitivity: binary.then(|| share(report.true_pass)),
-        specificity: binary.then(|| share(report.true_fail)),
+        accuracy: Share::of(report.accuracy),
+        sensitivity: binary.then(|| Share::of(report.true_pass)),
+        specificity: binary.then(|| Share::of(report.true_fail)),
         beyond_chance: beyond_chance(&report, &judge.spec().scale),
+        people: people(&report, &judge.spec().scale),
+        policies: policies(&report, &judge.spec().scale),
+        threshold: threshold(&report),
+        left_out,
         confusion: report.confusion.iter().map(|((person, judge), n)| (person.clone(), judge.clone(), *n)).collect(),
         unscored: report.unscored.iter().map(|(reason, n)| (reason.as_str().to_owned(), *n)).collect(),
         disagreements: report
@@ -286,8 +276,87 @@ pub async fn calibrate(
     })
 }
 
-/// Keeps how the judge did, for panels whose votes weigh by it.
-fn keep(project: &Project, world: &World, judge: &judge::Judge, report: &judge::CalibrationReport) -> Done<()> {
+/// A judge that gives one score, with its model.
+pub(super) fn whole_judge(project: &Project, services: &Services, name: &str, model: &str) -> Done<judge::Judge> {
+    let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
+    let judge = load_judge(project, services, name, model).map_err(usage)?;
+    if matches!(judge.spec().method, Method::Criteria(_)) {
+        return Err(usage(format!(
+            "judge `{name}` gives a score for each of several criteria, and its labelled examples have one label each; \
+             calibrate a judge of the one criterion that decides"
+        )));
+    }
+    Ok(judge)
+}
+
+/// The labelled examples: the judge's own, or those of a dataset, with how many of those say nothing and why.
+pub(super) fn labelled(
+    project: &Project,
+    spec: &JudgeSpec,
+    ask: &CalibrateAsk,
+) -> Done<(Vec<Labelled>, Vec<(String, u64)>)> {
+    let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
+    let Some(dataset) = &ask.dataset else {
+        let labelled = Labelled::of_spec(spec);
+        if labelled.is_empty() {
+            return Err(usage(format!(
+                "judge `{}` has no labelled examples; add some to its `calibration.jsonl`, or name a dataset with \
+                 `--dataset`",
+                spec.name
+            )));
+        }
+        return Ok((labelled, Vec::new()));
+    };
+    let label = ask.label.as_deref().unwrap_or(&spec.name);
+    let (mut found, mut left_out) = (Vec::new(), BTreeMap::new());
+    for example in open(project, dataset)?.iter() {
+        match Labelled::of_example(&example.map_err(Failed::usage)?, spec, label, ask.variant.as_deref()) {
+            Ok(labelled) => found.push(labelled),
+            Err(why) => *left_out.entry(why.as_str().to_owned()).or_insert(0_u64) += 1,
+        }
+    }
+    if found.is_empty() {
+        let why: Vec<String> = left_out.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let why = if why.is_empty() { "it is empty".to_owned() } else { why.join(", ") };
+        return Err(usage(format!("no example of `{dataset}` has a label `{label}` that can be used: {why}")));
+    }
+    Ok((found, left_out.into_iter().collect()))
+}
+
+/// What the judge did with what people passed and failed.
+fn errors(report: &judge::CalibrationReport) -> Errors {
+    Errors {
+        true_pass: report.true_pass.k,
+        false_fail: report.true_pass.n - report.true_pass.k,
+        true_fail: report.true_fail.k,
+        false_pass: report.true_fail.n - report.true_fail.k,
+    }
+}
+
+/// The model that answered, where all answers name one and the same.
+pub(super) fn answered_by(report: &judge::CalibrationReport, asked: &str) -> Option<String> {
+    let mut names: Vec<&str> = report
+        .rows
+        .iter()
+        .flat_map(|row| &row.scores)
+        .map(|score| score.details.get("answered_by").and_then(|name| name.as_str()).unwrap_or(asked))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    match names[..] {
+        [one] => Some(one.to_owned()),
+        _ => None,
+    }
+}
+
+/// Keeps how the judge did: for panels whose votes weigh by it, for corrections, for a look at drift.
+fn keep(
+    project: &Project,
+    world: &World,
+    judge: &judge::Judge,
+    report: &judge::CalibrationReport,
+    dataset: Option<&str>,
+) -> Done<()> {
     let (info, pairs) = (judge.info("", 1), &report.numbers.pairs);
     let numbers = matches!(info.scale, Scale::Number { .. });
     let squares = pairs.iter().map(|(person, judge)| (person - judge).powi(2)).sum::<f64>();
@@ -299,48 +368,23 @@ fn keep(project: &Project, world: &World, judge: &judge::Judge, report: &judge::
         digest: info.digest,
         on: today(world),
         labels: report.accuracy.n,
+        answered_by: answered_by(report, &judge.model().name),
+        dataset: dataset.map(str::to_owned),
         skill: Some(Skill {
             agreeing: report.accuracy.k,
             mean_square: (!pairs.is_empty()).then(|| squares / pairs.len() as f64),
             choices: judge.spec().scale.menu().filter(|_| !numbers).map(|menu| menu.len() as u64),
         }),
+        errors: (report.true_pass.n + report.true_fail.n > 0).then(|| errors(report)),
+        anchors: anchors(report),
     });
     known.write(project)
 }
 
-/// Draws of the bootstrap; their seed is fixed, so that the same findings have the same interval.
-const RESAMPLES: u32 = 1_000;
-
-fn beyond_chance(report: &judge::CalibrationReport, scale: &RubricScale) -> Vec<Coefficient> {
-    // All that could have been said, for chance depends on it.
-    let names: Vec<&str> = match scale {
-        RubricScale::Binary { .. } => vec!["pass", "fail"],
-        RubricScale::Labels(labels) => labels.iter().map(|label| label.label.as_str()).collect(),
-        RubricScale::Number { .. } => Vec::new(),
-    };
-    let place = |name: &String| names.iter().position(|other| other == name);
-    let counted = report.confusion.iter().filter_map(|((person, judge), n)| Some((place(person)?, place(judge)?, *n)));
-    let labels: Vec<(usize, usize)> =
-        counted.flat_map(|(person, judge, n)| (0..n).map(move |_| (person, judge))).collect();
-    let kappa = |pairs: &[(usize, usize)]| cohen_kappa(pairs, names.len(), Weighting::None);
-    let ac1 = |pairs: &[(usize, usize)]| {
-        let items: Vec<Vec<usize>> = pairs.iter().map(|(person, judge)| vec![*person, *judge]).collect();
-        gwet_ac(&items, names.len(), Weighting::None)
-    };
-    // Labels with values are numbers, too; they are told as labels.
-    let numbers: &[(f64, f64)] = if labels.is_empty() { &report.numbers.pairs } else { &[] };
-    [coefficient("kappa", &labels, kappa), coefficient("AC1", &labels, ac1), coefficient("Spearman", numbers, spearman)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn coefficient<T: Copy>(name: &'static str, pairs: &[T], of: impl Fn(&[T]) -> Option<f64>) -> Option<Coefficient> {
-    let places: Vec<usize> = (0..pairs.len()).collect();
-    let found = bootstrap_statistic(&places, resamples(pairs.len(), RESAMPLES, 0), 0.95, |items| {
-        of(&items.iter().filter_map(|item| pairs.get(*item).copied()).collect::<Vec<T>>())
-    });
-    Some(Coefficient { name, estimate: found.estimate?, interval: found.percentile })
+/// What the judge said of each example, of as many as are kept.
+fn anchors(report: &judge::CalibrationReport) -> BTreeMap<String, String> {
+    let found = report.rows.iter().filter_map(|row| Some((row.example.clone(), row.found.as_ref()?.to_string())));
+    found.take(MOST_ANCHORS).collect()
 }
 
 fn spec(project: &Project, name: &str) -> Done<(JudgeSpec, bool)> {

@@ -2,8 +2,10 @@
 //!
 //! Builds components from names, owns paths, decides how a command ends. Numbers and rules come from below.
 
+mod agreement;
 pub mod bless;
 mod build;
+pub mod cache;
 mod calibrations;
 mod check;
 pub mod ci;
@@ -27,6 +29,7 @@ mod holdout;
 pub mod ingest;
 pub mod init;
 mod intake;
+pub mod judge_trials;
 pub mod judges;
 pub mod labels;
 pub mod lake;

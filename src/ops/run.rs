@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::build::{Builder, Parts};
+use super::calibrations::Calibrations;
 use super::compare::{self, Viewed};
 use super::decide::{self, Decision, Until};
 use super::examples::{Chosen, open_dataset};
@@ -17,6 +18,7 @@ use super::holdout;
 use super::outputs;
 use super::preflight;
 use super::project::{Project, World};
+use super::quarantine::today;
 use super::refs::find_run;
 use super::services::Services;
 use super::trail;
@@ -53,6 +55,8 @@ pub struct How {
     pub dry_run: bool,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// Greatest part of it that judges may take; as the suite says when absent.
+    pub judge_share: Option<f64>,
     /// Ask everything again.
     pub no_cache: bool,
     /// Record answers here.
@@ -114,6 +118,9 @@ pub struct Planned {
     pub most_model_calls: Option<u64>,
     /// Budget in US dollars.
     pub max_cost: Option<f64>,
+    /// Greatest part of it that judges may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judge_share: Option<f64>,
     /// What a careful reader should know before the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -182,6 +189,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     if ask.compared {
         planned.notes.extend(preflight::forecasts(store.as_ref(), suite, &header).await?);
     }
+    planned.notes.extend(Calibrations::read(project)?.notes(&header.graders, today(world)));
     planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
     (watch.on_plan)(&planned);
     if how.dry_run {
@@ -195,6 +203,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
     let mut listeners = (watch.listeners)(&header);
     let mut options = options(suite, &how, &planned, services.waits_long());
+    options.lost = services.lost();
     let mut looks = decide::Looks::default();
     if let Some(plan) = &watch_plan {
         let fold = if earlier.is_some() { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
@@ -219,6 +228,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let viewed = compare::view_run(project, world, store.as_ref(), &outcome.run, &wanted).await?;
     warnings.extend(services.warnings());
     warnings.extend(compare::unscored_causes(&viewed.details));
+    warnings.extend(compare::hostile_material(&viewed.details));
     warnings.extend(outcome.listener_failures.iter().cloned());
     let mut finished = viewed.exit;
     let mut decision = None;
@@ -333,6 +343,7 @@ async fn plan(
         most_model_calls: (judges.1 > judges.0).then_some(judges.1 + asked),
         plan,
         max_cost: how.max_cost.or(suite.max_cost),
+        judge_share: how.judge_share.or(suite.judge_share),
         notes: Vec::new(),
     })
 }
@@ -406,6 +417,7 @@ fn options(suite: &Suite, how: &How, planned: &Planned, in_batches: bool) -> Opt
         judge_concurrency: judges as usize,
         budget: Budget {
             max_cost_usd: how.max_cost.or(suite.max_cost),
+            judge_share: how.judge_share.or(suite.judge_share),
             max_time: suite.max_time,
             max_silence: Some(SILENCE + u64::from(suite.concurrency.targets.max(judges))),
             judge_call_usd: planned.plan.judge_cell_usd(),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::provider::{self, CacheUse, Client, EndpointOptions, ModelHandle, Recorder, ReplyCache};
+use crate::runner::Lost;
 use crate::sys::{self, RetryPolicy};
 
 /// Clients by provider name, with what they share.
@@ -106,6 +107,12 @@ impl Services {
     pub fn clients(&self) -> Vec<(String, Arc<Client>)> {
         let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         clients.iter().map(|(name, client)| (name.clone(), client.clone())).collect()
+    }
+
+    /// What answers have cost that were billed and of no use, told anew each time it is asked for.
+    pub fn lost(&self) -> Lost {
+        let clients: Vec<Arc<Client>> = self.clients().into_iter().map(|(_, client)| client).collect();
+        Lost::told_by(move || clients.iter().map(|client| client.stats().lost.cost_usd).sum())
     }
 
     /// Whether some client in use answers in batches.

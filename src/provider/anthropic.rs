@@ -189,34 +189,32 @@ fn read_reply(wire: &Wire, reply: Value) -> Attempted {
     let usage = reply.get("usage").and_then(|usage| Tokens::deserialize(usage).ok());
     let usage = usage.as_ref().map(usage_of).unwrap_or_default();
     match read_content(wire, &reply, &usage) {
-        Ok(reply) => Attempted::of(Ok(reply)),
+        Ok(answered) => Attempted::answered(answered),
         Err(failure) => Attempted::billed(failure, usage),
     }
 }
 
-fn read_content(wire: &Wire, reply: &Value, usage: &Usage) -> Result<ChatReply, Failure> {
+/// The reply, and the tool that was called.
+fn read_content(wire: &Wire, reply: &Value, usage: &Usage) -> Result<(ChatReply, Option<String>), Failure> {
     let reply =
         Reply::deserialize(reply).map_err(|error| wire.bad_reply(&format!("the reply is no message: {error}")))?;
     let finish = finish_of(reply.stop_reason.as_deref());
     let of_type = |kind: &'static str| {
         reply.content.iter().filter(move |block| block.get("type").and_then(Value::as_str) == Some(kind))
     };
-    let call = of_type("tool_use").find_map(|block| block.get("input")).map(Value::to_string);
+    let call = of_type("tool_use").find(|block| block.get("input").is_some());
+    let called = call.and_then(|block| block.get("name")).and_then(Value::as_str).map(str::to_owned);
+    let call = call.and_then(|block| block.get("input")).map(Value::to_string);
     let texts: Vec<&str> = of_type("text").filter_map(|block| block.get("text").and_then(Value::as_str)).collect();
     // A refusal or a length stop may come with no block at all, and then says enough.
-    let empty_is_fine = finish != FinishReason::Stop && finish != FinishReason::ToolCall;
+    let empty_is_fine = matches!(finish, FinishReason::Length | FinishReason::ContentFilter | FinishReason::Refusal);
     let text = match call {
         Some(input) => input,
         None if texts.is_empty() && !empty_is_fine => return Err(wire.bad_reply("the reply has no content")),
         None => texts.concat(),
     };
-    Ok(ChatReply {
-        text: wire.secrets.scrub_reply(text),
-        finish,
-        model: reply.model,
-        usage: usage.clone(),
-        tokens: None,
-    })
+    let text = wire.secrets.scrub_reply(text);
+    Ok((ChatReply { text, finish, model: reply.model, usage: usage.clone(), tokens: None }, called))
 }
 
 fn finish_of(reason: Option<&str>) -> FinishReason {

@@ -96,7 +96,7 @@ impl Format for Converse {
         let usage = reply.get("usage").and_then(|usage| Tokens::deserialize(usage).ok());
         let usage = usage.map(|tokens| tokens.usage()).unwrap_or_default();
         match read_message(wire, reply, &usage) {
-            Ok(reply) => Attempted::of(Ok(reply)),
+            Ok(answered) => Attempted::answered(answered),
             Err(failure) => Attempted::billed(failure, usage),
         }
     }
@@ -193,6 +193,8 @@ struct Block {
 #[derive(Deserialize)]
 struct ToolUse {
     #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
     input: Value,
 }
 
@@ -219,7 +221,8 @@ impl Tokens {
     }
 }
 
-fn read_message(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, Failure> {
+/// The reply, and the tool that was called.
+fn read_message(wire: &Wire, reply: Value, usage: &Usage) -> Result<(ChatReply, Option<String>), Failure> {
     let reply: Reply =
         serde_json::from_value(reply).map_err(|error| wire.bad_reply(&format!("the reply is no message: {error}")))?;
     if reply.output.is_none() && reply.stop_reason.is_none() {
@@ -227,15 +230,18 @@ fn read_message(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, F
     }
     let finish = finish_of(reply.stop_reason.as_deref());
     let blocks = reply.output.and_then(|output| output.message).map(|message| message.content).unwrap_or_default();
-    let call = blocks.iter().find_map(|block| block.tool_use.as_ref()).map(|call| call.input.to_string());
+    let call = blocks.iter().find_map(|block| block.tool_use.as_ref());
+    let called = call.and_then(|call| call.name.clone());
+    let call = call.map(|call| call.input.to_string());
     let texts: Vec<&str> = blocks.iter().filter_map(|block| block.text.as_deref()).collect();
-    let empty_is_fine = finish != FinishReason::Stop && finish != FinishReason::ToolCall;
+    let empty_is_fine = matches!(finish, FinishReason::Length | FinishReason::ContentFilter);
     let text = match call {
         Some(input) => input,
         None if texts.is_empty() && !empty_is_fine => return Err(wire.bad_reply("the reply has no content")),
         None => texts.concat(),
     };
-    Ok(ChatReply { text: wire.secrets.scrub_reply(text), finish, model: None, usage: usage.clone(), tokens: None })
+    let text = wire.secrets.scrub_reply(text);
+    Ok((ChatReply { text, finish, model: None, usage: usage.clone(), tokens: None }, called))
 }
 
 fn finish_of(reason: Option<&str>) -> FinishReason {

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +17,10 @@ use crate::model::{ChatReply, Digest};
 use crate::sys::Clock;
 use crate::sys::files::create_folder;
 
+mod prune;
+
+pub use prune::{CacheChoice, CacheShare, CacheStats, Pruned};
+
 /// Most puts in one transaction.
 const BATCH: usize = 256;
 
@@ -25,6 +28,7 @@ const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS cache (
     key TEXT PRIMARY KEY,
     reply TEXT NOT NULL,
     model TEXT NOT NULL,
+    asker TEXT,
     took_ms INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 )";
@@ -50,19 +54,6 @@ pub struct CacheEntry {
     pub took_ms: u64,
 }
 
-/// What a cache holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
-    /// How many answers.
-    pub entries: u64,
-    /// Bytes of the replies.
-    pub reply_bytes: u64,
-    /// When the oldest was kept.
-    pub oldest: Option<Timestamp>,
-    /// When the newest was kept.
-    pub newest: Option<Timestamp>,
-}
-
 /// The cache failed.
 #[derive(Debug, thiserror::Error)]
 #[error("reply cache `{}` cannot be used ({cause}); delete the file if this stays so, it holds only what can be asked again", path.display())]
@@ -75,6 +66,7 @@ struct Put {
     key: String,
     reply: String,
     model: String,
+    asker: String,
     took_ms: i64,
     created_at: i64,
     done: oneshot::Sender<()>,
@@ -121,7 +113,7 @@ impl ReplyCache {
             .busy_timeout(Duration::from_secs(5));
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
         let pool = pool.map_err(|error| fail(error.to_string()))?;
-        sqlx::query(SCHEMA).execute(&pool).await.map_err(|error| fail(error.to_string()))?;
+        bring_up_to_date(&pool).await.map_err(|error| fail(error.to_string()))?;
         let trouble = Arc::new(Trouble::default());
         let (puts, taken) = mpsc::unbounded_channel();
         tokio::spawn(write_puts(pool.clone(), taken, Arc::clone(&trouble), path.to_owned()));
@@ -165,8 +157,8 @@ impl ReplyCache {
     }
 
     /// Keeps an answer under a key, in place of an older one; returns when it is written or given up. Puts that come
-    /// together share a transaction.
-    pub async fn put(&self, key: &Digest, model: &str, entry: &CacheEntry) {
+    /// together share a transaction. Model and asker are kept for people who look what the cache holds.
+    pub async fn put(&self, key: &Digest, asker: &Digest, model: &str, entry: &CacheEntry) {
         let Some(puts) = self.puts.as_ref().filter(|_| !self.trouble.writes_off.load(Ordering::Relaxed)) else {
             return;
         };
@@ -176,6 +168,7 @@ impl ReplyCache {
             key: key.as_str().to_owned(),
             reply,
             model: model.to_owned(),
+            asker: asker.as_str().to_owned(),
             took_ms: i64::try_from(entry.took_ms).unwrap_or(i64::MAX),
             created_at: self.clock.now().as_millisecond(),
             done,
@@ -186,35 +179,6 @@ impl ReplyCache {
         }
     }
 
-    /// Deletes what was kept before a moment; gives the number of answers deleted.
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, CacheError> {
-        let pool = self.pool()?;
-        let deleted = sqlx::query("DELETE FROM cache WHERE created_at < ?").bind(before.as_millisecond());
-        let deleted = deleted.execute(pool).await.map_err(|error| self.error(&error))?.rows_affected();
-        if deleted > 0 {
-            sqlx::query("VACUUM").execute(pool).await.map_err(|error| self.error(&error))?;
-        }
-        Ok(deleted)
-    }
-
-    /// What it holds.
-    pub async fn stats(&self) -> Result<CacheStats, CacheError> {
-        let query = "SELECT COUNT(*) AS entries, COALESCE(SUM(LENGTH(CAST(reply AS BLOB))), 0) AS bytes, \
-                     MIN(created_at) AS oldest, MAX(created_at) AS newest FROM cache";
-        let row = sqlx::query(query).fetch_one(self.pool()?).await.map_err(|error| self.error(&error))?;
-        let number = |name: &str| row.try_get::<i64, _>(name).ok().and_then(|number| u64::try_from(number).ok());
-        let moment = |name: &str| {
-            let ms = row.try_get::<Option<i64>, _>(name).ok().flatten();
-            ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
-        };
-        Ok(CacheStats {
-            entries: number("entries").unwrap_or(0),
-            reply_bytes: number("bytes").unwrap_or(0),
-            oldest: moment("oldest"),
-            newest: moment("newest"),
-        })
-    }
-
     fn pool(&self) -> Result<&SqlitePool, CacheError> {
         let why = || self.warning().unwrap_or_else(|| "it is closed".to_owned());
         self.pool.as_ref().ok_or_else(|| CacheError { path: self.path.clone(), cause: why() })
@@ -223,6 +187,16 @@ impl ReplyCache {
     fn error(&self, error: &sqlx::Error) -> CacheError {
         CacheError { path: self.path.clone(), cause: error.to_string() }
     }
+}
+
+/// Makes the table where there is none, and adds what older programs did not write.
+async fn bring_up_to_date(pool: &SqlitePool) -> Result<(), sqlx::Error> {
+    sqlx::query(SCHEMA).execute(pool).await?;
+    let named = "SELECT COUNT(*) FROM pragma_table_info('cache') WHERE name = 'asker'";
+    if sqlx::query_scalar::<_, i64>(named).fetch_one(pool).await? == 0 {
+        sqlx::query("ALTER TABLE cache ADD COLUMN asker TEXT").execute(pool).await?;
+    }
+    Ok(())
 }
 
 /// Writes what comes, as much as has come at a time. Ends when the cache is dropped and all is written.
@@ -251,15 +225,18 @@ async fn write_batch(pool: &SqlitePool, batch: &[Put]) -> Result<(), sqlx::Error
 }
 
 async fn write_put(connection: &mut SqliteConnection, put: &Put) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO cache (key, reply, model, took_ms, created_at) VALUES (?, ?, ?, ?, ?)")
-        .bind(&put.key)
-        .bind(&put.reply)
-        .bind(&put.model)
-        .bind(put.took_ms)
-        .bind(put.created_at)
-        .execute(connection)
-        .await
-        .map(|_| ())
+    sqlx::query(
+        "INSERT OR REPLACE INTO cache (key, reply, model, asker, took_ms, created_at) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&put.key)
+    .bind(&put.reply)
+    .bind(&put.model)
+    .bind(&put.asker)
+    .bind(put.took_ms)
+    .bind(put.created_at)
+    .execute(connection)
+    .await
+    .map(|_| ())
 }
 
 #[cfg(test)]
@@ -292,15 +269,17 @@ mod tests {
         let path = folder.path().join("state/cache.db");
         let cache = ReplyCache::open(&path, clock()).await.unwrap();
         let key = |n: u32| Digest::of(&n.to_le_bytes());
+        let asker = Digest::of(b"judge");
         for n in 0..3 {
-            cache.put(&key(n), "m", &entry("old")).await;
+            cache.put(&key(n), &asker, "m", &entry("old")).await;
         }
-        cache.put(&key(0), "m", &entry("new")).await;
+        cache.put(&key(0), &asker, "m", &entry("new")).await;
         assert_eq!(cache.get(&key(0)).await, Some(entry("new")));
         assert_eq!(cache.get(&key(9)).await, None);
         let stats = cache.stats().await.unwrap();
         assert_eq!((stats.entries, stats.oldest), (3, Some("2026-11-21T10:01:00Z".parse().unwrap())));
-        assert_eq!(cache.prune("2026-11-21T10:02:30Z".parse().unwrap()).await.unwrap(), 2);
+        let old = CacheChoice { before: Some("2026-11-21T10:02:30Z".parse().unwrap()), ..CacheChoice::default() };
+        assert_eq!(cache.prune(&old, true).await.unwrap().entries, 2);
         drop(cache);
         let again = ReplyCache::open(&path, clock()).await.unwrap();
         assert_eq!(again.get(&key(0)).await, Some(entry("new")), "it outlives the process");
@@ -314,7 +293,7 @@ mod tests {
         std::fs::write(&path, vec![b'x'; 8192]).unwrap();
         let cache = ReplyCache::open_or_off(&path, clock()).await;
         assert!(cache.warning().unwrap().contains("delete the file"), "{:?}", cache.warning());
-        cache.put(&Digest::of(b"k"), "m", &entry("x")).await;
+        cache.put(&Digest::of(b"k"), &Digest::of(b"j"), "m", &entry("x")).await;
         assert_eq!(cache.get(&Digest::of(b"k")).await, None);
         assert!(cache.stats().await.is_err());
     }
@@ -325,7 +304,7 @@ mod tests {
         let cache = ReplyCache::open(&folder.path().join("cache.db"), clock()).await.unwrap();
         let keys: Vec<_> = (0..500_u32).map(|n| Digest::of(&n.to_le_bytes())).collect();
         let one = entry("x");
-        futures::future::join_all(keys.iter().map(|key| cache.put(key, "m", &one))).await;
+        futures::future::join_all(keys.iter().map(|key| cache.put(key, key, "m", &one))).await;
         assert_eq!(cache.stats().await.unwrap().entries, 500);
     }
 }

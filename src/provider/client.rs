@@ -130,7 +130,7 @@ impl Client {
         let answer = self.ask_live(request, key, cache_key, on_notice).await?;
         if let Some((cache, CacheUse::ReadWrite | CacheUse::Refresh)) = &self.cache {
             let entry = CacheEntry { reply: answer.reply.clone(), took_ms: answer.took_ms };
-            cache.put(cache_key, &request.model, &entry).await;
+            cache.put(cache_key, &key.asker, &request.model, &entry).await;
         }
         self.record(request, key, &answer);
         Ok(answer)
@@ -221,8 +221,9 @@ impl Client {
         }
         count(&self.counters.attempts);
         let sent = Instant::now();
-        let Attempted { result, wasted, notes, allowance, batched, recorded_ms } =
-            self.model.attempt_for(request, key, self.retry.attempt_timeout).await;
+        let attempted = self.model.attempt_for(request, key, self.retry.attempt_timeout).await;
+        let Attempted { result, wasted, notes, allowance, batched, recorded_ms, .. } =
+            attempted.checked(request, &self.endpoint);
         let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.gate.heed(&allowance);
         for failure in notes {

@@ -206,6 +206,7 @@ pub(super) fn wire(
         endpoint: context.endpoint.to_owned(),
         url: address(info, options, path).map_err(bad)?,
         http: context.http.clone(),
+        timed_out: Arc::default(),
         clock: Arc::clone(&context.clock),
         headers,
         secrets,

@@ -191,15 +191,46 @@ fn content(message: &ChatMessage) -> Value {
     json!({"role": role, "parts": [part(message)]})
 }
 
-/// A schema without the keywords that the older field refuses.
+/// A schema as the older field takes it: one type each, `nullable` for null, choices of text only.
 fn open_api(schema: &Value) -> Value {
     match schema {
         Value::Object(fields) => {
             let kept = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "additionalProperties" | "$schema"));
-            Value::Object(kept.map(|(name, value)| (name.clone(), open_api(value))).collect())
+            let mut kept: Map<_, _> = kept.map(|(name, value)| (name.clone(), open_api(value))).collect();
+            one_type(&mut kept);
+            text_choices(&mut kept);
+            Value::Object(kept)
         }
         Value::Array(items) => items.iter().map(open_api).collect(),
         other => other.clone(),
+    }
+}
+
+/// Turns `["string", "null"]` into a string that may be null.
+fn one_type(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(types)) = schema.get("type") else { return };
+    let nullable = types.iter().any(|kind| kind == "null");
+    let Some(first) = types.iter().find(|kind| *kind != "null").cloned() else { return };
+    schema.insert("type".to_owned(), first);
+    if nullable {
+        schema.insert("nullable".to_owned(), json!(true));
+    }
+}
+
+/// Leaves the null out of the choices, and gives choices of numbers as their range: the field takes text only.
+fn text_choices(schema: &mut Map<String, Value>) {
+    let Some(Value::Array(choices)) = schema.get("enum") else { return };
+    let choices: Vec<Value> = choices.iter().filter(|choice| !choice.is_null()).cloned().collect();
+    let numbers: Vec<f64> = choices.iter().filter_map(Value::as_f64).collect();
+    if numbers.is_empty() {
+        schema.insert("enum".to_owned(), Value::Array(choices));
+        return;
+    }
+    schema.remove("enum");
+    let bounds = numbers.iter().copied().reduce(f64::min).zip(numbers.iter().copied().reduce(f64::max));
+    if let Some((least, most)) = bounds {
+        schema.insert("minimum".to_owned(), json!(least));
+        schema.insert("maximum".to_owned(), json!(most));
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::model::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, Spend, Usage};
+use crate::model::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, Digest, Failure, FailureKind, Spend, Usage};
+use crate::sys::text::one_line;
 
 mod allowance;
 mod anthropic;
@@ -34,7 +35,7 @@ mod wire;
 
 pub use allowance::Allowance;
 pub use batch::Pace;
-pub use cache::{CacheEntry, CacheError, CacheStats, CacheUse, ReplyCache};
+pub use cache::{CacheChoice, CacheEntry, CacheError, CacheShare, CacheStats, CacheUse, Pruned, ReplyCache};
 pub use cassette::{Cassette, CassetteError, Recorder, Recording};
 pub use client::{Client, ClientBuilder, ClientStats, PriceFn};
 pub use embed::Embedder;
@@ -78,6 +79,8 @@ pub struct Attempted {
     pub result: Result<ChatReply, Failure>,
     /// Tokens of a reply that was billed and could not be used; `None` when there was none or nothing was said.
     pub wasted: Option<Usage>,
+    /// The tool that was called, where the reply is the input of one.
+    pub called: Option<String>,
     /// What was tried and dropped on the way: a parameter that the server refused.
     pub notes: Vec<Failure>,
     /// What the server said is left of its limits.
@@ -94,11 +97,35 @@ impl Attempted {
         Self {
             result,
             wasted: None,
+            called: None,
             notes: Vec::new(),
             allowance: Allowance::default(),
             batched: false,
             recorded_ms: None,
         }
+    }
+
+    /// A reply, and the tool whose input it is.
+    fn answered((reply, called): (ChatReply, Option<String>)) -> Self {
+        Self { called, ..Self::of(Ok(reply)) }
+    }
+
+    /// The input of a tool that was not offered is no answer, whatever it holds: who calls `send_email` with a score in
+    /// it has not judged. Servers that leave the name out are taken at their word.
+    fn checked(self, request: &ChatRequest, endpoint: &str) -> Self {
+        let offered = match &request.answer {
+            AnswerFormat::Json { name, .. } => Some(name),
+            AnswerFormat::Text => None,
+        };
+        let (Some(called), Ok(reply)) = (self.called.as_ref().filter(|called| Some(*called) != offered), &self.result)
+        else {
+            return self;
+        };
+        let message =
+            format!("endpoint `{endpoint}`: the reply calls tool `{}`, which was not offered", one_line(called, 60));
+        let (usage, notes, allowance) = (reply.usage.clone(), self.notes, self.allowance);
+        let failed = Self::billed(Failure::new(FailureKind::BadReply, message), usage);
+        Self { notes, allowance, batched: self.batched, ..failed }
     }
 
     /// A reply that cannot be used and was billed all the same, as far as it said so.

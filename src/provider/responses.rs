@@ -97,7 +97,7 @@ impl Format for Responses {
         let usage = reply.get("usage").and_then(|usage| Tokens::deserialize(usage).ok());
         let usage = usage.map(|tokens| tokens.usage()).unwrap_or_default();
         match read_output(wire, reply, &usage) {
-            Ok(reply) => Attempted::of(Ok(reply)),
+            Ok(answered) => Attempted::answered(answered),
             Err(failure) => Attempted::billed(failure, usage),
         }
     }
@@ -134,6 +134,9 @@ struct Item {
     /// Parts of a message.
     #[serde(default)]
     content: Option<Vec<Part>>,
+    /// Name of a function that is called.
+    #[serde(default)]
+    name: Option<String>,
     /// Arguments of a function call.
     #[serde(default)]
     arguments: Option<String>,
@@ -162,6 +165,7 @@ struct Tokens {
 #[serde(default)]
 struct InputDetails {
     cached_tokens: Option<u64>,
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -175,14 +179,15 @@ impl Tokens {
         Usage {
             input: self.input_tokens,
             output: self.output_tokens,
-            cache_read: self.input_tokens_details.and_then(|details| details.cached_tokens),
-            cache_write: None,
+            cache_read: self.input_tokens_details.as_ref().and_then(|details| details.cached_tokens),
+            cache_write: self.input_tokens_details.and_then(|details| details.cache_write_tokens),
             reasoning: self.output_tokens_details.and_then(|details| details.reasoning_tokens),
         }
     }
 }
 
-fn read_output(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, Failure> {
+/// The reply, and the function that was called where nothing was said.
+fn read_output(wire: &Wire, reply: Value, usage: &Usage) -> Result<(ChatReply, Option<String>), Failure> {
     let response: Response =
         serde_json::from_value(reply).map_err(|error| wire.bad_reply(&format!("the reply is no response: {error}")))?;
     if let Some(error) = response.error.as_ref().filter(|error| !error.is_null()) {
@@ -193,29 +198,26 @@ fn read_output(wire: &Wire, reply: Value, usage: &Usage) -> Result<ChatReply, Fa
     let messages = response.output.iter().filter(|item| item.kind == "message");
     let parts: Vec<&Part> = messages.flat_map(|item| item.content.iter().flatten()).collect();
     let refusal = parts.iter().find_map(|part| part.refusal.as_ref().filter(|text| !text.is_empty()));
-    let call =
-        || response.output.iter().find_map(|item| item.arguments.clone().filter(|_| item.kind == "function_call"));
+    let call = response.output.iter().find(|item| item.kind == "function_call" && item.arguments.is_some());
+    let mut called = None;
     let text = if let Some(refusal) = refusal {
         finish = FinishReason::Refusal;
         refusal.clone()
     } else if parts.iter().any(|part| part.text.is_some()) {
         parts.iter().filter_map(|part| part.text.as_deref()).collect()
-    } else if let Some(arguments) = call() {
+    } else if let Some(call) = call {
         finish = FinishReason::ToolCall;
-        arguments
+        called.clone_from(&call.name);
+        call.arguments.clone().unwrap_or_default()
     } else if matches!(finish, FinishReason::Length | FinishReason::ContentFilter) {
         String::new()
     } else {
         return Err(wire.bad_reply("the reply has no message"));
     };
     let tokens: Vec<TokenChance> = parts.iter().filter_map(|part| part.logprobs.as_ref()).flat_map(chances).collect();
-    Ok(ChatReply {
-        text: wire.secrets.scrub_reply(text),
-        finish,
-        model: response.model,
-        usage: usage.clone(),
-        tokens: (!tokens.is_empty()).then_some(tokens),
-    })
+    let text = wire.secrets.scrub_reply(text);
+    let tokens = (!tokens.is_empty()).then_some(tokens);
+    Ok((ChatReply { text, finish, model: response.model, usage: usage.clone(), tokens }, called))
 }
 
 /// A response that says itself that it failed comes with status 200.

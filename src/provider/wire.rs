@@ -3,7 +3,9 @@
 //! Knows nothing of chat. Bodies are bounded, keys are scrubbed from everything a server echoes, and addresses are
 //! shown without user, password and query.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -15,8 +17,46 @@ use super::allowance::Allowance;
 use crate::model::{Failure, FailureKind};
 use crate::sys::text::one_line;
 use crate::sys::{
-    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, read_body, retry_after_ms, shown,
+    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, http_client_without_pool, read_body,
+    retry_after_ms, shown,
 };
+
+/// Questions that timed out. A connection whose other end went away without a word looks alive, and a call on it only
+/// times out; so might each of its retries, on the next such connection. The same question goes over a new one.
+#[derive(Default)]
+pub(super) struct TimedOut {
+    questions: Mutex<HashSet<u64>>,
+    /// Keeps no connection; made when it is first needed.
+    fresh: OnceLock<reqwest::Client>,
+}
+
+/// Questions that are remembered; more are not asked again at a time.
+const REMEMBERED: usize = 10_000;
+
+impl TimedOut {
+    fn questions(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, url: &Url, body: &Value) {
+        let mut questions = self.questions();
+        if questions.len() < REMEMBERED {
+            questions.insert(place_of(url, body));
+        }
+    }
+
+    /// Whether this question timed out when it was last asked; it is forgotten with the answer.
+    fn take(&self, url: &Url, body: &Value) -> bool {
+        let mut questions = self.questions();
+        !questions.is_empty() && questions.remove(&place_of(url, body))
+    }
+}
+
+fn place_of(url: &Url, body: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (url.as_str(), body.to_string()).hash(&mut hasher);
+    hasher.finish()
+}
 
 /// The way to one endpoint.
 #[derive(Clone)]
@@ -27,6 +67,8 @@ pub(super) struct Wire {
     pub url: Url,
     /// Connections.
     pub http: reqwest::Client,
+    /// Questions for which those that are kept may be dead.
+    pub timed_out: Arc<TimedOut>,
     /// Time, for `Retry-After` as a date.
     pub clock: Arc<dyn Clock>,
     /// Headers, keys among them.
@@ -67,7 +109,12 @@ impl Wire {
     /// Sends a body to an address at the endpoint and reads the JSON of a successful answer, with what it says of the
     /// server's limits.
     pub async fn post_to(&self, url: &Url, body: &Value, timeout: Duration) -> Result<(Value, Allowance), Refused> {
-        let (bytes, allowance) = self.send(self.http.post(url.clone()).json(body), timeout).await?;
+        let http = if self.timed_out.take(url, body) { self.fresh() } else { &self.http };
+        let sent = self.send(http.post(url.clone()).json(body), timeout).await;
+        if sent.as_ref().is_err_and(|refused| refused.failure.kind == FailureKind::Timeout) {
+            self.timed_out.remember(url, body);
+        }
+        let (bytes, allowance) = sent?;
         Ok((self.json(&bytes)?, allowance))
     }
 
@@ -96,6 +143,11 @@ impl Wire {
         let form = form.part("file", Part::bytes(content).file_name(name));
         let (bytes, _) = self.send(self.http.post(url.clone()).multipart(form), timeout).await?;
         Ok(self.json(&bytes)?)
+    }
+
+    /// Keeps no connections; where no second client can be made, the first one has to do.
+    fn fresh(&self) -> &reqwest::Client {
+        self.timed_out.fresh.get_or_init(|| http_client_without_pool().unwrap_or_else(|_| self.http.clone()))
     }
 
     /// The bytes of a successful answer.

@@ -1,7 +1,8 @@
 //! Limits of a run: money, with what is in flight held back; time; and the share of failures that is borne.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -36,6 +37,28 @@ pub struct Budget {
     pub judge_call_usd: Option<f64>,
 }
 
+/// US dollars that were spent in this sitting and stand in no finding: answers that were billed and of no use. The sum
+/// only grows; a limit of money counts it.
+#[derive(Clone, Default)]
+pub struct Lost(Option<Arc<dyn Fn() -> f64 + Send + Sync>>);
+
+impl Lost {
+    /// Told by a function that may be called often.
+    pub fn told_by(sum: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(sum)))
+    }
+
+    fn usd(&self) -> f64 {
+        self.0.as_ref().map_or(0.0, |sum| sum())
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Lost({})", self.usd())
+    }
+}
+
 /// Who is paid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Payee {
@@ -68,6 +91,7 @@ impl Dearest {
 pub(super) struct Ledger {
     limit: Option<f64>,
     judge_limit: Option<f64>,
+    lost: Lost,
     books: Mutex<Books>,
     settled: Notify,
 }
@@ -117,7 +141,12 @@ impl Ledger {
             target: account(&totals.target_spend, budget.target_call_usd, seen.target),
             judge: account(&totals.judge_spend, budget.judge_call_usd, seen.judge),
         };
-        Self { limit, judge_limit, books: Mutex::new(books), settled: Notify::new() }
+        Self { limit, judge_limit, lost: Lost::default(), books: Mutex::new(books), settled: Notify::new() }
+    }
+
+    /// The same, counting what is spent beside all findings.
+    pub(super) fn with_lost(self, lost: Lost) -> Self {
+        Self { lost, ..self }
     }
 
     /// Holds money back for one call. Waits while calls in flight may turn out cheaper than was held for them.
@@ -138,7 +167,8 @@ impl Ledger {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let in_flight = books.target.in_flight + books.judge.in_flight;
         let judge_in_flight = books.judge.in_flight;
-        let room = limit - books.target.spent - books.target.held - books.judge.spent - books.judge.held;
+        let lost = self.lost.usd();
+        let room = limit - lost - books.target.spent - books.target.held - books.judge.spent - books.judge.held;
         let judge_room = self.judge_limit.map(|limit| limit - books.judge.spent - books.judge.held);
         let account = books.account(payee);
         // Nobody knows what such a call costs: one goes alone and shows it.
@@ -304,6 +334,20 @@ mod tests {
 
     fn call(cost: f64) -> Spend {
         Spend::of_call(Usage::default(), Some(cost))
+    }
+
+    #[tokio::test]
+    async fn money_that_bought_nothing_is_gone_all_the_same() {
+        let lost = Arc::new(Mutex::new(0.0));
+        let told = Arc::clone(&lost);
+        let lost_money = Lost::told_by(move || *told.lock().unwrap());
+        let ledger = Ledger::new(&budget(1.0, Some(0.4)), &RunTotals::default(), Dearest::default());
+        let ledger = ledger.with_lost(lost_money);
+        ledger.hold(Payee::Judge).await.unwrap().settle(&Spend { cost_usd: 0.3, calls: 1, ..Spend::default() });
+        *lost.lock().unwrap() = 0.35;
+        assert!(ledger.hold(Payee::Judge).await.is_err(), "0.3 and 0.35 are spent, 0.4 would not fit");
+        *lost.lock().unwrap() = 0.25;
+        assert!(ledger.hold(Payee::Judge).await.is_ok());
     }
 
     #[tokio::test]

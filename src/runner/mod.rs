@@ -39,7 +39,7 @@ use crate::store::{Store, StoreError};
 use crate::sys::{Clock, RetryPolicy};
 use crate::target::Target;
 
-pub use budget::Budget;
+pub use budget::{Budget, Lost};
 pub use control::Control;
 pub use execute::execute;
 pub use plan::{CallEstimate, CallRange, GraderPlan, Plan, Quantity};
@@ -127,6 +127,8 @@ pub struct Options {
     pub order: Order,
     /// Limits.
     pub budget: Budget,
+    /// Money that stands in no finding and counts all the same.
+    pub lost: Lost,
     /// Who this process is, among all that may write to the store; shown to nobody, each sitting adds its moment.
     pub holder: String,
     /// How long the right to write the run lasts without being renewed; it is renewed three times as often.
@@ -143,6 +145,7 @@ impl Default for Options {
             retry: RetryPolicy::default(),
             order: Order::default(),
             budget: Budget::default(),
+            lost: Lost::default(),
             holder: format!("process {}", std::process::id()),
             lease: Duration::from_secs(30),
             claim_wait: Duration::ZERO,

@@ -74,15 +74,12 @@ pub fn krippendorff_alpha(items: &[Vec<usize>], values: &[f64], metric: Metric) 
     }
     let mut matrix = vec![vec![0.0_f64; size]; size];
     for item in items.iter().filter(|item| item.len() > 1) {
-        let mut counts = vec![0.0_f64; size];
-        for rating in item {
-            counts[*rating] += 1.0;
-        }
         let share = 1.0 / (item.len() as f64 - 1.0);
-        for a in 0..size {
-            for b in 0..size {
-                let same = if a == b { 1.0 } else { 0.0 };
-                matrix[a][b] += share * counts[a] * (counts[b] - same);
+        for (place, a) in item.iter().enumerate() {
+            for (other, b) in item.iter().enumerate() {
+                if place != other {
+                    matrix[*a][*b] += share;
+                }
             }
         }
     }

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, QueryBuilder, Sqlite, SqlitePool, query, query_as, query_scalar};
+use sqlx::{
+    ConnectOptions, Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, query, query_as, query_scalar,
+};
 
 use super::audit::{AuditEntry, AuditRecord};
 use super::rows::{self, AuditRow, BaselineRow, PackedBlob, Row, SummaryRow};
@@ -77,34 +80,9 @@ impl Store for SqliteStore {
             return Ok(());
         }
         let encoded: Vec<Row> = entries.iter().map(Row::of).collect::<Result<_, _>>()?;
-        let fail = |error: sqlx::Error| rows::append_error(run, &error);
-        // Immediate: a deferred transaction that reads first can be refused when it comes to write.
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
-        let last: Option<i64> =
-            query_scalar(sql::LAST_SEQ).bind(run.as_str()).fetch_one(&mut *transaction).await.map_err(fail)?;
-        rows::check_order(run, last, entries)?;
-        if let Some(header) = rows::started(entries) {
-            query(sql::INSERT_RUN)
-                .bind(run.as_str())
-                .bind(rows::storable(&header.suite))
-                .bind(rows::time_text(header.created_at))
-                .bind(rows::storable(&header.dataset))
-                .bind(header.dataset_digest.as_str())
-                .bind(rows::storable(&header.target.name))
-                .bind(rows::storable(&header.target.kind))
-                .bind(rows::to_i64(header.examples))
-                .bind(i64::from(header.trials))
-                .bind(rows::storable(&header.tool_version))
-                .bind(header.git_commit.as_deref().map(rows::storable))
-                .bind(rows::header_text(header)?)
-                .execute(&mut *transaction)
-                .await
-                .map_err(fail)?;
-        }
-        for chunk in chunks(&encoded) {
-            insert(run, chunk).build().execute(&mut *transaction).await.map_err(fail)?;
-        }
-        transaction.commit().await.map_err(fail)
+        let mut connection = self.writer.acquire().await.map_err(|error| rows::append_error(run, &error))?;
+        let done = append(&mut connection, run, entries, &encoded).await;
+        leave(connection, done)
     }
 
     async fn replay(&self, run: &RunId, from: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
@@ -124,11 +102,9 @@ impl Store for SqliteStore {
         if packed.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.blob_writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
-        for chunk in chunks(&packed) {
-            insert_blobs(chunk).build().execute(&mut *transaction).await.map_err(fail)?;
-        }
-        transaction.commit().await.map_err(fail)
+        let mut connection = self.blob_writer.acquire().await.map_err(fail)?;
+        let done = put_blobs(&mut connection, &packed).await.map_err(fail);
+        leave(connection, done)
     }
 
     async fn get_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
@@ -213,24 +189,9 @@ impl Store for SqliteStore {
 
     async fn audit(&self, entry: &AuditEntry) -> Result<AuditRecord, StoreError> {
         let fail = |cause: sqlx::Error| rows::failed("write the audit trail", cause);
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
-        let head: Option<(i64, String)> =
-            query_as(sql::AUDIT_HEAD).fetch_optional(&mut *transaction).await.map_err(fail)?;
-        let record = AuditRecord::after(rows::audit_head(head), entry);
-        query(sql::AUDIT)
-            .bind(rows::to_i64(record.seq))
-            .bind(rows::time_text(record.entry.at))
-            .bind(&record.entry.actor)
-            .bind(&record.entry.action)
-            .bind(&record.entry.subject)
-            .bind(&record.entry.detail)
-            .bind(&record.previous_digest)
-            .bind(&record.digest)
-            .execute(&mut *transaction)
-            .await
-            .map_err(fail)?;
-        transaction.commit().await.map_err(fail)?;
-        Ok(record)
+        let mut connection = self.writer.acquire().await.map_err(fail)?;
+        let done = audit(&mut connection, entry).await.map_err(fail);
+        leave(connection, done)
     }
 
     async fn audit_trail(&self, from: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
@@ -249,6 +210,78 @@ impl Store for SqliteStore {
         self.blob_writer.close().await;
         self.writer.close().await;
     }
+}
+
+/// Gives a connection back after a transaction. One that failed is closed instead: SQLite ends a transaction by itself
+/// where the disk fails, the library does not notice, and the connection would refuse every further transaction.
+fn leave<T, E>(mut connection: PoolConnection<Sqlite>, done: Result<T, E>) -> Result<T, E> {
+    if done.is_err() {
+        connection.close_on_drop();
+    }
+    done
+}
+
+async fn append(
+    connection: &mut SqliteConnection,
+    run: &RunId,
+    entries: &[JournalEntry],
+    encoded: &[Row],
+) -> Result<(), StoreError> {
+    let fail = |error: sqlx::Error| rows::append_error(run, &error);
+    // Immediate: a deferred transaction that reads first can be refused when it comes to write.
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(fail)?;
+    let last: Option<i64> =
+        query_scalar(sql::LAST_SEQ).bind(run.as_str()).fetch_one(&mut *transaction).await.map_err(fail)?;
+    rows::check_order(run, last, entries)?;
+    if let Some(header) = rows::started(entries) {
+        query(sql::INSERT_RUN)
+            .bind(run.as_str())
+            .bind(rows::storable(&header.suite))
+            .bind(rows::time_text(header.created_at))
+            .bind(rows::storable(&header.dataset))
+            .bind(header.dataset_digest.as_str())
+            .bind(rows::storable(&header.target.name))
+            .bind(rows::storable(&header.target.kind))
+            .bind(rows::to_i64(header.examples))
+            .bind(i64::from(header.trials))
+            .bind(rows::storable(&header.tool_version))
+            .bind(header.git_commit.as_deref().map(rows::storable))
+            .bind(rows::header_text(header)?)
+            .execute(&mut *transaction)
+            .await
+            .map_err(fail)?;
+    }
+    for chunk in chunks(encoded) {
+        insert(run, chunk).build().execute(&mut *transaction).await.map_err(fail)?;
+    }
+    transaction.commit().await.map_err(fail)
+}
+
+async fn put_blobs(connection: &mut SqliteConnection, packed: &[PackedBlob]) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    for chunk in chunks(packed) {
+        insert_blobs(chunk).build().execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
+
+async fn audit(connection: &mut SqliteConnection, entry: &AuditEntry) -> Result<AuditRecord, sqlx::Error> {
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let head: Option<(i64, String)> = query_as(sql::AUDIT_HEAD).fetch_optional(&mut *transaction).await?;
+    let record = AuditRecord::after(rows::audit_head(head), entry);
+    query(sql::AUDIT)
+        .bind(rows::to_i64(record.seq))
+        .bind(rows::time_text(record.entry.at))
+        .bind(&record.entry.actor)
+        .bind(&record.entry.action)
+        .bind(&record.entry.subject)
+        .bind(&record.entry.detail)
+        .bind(&record.previous_digest)
+        .bind(&record.digest)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(record)
 }
 
 /// Why opening failed, and whether another try may help.

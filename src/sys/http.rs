@@ -18,12 +18,26 @@ pub struct HttpError(String);
 
 /// A client with connection reuse, ring for TLS and the system's certificates. Proxies come from the environment.
 pub fn client() -> Result<reqwest::Client, HttpError> {
+    client_keeping(usize::MAX)
+}
+
+/// The same without connection reuse: for calls where connections that were kept may be dead.
+pub fn client_without_pool() -> Result<reqwest::Client, HttpError> {
+    client_keeping(0)
+}
+
+fn client_keeping(idle: usize) -> Result<reqwest::Client, HttpError> {
     // Installing twice is an error of no consequence: the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .user_agent(concat!("assize/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
+        .pool_max_idle_per_host(idle)
+        // A peer that is gone without a word is found out while a call waits, long before the call's own limit.
+        .tcp_keepalive(Duration::from_secs(15))
+        .tcp_keepalive_interval(Duration::from_secs(5))
+        .tcp_keepalive_retries(3)
         .tcp_nodelay(true)
         .redirect(same_host_only())
         .build()

@@ -18,7 +18,10 @@ use crate::mock::{Mock, Plan};
 use crate::store::Place;
 use crate::world::{Ran, World, ran};
 
+mod frugal;
 mod killed;
+mod place;
+mod replies;
 mod server;
 mod stopped;
 
@@ -93,13 +96,15 @@ fn marker(number: usize) -> String {
     format!("#{number:04}#")
 }
 
-/// Judgements, as a judge gives them.
+/// A judgement, as a judge gives it.
+fn judgement(score: impl Into<Value>) -> Value {
+    json!({"evidence": [], "reasoning": "It is as it is.", "score": score.into(), "cannot_judge": null,
+        "injection_attempt": false})
+}
+
+/// What the model says unless a test says otherwise.
 fn judgements() -> Vec<Value> {
-    let of = |score: &str| {
-        json!({"evidence": [], "reasoning": "It is as it is.", "score": score, "cannot_judge": null,
-            "injection_attempt": false})
-    };
-    vec![of("pass"), of("pass"), of("fail")]
+    ["pass", "pass", "fail"].map(judgement).to_vec()
 }
 
 impl Bench {
@@ -110,7 +115,8 @@ impl Bench {
 
     /// In a store of its own.
     async fn at(place: Option<Place>, suite: Suite, plan: Plan) -> Self {
-        let mock = Mock::start(Plan { answers: judgements(), ..plan }).await;
+        let answers = if plan.answers.is_empty() { judgements() } else { plan.answers.clone() };
+        let mock = Mock::start(Plan { answers, ..plan }).await;
         let mut world = World::new();
         world.set("OPENAI_API_KEY", KEY);
         if let Some(place) = &place {

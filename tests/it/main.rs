@@ -15,6 +15,7 @@ mod world;
 mod bad_input;
 mod bad_traces;
 mod browser;
+mod calibration;
 mod catalogue;
 mod ci;
 mod cli;

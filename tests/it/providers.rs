@@ -14,6 +14,7 @@ mod faults;
 mod formats;
 mod memory;
 mod targets;
+mod wire;
 
 /// A key as long as real ones, so that it must be scrubbed wherever it turns up.
 const KEY: &str = "sk-test-0123456789abcdefghijklmnop";

@@ -76,6 +76,16 @@ impl World {
         command
     }
 
+    /// The binary where no file may become larger than so many KiB: writing more fails as on a full disk.
+    pub fn run_limited(&self, kib: u32, arguments: &[&str]) -> Ran {
+        let plain = self.command(arguments);
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "bash", &kib.to_string()]);
+        command.arg(plain.get_program()).args(arguments).current_dir(self.folder.path()).env_clear();
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        ran(command.stdin(Stdio::null()).output().unwrap())
+    }
+
     pub fn run(&self, arguments: &[&str]) -> Ran {
         ran(self.command(arguments).output().unwrap())
     }

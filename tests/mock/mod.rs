@@ -83,6 +83,10 @@ pub struct Plan {
     pub answer: Option<Value>,
     /// Several of them, drawn by the prompt; they come before `answer`.
     pub answers: Vec<Value>,
+    /// The whole body of every answer, word for word.
+    pub reply: Option<Value>,
+    /// Choices of chat completions, word for word, for prompts that hold a text; they come before all other answers.
+    pub choices: Vec<(String, Value)>,
     /// Chances of tokens, in OpenAI's form, that go with every answer.
     pub tokens: Option<Value>,
 }
@@ -254,7 +258,13 @@ async fn answer(
     match fault {
         Some(fault) => fail(fault, &server.plan, shape, &line, &headers, &body, prompt).await,
         None => {
-            let reply = shape.reply(&body, prompt, Twist::None, server.plan.answer(prompt));
+            if let Some(reply) = &server.plan.reply {
+                return respond(200, reply);
+            }
+            let mut reply = shape.reply(&body, prompt, Twist::None, server.plan.answer(prompt));
+            if let Some(choice) = server.plan.choice(&body) {
+                reply["choices"][0] = choice.clone();
+            }
             respond(200, &shape.with_tokens(reply, server.plan.tokens.as_ref()))
         }
     }
@@ -266,6 +276,11 @@ impl Plan {
             0 => self.answer.as_ref(),
             many => self.answers.get(usize::try_from(hash(&(prompt, "answer")) % many).unwrap()),
         }
+    }
+
+    fn choice(&self, body: &Value) -> Option<&Value> {
+        let said = if self.choices.is_empty() { String::new() } else { shape::prompt(body) };
+        self.choices.iter().find(|(text, _)| said.contains(text.as_str())).map(|(_, choice)| choice)
     }
 
     fn fault(&self, index: usize, prompt: u64, attempt: u32) -> Option<Fault> {

@@ -50,6 +50,8 @@ struct ToolCall {
 #[derive(Deserialize)]
 struct Function {
     #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
     arguments: String,
 }
 
@@ -74,6 +76,8 @@ struct Tokens {
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
+    #[serde(default)]
+    cache_write_tokens: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -94,7 +98,7 @@ fn usage_of(tokens: &Tokens) -> Usage {
             .as_ref()
             .and_then(|details| details.cached_tokens)
             .or(tokens.prompt_cache_hit_tokens),
-        cache_write: None,
+        cache_write: tokens.prompt_tokens_details.as_ref().and_then(|details| details.cache_write_tokens),
         reasoning: tokens.completion_tokens_details.as_ref().and_then(|details| details.reasoning_tokens),
     }
 }
@@ -112,12 +116,13 @@ pub(super) fn read_reply(wire: &Wire, reply: Value) -> Attempted {
         }
     };
     match read_choice(wire, &completion, &usage) {
-        Ok(reply) => Attempted::of(Ok(reply)),
+        Ok(answered) => Attempted::answered(answered),
         Err(failure) => Attempted::billed(failure, usage),
     }
 }
 
-fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<ChatReply, Failure> {
+/// The reply, and the tool that was called where nothing was said beside it.
+fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<(ChatReply, Option<String>), Failure> {
     if let Some(error) = completion.error.as_ref().filter(|error| !error.is_null()) {
         return Err(upstream_failure(wire, error));
     }
@@ -127,7 +132,12 @@ fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<Ch
     }
     let said = choice.message.as_ref().ok_or_else(|| wire.bad_reply("the reply's choice has no message"))?;
     let mut finish = finish_of(choice.finish_reason.as_deref());
-    let call = || said.tool_calls.as_ref().and_then(|calls| calls.first()).map(|call| call.function.arguments.clone());
+    let mut called = None;
+    let call = || {
+        let function = &said.tool_calls.as_ref()?.first()?.function;
+        called.clone_from(&function.name);
+        Some(function.arguments.clone())
+    };
     let text = match said.refusal.as_ref().filter(|refusal| !refusal.is_empty()) {
         Some(refusal) => {
             finish = FinishReason::Refusal;
@@ -144,7 +154,7 @@ fn read_choice(wire: &Wire, completion: &Completion, usage: &Usage) -> Result<Ch
     let text = wire.secrets.scrub_reply(text);
     let tokens = choice.logprobs.as_ref().and_then(|logprobs| logprobs.get("content")).map(chances);
     let tokens = tokens.filter(|tokens| !tokens.is_empty());
-    Ok(ChatReply { text, finish, model: completion.model.clone(), usage: usage.clone(), tokens })
+    Ok((ChatReply { text, finish, model: completion.model.clone(), usage: usage.clone(), tokens }, called))
 }
 
 /// Tokens with their chances; the responses interface writes them the same way.

@@ -1,6 +1,6 @@
 //! kill -9 in mid-run, and going on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{AT_A_TIME, Bench, Suite, finish, wait_until};
 use crate::mock::{Fault, Plan, hash, unit};
@@ -81,6 +81,78 @@ async fn the_same_holds_on_postgres() {
     let Some(place) = Place::postgres() else { return };
     let bench = Bench::at(Some(place), Suite::prompt(EXAMPLES), slow_and_shaky(13)).await;
     killed_again_and_again(bench, 13, &[], 2 * AT_A_TIME).await;
+}
+
+/// How often the long test kills: fifty times, or as `ASSIZE_TEST_KILLS` says.
+fn many() -> usize {
+    std::env::var("ASSIZE_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(50)
+}
+
+/// Starts or goes on with the run and kills it after some calls, or some milliseconds after its start. `false` when it
+/// ended before.
+fn kill_somewhere(bench: &Bench, arguments: &[&str], draw: u64) -> bool {
+    let mut child = bench.world.start(arguments);
+    let (point, start) = (bench.mock.count() + (unit(hash(&(draw, "calls"))) * 14.0) as usize, Instant::now());
+    // One in seven is killed by the clock: while it reads, plans and opens its store.
+    let by_clock = draw.is_multiple_of(7).then(|| Duration::from_micros((unit(hash(&draw)) * 150_000.0) as u64));
+    let mut ended = false;
+    wait_until("calls", || {
+        ended = child.try_wait().unwrap().is_some();
+        ended || by_clock.map_or(bench.mock.count() >= point, |time| start.elapsed() >= time)
+    });
+    if by_clock.is_none() {
+        std::thread::sleep(Duration::from_micros((unit(hash(&draw)) * 8_000.0) as u64));
+        ended = child.try_wait().unwrap().is_some();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the server to be idle", || bench.mock.under_way() == 0);
+    std::thread::sleep(Duration::from_millis(10));
+    !ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_fifty_times_a_run_is_what_it_would_have_been() {
+    let wanted = many();
+    let examples = 6 * wanted;
+    let calls = 2 * examples;
+    let plan = Plan { latency: Duration::from_millis(4), ..slow_and_shaky(16) };
+    let bench = Bench::new(Suite::prompt(examples), plan).await;
+    let (mut kills, mut before_the_run) = (0, 0);
+    for draw in 0.. {
+        if kills == wanted {
+            break;
+        }
+        let runs = bench.world.run(&["runs", "--json"]).expect(0).json();
+        let run = runs[0]["header"]["id"].as_str().unwrap_or_default().to_owned();
+        let resume = ["run", "--resume", &run, "--force"];
+        let killed = kill_somewhere(&bench, if run.is_empty() { &["run"] } else { &resume }, draw);
+        assert!(killed, "the run ended after {kills} kills of {wanted}");
+        kills += 1;
+        before_the_run += usize::from(run.is_empty());
+    }
+    let run = bench.run_id();
+    bench.journal(&run).await.check();
+    bench.world.run(&["run", "--resume", &run, "--force"]).expect(0);
+    let journal = bench.journal(&run).await;
+    journal.check_complete(examples, calls);
+    let again = bench.mock.billed() - calls;
+    let sittings = journal.sittings();
+    println!(
+        "{kills} kills ({before_the_run} before the run stood in the store), {sittings} sittings, {} cells, none lost, \
+         none twice; {again} calls of {calls} made again",
+        journal.cells().len()
+    );
+    assert!(again <= kills * 2 * AT_A_TIME, "{again} calls were made again after {kills} kills");
+    // An uninterrupted run finds the same, from the answers that are kept.
+    let asked = bench.mock.count();
+    bench.world.run(&["run"]).expect(0);
+    assert_eq!(bench.mock.count(), asked, "nothing was lost on the way");
+    let whole = bench.journal(&bench.run_id()).await;
+    let findings = |journal: &super::Journal| -> std::collections::BTreeMap<_, _> {
+        journal.cells().into_iter().map(|(cell, mut ends)| (cell, ends.remove(0).0)).collect()
+    };
+    assert_eq!(findings(&journal), findings(&whole));
 }
 
 /// Slow enough for two more processes to start while the first one runs, on a busy machine too.

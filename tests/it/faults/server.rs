@@ -132,6 +132,42 @@ async fn every_cell_ends_on_postgres() {
     every_cell_ends(Bench::at(Some(place), Suite::recorded(EXAMPLES), all_faults(8)).await).await;
 }
 
+/// Twenty refusals for rate, twenty errors of the server, eight unusable bodies (of which four are billed), four calls
+/// that hang and eight resets among the first four hundred calls: 5, 5, 2, 1 and 2 %.
+fn everyday_faults() -> Vec<Option<Fault>> {
+    let fate = |place: usize| match place {
+        place if place % 20 == 3 => Some(Fault::RateLimited(Some(0.05))),
+        place if place % 20 == 13 => Some(Fault::Status(500)),
+        place if place % 100 == 7 => Some(Fault::NotJson),
+        place if place % 100 == 57 => Some(Fault::Truncated),
+        place if place % 100 == 51 => Some(Fault::Hang),
+        place if place % 50 == 31 => Some(Fault::Reset),
+        _ => None,
+    };
+    (0..400).map(fate).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyday_faults_cost_no_cell_and_no_call_that_could_be_spared() {
+    let script = everyday_faults();
+    let faults = script.iter().flatten().count();
+    let bench = Bench::new(Suite::recorded(400), Plan { script, ..Plan::default() }).await;
+    // Enough attempts that no cell meets a fault each time, wherever the faults fall.
+    let provider =
+        format!("kind = \"openai\"\nbase_url = \"{}\"\ntimeout = \"2s\"\nmax_attempts = 8", bench.mock.openai_url());
+    bench.configure(&Suite { provider, ..bench.suite.clone() });
+    bench.world.run(&["run"]).expect(0);
+    let journal = bench.journal(&bench.run_id()).await;
+    journal.check_complete(400, 400);
+    let (totals, _) = journal.end();
+    assert_eq!((totals.scored, totals.unscored.len()), (400, 0));
+    assert_eq!((faults, bench.mock.count(), bench.mock.billed()), (60, 460, 404));
+    // Each cell was answered once; a truncated answer says nothing of its tokens and stands in no total.
+    assert_eq!(totals.judge_spend.calls, 400);
+    let answered = bench.mock.seen().iter().filter(|seen| seen.fault.is_none()).count();
+    assert_eq!(answered, 400, "one answer for each cell");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gated_metric_with_many_unscored_cells_gives_no_verdict() {
     let gate = "[suites.qa.gate.metrics]\nanswer_relevance = { floor = 0.01 }\n";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AT_A_TIME, Bench, Suite, finish, signal, wait_until};
-use crate::mock::Plan;
+use crate::mock::{Fault, Plan};
 use crate::store::Place;
 
 const EXAMPLES: usize = 120;
@@ -86,6 +86,41 @@ async fn the_budget_holds_and_a_greater_one_goes_on() {
     bench.world.run(&command.iter().map(String::as_str).collect::<Vec<_>>()).expect(0);
     bench.journal(&run).await.check_complete(EXAMPLES, EXAMPLES);
     assert_eq!(bench.mock.count(), EXAMPLES, "nothing is asked twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn judges_stop_at_their_share_of_the_budget() {
+    let bench = Bench::new(Suite::prompt(EXAMPLES), Plan::default()).await;
+    let (limit, share) = (0.02, 0.25);
+    let arguments = ["run", "--max-cost", &limit.to_string(), "--judge-share", &share.to_string()];
+    let stopped = bench.world.run(&arguments).expect(5);
+    assert!(
+        stopped.stderr.contains("stops at $0.02") && stopped.stderr.contains("judges at $0.005"),
+        "{}",
+        stopped.stderr
+    );
+    let journal = bench.journal(&bench.run_id()).await;
+    let (totals, complete) = journal.end();
+    let (judges, targets) = (totals.judge_spend.cost_usd, totals.target_spend.cost_usd);
+    assert!(!complete && judges <= limit * share && judges > limit * share / 2.0, "{judges}");
+    assert!(judges + targets <= limit, "{judges} and {targets}");
+    let said = bench.world.run(&["run", "--judge-share", "1.5"]).expect(2).stderr;
+    assert!(said.contains("--judge-share") && said.contains("from 0.01 to 1"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_budget_counts_answers_that_were_billed_and_of_no_use() {
+    let plan = Plan { chances: vec![(Fault::EmptyChoices, 0.5)], ..Plan::default() };
+    let bench = Bench::new(Suite::recorded(EXAMPLES), plan).await;
+    let provider =
+        format!("kind = \"openai\"\nbase_url = \"{}\"\ntimeout = \"3s\"\nmax_attempts = 1", bench.mock.openai_url());
+    bench.configure(&Suite { provider, ..bench.suite.clone() });
+    let limit = 0.01;
+    let stopped = bench.world.run(&["run", "--max-cost", &limit.to_string()]).expect(5);
+    let paid = PRICE * bench.mock.billed() as f64;
+    let found = bench.journal(&bench.run_id()).await.end().0.judge_spend.cost_usd;
+    assert!(paid <= limit && paid > 0.8 * limit, "{paid} was paid, of which {found} gave a finding");
+    assert!(found < paid && stopped.stderr.contains("could not be used"), "{found}: {}", stopped.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
