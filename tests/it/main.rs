@@ -28,6 +28,7 @@ mod formats;
 mod gates;
 mod harness;
 mod lake;
+mod odd;
 mod platforms;
 mod providers;
 mod pulling;
