@@ -3,8 +3,8 @@
 use super::pair::{Pairs, Sample};
 use crate::stats::{
     Bounds, Estimate, Horizon, Interval, MarginTest, Plan, Status, anytime_difference, anytime_margin,
-    equal_differences, equal_differences_p_below, independent_difference, mean_weighted, newcombe, normal_quantile,
-    proportion, t_margin, t_quantile, tango, tango_margin, two_sided_p, units,
+    equal_differences, equal_differences_p_below, estimate_margin, independent_difference, mean_weighted, newcombe,
+    normal_quantile, proportion, t_quantile, tango, tango_margin, two_sided_p, units,
 };
 
 /// Two-sided level of every interval that is shown.
@@ -85,8 +85,8 @@ pub(super) fn paired(pairs: &Pairs, question: &Question) -> Contrast {
         return equal(estimate, pairs, reach, question);
     }
     let nonzero = differences.iter().filter(|difference| **difference != 0.0).count();
-    if estimate.status == Status::Ok && nonzero < 5 && nonzero < differences.len() {
-        estimate = estimate.warn(format!("only {nonzero} examples differ: the t interval is too narrow for that few"));
+    if estimate.status == Status::Ok && nonzero < 4 && nonzero < differences.len() {
+        estimate = estimate.warn(format!("the error is taken as if four examples differed, not {nonzero}"));
     }
     from_t(estimate, question)
 }
@@ -206,10 +206,7 @@ fn reach(pairs: &Pairs, question: &Question) -> Option<(f64, bool)> {
 }
 
 fn from_t(estimate: Estimate, question: &Question) -> Contrast {
-    let test = match (estimate.estimate, estimate.se, estimate.df) {
-        (Some(point), Some(se), Some(df)) => t_margin(question.sign * point, se, df, question.margin, question.alpha),
-        _ => None,
-    };
+    let test = estimate_margin(&estimate, question.sign, question.margin, question.alpha);
     Contrast { planning_se: estimate.se, ..with_test(estimate, test) }
 }
 

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     model::{Change, Direction, ExampleId, FailOn, GatePolicy, MetricRole, OnMissing, RunStatus, Verdict, Waiver},
     stats::{
-        Status, anytime_margin, clopper_pearson_lower, clopper_pearson_upper, equal_values, holm, t_quantile, units,
+        Status, anytime_margin, clopper_pearson_lower, clopper_pearson_upper, equal_values, holm, one_sided, units,
     },
 };
 
@@ -429,9 +429,8 @@ fn one_sided_bounds(metric: &Metric, sample: &Sample, alpha: f64) -> Option<(f64
         return clopper_pearson_lower(passes, n, alpha).zip(clopper_pearson_upper(passes, n, alpha));
     }
     let estimate = arm(sample, metric.bounds());
-    if let (Some(point), Some(se), Some(df)) = (estimate.estimate, estimate.se, estimate.df) {
-        let half = t_quantile(1.0 - alpha, df) * se;
-        return Some((point - half, point + half));
+    if let Some(bounds) = one_sided(&estimate, alpha) {
+        return Some(bounds);
     }
     if estimate.status == Status::ZeroVariance && estimate.clusters > 1 {
         let interval = equal_values(estimate.estimate?, estimate.clusters, metric.bounds()?, 1.0 - 2.0 * alpha)?;

@@ -275,7 +275,7 @@ fn what_would_decide_has_its_price() {
     }
     after.totals.trials_ok = 80;
     after.totals.target_spend.cost_usd = 0.80;
-    let mut policy = gate(&["ok"], 0.002);
+    let mut policy = gate(&["ok"], 0.005);
     policy.fail_on = FailOn::Regressed;
     let found = compare(&before, &after, &[], &policy, &[]);
     let ways = &found.metrics[0].beside.to_decide;

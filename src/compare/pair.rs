@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Estimand, Score, TargetOutcome, Unscored, UnscoredReason},
-    stats::{Design, Estimate, PairedCounts, is_singletons, mcnemar, mean_cr2, mean_designed},
+    stats::{Design, Estimate, PairedCounts, is_singletons, mcnemar, mean_designed},
 };
 
 /// One example's value of one metric in one run.
@@ -316,17 +316,17 @@ impl Sample {
 
     /// The mean of other values of the same examples: CR2 with equal weights, else Hájek under the design.
     pub fn mean_of(&self, values: &[f64], range: Option<(f64, f64)>, level: f64) -> Estimate {
-        if equal(&self.weights) && self.weights.first().is_none_or(|weight| *weight > 0.0) {
-            return mean_cr2(values, &self.clusters, range, level);
+        let drawn = Design { weights: &self.weights, clusters: &self.clusters, ..Design::default() };
+        if equal(&self.weights) {
+            return mean_designed(values, &drawn, range, level);
         }
         let design = Design {
-            weights: &self.weights,
-            clusters: &self.clusters,
             strata: &self.strata,
             fractions: &self.fractions,
             independent: self.taking.independent,
             fixed: self.fixed,
             collapse: self.taking.collapse,
+            ..drawn
         };
         mean_designed(values, &design, range, level)
     }

@@ -243,7 +243,9 @@ fn ratio_text(ratio: &Estimate) -> Option<String> {
 }
 
 fn absent(found: &MetricComparison, name: &str) -> String {
+    let absurd = found.difference.status == Status::Undefined && found.difference.n > 0;
     let side = match (found.baseline.estimate, found.candidate.estimate) {
+        _ if absurd => "has scores too large to be reckoned with",
         (None, None) => "has no score with a value in either run",
         (None, Some(_)) => "has no score with a value in the baseline",
         (Some(_), None) => "has no score with a value in the candidate",

@@ -5,6 +5,7 @@
 
 mod cases;
 mod grid;
+mod planted;
 mod rules;
 mod shuffle;
 mod synthetic;
@@ -125,13 +126,15 @@ pub fn simulate(ask: Ask) -> (Simulated, Exit) {
     let mut checks = rules::checks(&scenarios, &tallies, ask);
     let (watched, comparisons) = watch::checks(ask);
     checks.extend(watched);
+    let (explained, tries) = planted::checks(ask);
+    checks.extend(explained);
     let failed = checks.iter().filter(|check| !check.pass).count() as u64;
     let done = Simulated {
         format: 1,
         replicates: ask.replicates,
         seed: ask.seed,
         scenarios: scenarios.len() as u64,
-        comparisons: comparisons + scenarios.len() as u64 * ask.replicates,
+        comparisons: comparisons + tries + scenarios.len() as u64 * ask.replicates,
         passed: checks.len() as u64 - failed,
         failed,
         checks,

@@ -4,7 +4,7 @@
 //! worse than the t interval (methods 1.3), so no comparison rests on it.
 
 use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64;
+use rand_pcg::{Pcg64, Pcg64Mcg};
 
 use super::{
     Interval, cluster,
@@ -42,13 +42,79 @@ pub fn bootstrap_mean(
     level: f64,
 ) -> Option<Bootstrap> {
     let groups = cluster::group(values.iter().copied(), clusters);
-    // Summed like the resamples, so that a resample of the same values ties with it to the last bit.
-    let estimate = pooled(&groups, 0..groups.len())?;
     let mut means = Vec::new();
     for resample in resamples {
         means.push(pooled(&groups, resample.as_ref().iter().copied())?);
     }
-    if means.is_empty() || !moments::all_finite(values) {
+    of_means(&groups, means, level).filter(|_| moments::all_finite(values))
+}
+
+/// What [`bootstrap_mean_drawn`] draws.
+#[derive(Clone, Copy, Debug)]
+pub struct Draws {
+    /// Resamples.
+    pub count: u32,
+    /// Fixes every digit.
+    pub seed: u64,
+    /// Threads that share the work; results do not depend on them.
+    pub threads: usize,
+}
+
+/// Bootstrap of the mean of `values` by resamples of clusters drawn here. Nothing is kept of a resample but its mean, so
+/// that work is one look at a cluster for each draw. `None` without values or resamples.
+pub fn bootstrap_mean_drawn(values: &[f64], clusters: &[usize], draws: Draws, level: f64) -> Option<Bootstrap> {
+    let groups = cluster::group(values.iter().copied(), clusters);
+    if groups.is_empty() || !moments::all_finite(values) || u32::try_from(groups.len()).is_err() {
+        return None;
+    }
+    let count = draws.count as usize;
+    let share = count.div_ceil(draws.threads.clamp(1, count.max(1)));
+    let mut means = vec![0.0; count];
+    std::thread::scope(|scope| {
+        for (part, means) in means.chunks_mut(share.max(1)).enumerate() {
+            let groups = &groups;
+            scope.spawn(move || {
+                for (place, mean) in means.iter_mut().enumerate() {
+                    *mean = drawn(groups, draws.seed, (part * share + place) as u64);
+                }
+            });
+        }
+    });
+    of_means(&groups, means, level)
+}
+
+/// The mean of one resample: its number and the seed fix what is drawn.
+fn drawn(groups: &[(f64, f64)], seed: u64, number: u64) -> f64 {
+    // Two generators and two sums each: neither waits for the other's multiplication or addition.
+    let start = |stream: u64| Pcg64Mcg::seed_from_u64(seed ^ (2 * number + stream).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let (mut left, mut right) = (start(0), start(1));
+    let bound = groups.len() as u64;
+    // Lemire's multiplication (2019) with its rejection, so that every cluster has the same chance to the last bit.
+    let least = (1_u64 << 32) % bound;
+    let mut sums = [(0.0, 0.0); 4];
+    let mut taken = 0;
+    while taken < groups.len() {
+        let (a, b) = (left.random::<u64>(), right.random::<u64>());
+        for (half, sum) in [a >> 32, b >> 32, a & 0xFFFF_FFFF, b & 0xFFFF_FFFF].into_iter().zip(&mut sums) {
+            let product = half * bound;
+            if product & 0xFFFF_FFFF < least || taken == groups.len() {
+                continue;
+            }
+            if let Some((members, total)) = groups.get((product >> 32) as usize) {
+                sum.0 += members;
+                sum.1 += total;
+            }
+            taken += 1;
+        }
+    }
+    let (size, total) = sums.iter().fold((0.0, 0.0), |all, sum| (all.0 + sum.0, all.1 + sum.1));
+    total / size
+}
+
+fn of_means(groups: &[(f64, f64)], mut means: Vec<f64>, level: f64) -> Option<Bootstrap> {
+    // Summed like the resamples, so that a resample of the same values ties with it to the last bit.
+    let estimate = pooled(groups, 0..groups.len())?;
+    if means.is_empty() {
         return None;
     }
     means.sort_by(f64::total_cmp);
@@ -56,7 +122,7 @@ pub fn bootstrap_mean(
     let at = |p: f64| quantile_sorted(&means, p);
     let (low, high) = (at(alpha)?, at(1.0 - alpha)?);
     let bias = if moments::all_equal(&means) { None } else { bias(&means, estimate) };
-    let acceleration = acceleration(&groups);
+    let acceleration = acceleration(groups);
     let bca = bias.zip(acceleration).and_then(|(bias, acceleration)| {
         let adjusted = |p: f64| {
             let shifted = bias + normal_quantile(p);
@@ -171,6 +237,42 @@ mod tests {
         let first: Vec<Vec<usize>> = resamples(5, 3, 42).collect();
         assert_eq!(first, resamples(5, 3, 42).collect::<Vec<_>>());
         assert!(first.iter().flatten().all(|index| *index < 5));
+    }
+
+    /// Slow definition: the same numbers, each resample on its own; and the spread of the textbook.
+    #[test]
+    fn drawn_here_is_drawn_fairly_whatever_the_threads() {
+        let mut random = Pcg64::seed_from_u64(3);
+        let values: Vec<f64> = (0..300).map(|_| random.random_range(0.0_f64..1.0).powi(3)).collect();
+        let clusters: Vec<usize> = (0..300).map(|item| item / 3).collect();
+        let of = |threads: usize| {
+            bootstrap_mean_drawn(&values, &clusters, Draws { count: 4_000, seed: 5, threads }, 0.95).unwrap()
+        };
+        let (one, three) = (of(1), of(3));
+        assert_eq!(one, three);
+        let listed = bootstrap_mean(&values, &clusters, resamples(100, 4_000, 9), 0.95).unwrap();
+        let se = listed.se.unwrap();
+        assert!((one.se.unwrap() / se - 1.0).abs() < 0.05, "{one:?} {listed:?}");
+        assert!((one.percentile.lo - listed.percentile.lo).abs() < 0.15 * se, "{one:?} {listed:?}");
+        assert!((one.bca.unwrap().hi - listed.bca.unwrap().hi).abs() < 0.15 * se);
+        let draws = Draws { count: 10, seed: 1, threads: 2 };
+        assert!(bootstrap_mean_drawn(&[], &[], draws, 0.95).is_none());
+        assert!(bootstrap_mean_drawn(&[f64::NAN], &[0], draws, 0.95).is_none());
+        assert!(bootstrap_mean_drawn(&[1.0, 2.0], &[0, 1], Draws { count: 0, ..draws }, 0.95).is_none());
+        assert_eq!(bootstrap_mean_drawn(&[1.0; 4], &[0, 1, 2, 3], draws, 0.95).unwrap().se, Some(0.0));
+    }
+
+    /// Every cluster is drawn as often as any other: chi square of 84,000 draws over 7 clusters.
+    #[test]
+    fn every_cluster_has_the_same_chance() {
+        let mut counts = [0.0_f64; 7];
+        for (place, count) in counts.iter_mut().enumerate() {
+            let groups: Vec<(f64, f64)> = (0..7).map(|item| (1.0, f64::from(u8::from(item == place)))).collect();
+            *count = (0..12_000).map(|number| 7.0 * drawn(&groups, 8, number)).sum();
+        }
+        let (total, expected) = (counts.iter().sum::<f64>(), 12_000.0);
+        let chi: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();
+        assert!((total - 84_000.0).abs() < 1e-6 && chi < 22.5, "{counts:?} {chi}");
     }
 
     /// Slow definition: a mean is a statistic, too.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Estimate, Interval, Status, dist::t_quantile, mean::equal_values, moments};
+use super::{Design, Estimate, Interval, Status, design::mean_designed, dist::t_quantile, mean::equal_values, moments};
 
 /// All that is known of a clustered mean; `None` where it is not defined.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -96,13 +96,13 @@ pub fn mean_cr2(values: &[f64], clusters: &[usize], range: Option<(f64, f64)>, l
         method: method.to_owned(),
         ..Estimate::default()
     };
-    finish(base, values, Spread { se: found.se_cr2, df: found.df, effective: found.clusters as f64 }, range, level)
+    finish(base, values, found.se_cr2.zip(found.df), range, level)
 }
 
-/// Weighted mean of a sample by Hájek with linearised standard error.
+/// Weighted mean of a sample by Hájek, with the careful spread of [`mean_designed`].
 ///
 /// `weights[i]` is the inverse of the probability with which value i was chosen. Clusters are the units whose totals
-/// vary; degrees of freedom are clusters minus 1.
+/// vary.
 pub fn mean_hajek(
     values: &[f64],
     weights: &[f64],
@@ -110,25 +110,7 @@ pub fn mean_hajek(
     range: Option<(f64, f64)>,
     level: f64,
 ) -> Estimate {
-    let strata = Strata::default();
-    let found = hajek(values, weights, clusters, &strata);
-    let mut base = Estimate {
-        n: values.len() as u64,
-        clusters: found.units,
-        estimate: found.mean,
-        method: "hajek_t".to_owned(),
-        ..Estimate::default()
-    };
-    let kish = found.effective.unwrap_or(0.0);
-    if found.mean.is_some() && kish < 30.0 {
-        base = base.warn(format!("the weights leave an effective sample of {kish:.1} examples"));
-    }
-    let total = moments::sum(weights.iter().copied());
-    if weights.iter().any(|weight| *weight > 0.1 * total) && weights.len() > 10 {
-        base = base.warn("one example carries more than 10 % of the weight");
-    }
-    let effective = kish.min(found.units as f64);
-    finish(base, values, Spread { se: found.se, df: found.df, effective }, range, level)
+    mean_designed(values, &Design { weights, clusters, ..Design::default() }, range, level)
 }
 
 /// Mean by [`mean_cr2`] when all weights are equal, else by [`mean_hajek`].
@@ -264,26 +246,25 @@ pub(super) fn group(values: impl IntoIterator<Item = f64>, clusters: &[usize]) -
     groups
 }
 
-struct Spread {
-    se: Option<f64>,
-    df: Option<f64>,
-    effective: f64,
-}
-
 /// Turns a point and its spread into an estimate with a status; the only place that decides between them.
-fn finish(base: Estimate, values: &[f64], spread: Spread, range: Option<(f64, f64)>, level: f64) -> Estimate {
+fn finish(
+    base: Estimate,
+    values: &[f64],
+    spread: Option<(f64, f64)>,
+    range: Option<(f64, f64)>,
+    level: f64,
+) -> Estimate {
     let Some(point) = base.estimate else {
         return Estimate { status: Status::Empty, ..base };
     };
     if !point.is_finite() || !moments::all_finite(values) {
         return Estimate { status: Status::Undefined, estimate: None, ..base };
     }
-    let (Some(se), Some(df)) = (spread.se, spread.df) else {
+    let Some((se, df)) = spread else {
         return Estimate { status: Status::Insufficient, ..base };
     };
     if moments::all_equal(values) {
-        let whole = unseen_units(spread.effective);
-        let interval = range.and_then(|range| equal_values(point, whole, range, level));
+        let interval = range.and_then(|range| equal_values(point, base.clusters, range, level));
         return Estimate { status: Status::ZeroVariance, interval, ..base };
     }
     // Cluster means may coincide while the values inside differ; a standard error of 0 would read as certainty.
@@ -307,11 +288,6 @@ fn finish(base: Estimate, values: &[f64], spread: Spread, range: Option<(f64, f6
         ..base
     };
     if few { found.warn("fewer than 10 independent units: the interval leans on the normal shape") } else { found }
-}
-
-/// Independent units as a whole number, rounded down so that the bound stays conservative.
-fn unseen_units(effective: f64) -> u64 {
-    if effective >= 1.0 { (effective + 1e-9).floor() as u64 } else { 1 }
 }
 
 #[cfg(test)]

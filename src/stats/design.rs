@@ -3,12 +3,17 @@
 //! Strata with finite population correction, units drawn each on its own (Poisson), clusters as units. The plain Hájek
 //! of `cluster` is this with one stratum from an endless population.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use super::{Estimate, Interval, Status, dist::t_quantile, mean::equal_values, moments};
+use super::{
+    Estimate, Interval, Status,
+    careful::{self, Part, Spread},
+    mean::equal_values,
+    moments,
+};
 
 /// Kish's effective sample size below which one unit carries the mean and its error cannot be told.
 const LEAST_EFFECTIVE: f64 = 2.0;
+/// Units below which an interval carries a warning.
+const FEW_UNITS: u64 = 10;
 
 /// How the values came to be chosen. Slices are as long as the values, or empty where nothing is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,16 +61,23 @@ pub struct Designed {
     pub straddled: bool,
 }
 
-/// A unit's total of `w (y - m) / sum w` and the share of its population that was chosen.
+/// A stratum and a unit in it; `fraction` is the share of its population that was chosen.
 #[derive(Clone, Copy)]
 struct Unit {
-    total: f64,
+    stratum: usize,
+    cluster: usize,
+    part: Part,
     fraction: f64,
 }
 
 /// Hájek's mean with the variance of the design: `sum_h (1 - f_h) k/(k-1) sum_c (z_c - zbar)²` over units of strata,
 /// or `sum_c (1 - pi_c) z_c²` where units were drawn each on its own.
 pub fn designed(values: &[f64], design: &Design<'_>) -> Designed {
+    reckoned(values, design).0
+}
+
+/// The textbook's figures, and the spread that intervals rest on.
+fn reckoned(values: &[f64], design: &Design<'_>) -> (Designed, Option<Spread>) {
     let kept: Vec<(usize, f64, f64)> = values
         .iter()
         .zip(design.weights)
@@ -75,19 +87,19 @@ pub fn designed(values: &[f64], design: &Design<'_>) -> Designed {
         .collect();
     let total = moments::sum(kept.iter().map(|(_, _, weight)| *weight));
     if kept.is_empty() || !total.is_finite() || total <= 0.0 {
-        return Designed::default();
+        return (Designed::default(), None);
     }
     let mean = moments::sum(kept.iter().map(|(_, value, weight)| value * (weight / total)));
     let cluster = |index: usize| design.clusters.get(index).copied().unwrap_or(index);
-    let straddled = straddles(design, kept.iter().map(|(index, _, _)| (*index, cluster(*index))));
+    let straddled = straddles(design, kept.iter().map(|(index, _, _)| (cluster(*index), *index)));
     let stratum = |index: usize| if straddled { 0 } else { design.strata.get(index).copied().unwrap_or(0) };
-    let mut units: BTreeMap<(usize, usize), Unit> = BTreeMap::new();
-    for (index, value, weight) in &kept {
+    let single = |(index, value, weight): &(usize, f64, f64)| {
+        let share = weight / total;
+        let part = Part { total: share * (value - mean), share, own: share * share, kept: 1.0 };
         let fraction = design.fractions.get(*index).copied().unwrap_or(0.0).clamp(0.0, 1.0);
-        let unit = units.entry((stratum(*index), cluster(*index))).or_insert(Unit { total: 0.0, fraction });
-        unit.total += weight / total * (value - mean);
-        unit.fraction = unit.fraction.min(fraction);
-    }
+        Unit { stratum: stratum(*index), cluster: cluster(*index), part, fraction }
+    };
+    let units = merged(kept.iter().map(single).collect());
     let greatest = kept.iter().map(|(_, _, weight)| weight / total).fold(0.0, f64::max);
     let found = Designed {
         mean: Some(mean),
@@ -101,53 +113,77 @@ pub fn designed(values: &[f64], design: &Design<'_>) -> Designed {
     with_error(found, units, design)
 }
 
-/// Whether a cluster has values in several strata.
-fn straddles(design: &Design<'_>, places: impl Iterator<Item = (usize, usize)>) -> bool {
-    let mut home: BTreeMap<usize, usize> = BTreeMap::new();
-    for (index, cluster) in places {
-        let Some(stratum) = design.strata.get(index) else { return false };
-        if *home.entry(cluster).or_insert(*stratum) != *stratum {
-            return true;
+/// Values of one cluster in one stratum as one unit.
+fn merged(mut singles: Vec<Unit>) -> Vec<Unit> {
+    // Stable, so that sums add up in the order of the values on every machine.
+    singles.sort_by_key(|unit| (unit.stratum, unit.cluster));
+    let mut units: Vec<Unit> = Vec::with_capacity(singles.len());
+    for single in singles {
+        match units.last_mut().filter(|unit| (unit.stratum, unit.cluster) == (single.stratum, single.cluster)) {
+            Some(unit) => {
+                unit.part.total += single.part.total;
+                unit.part.share += single.part.share;
+                unit.part.own += single.part.own;
+                unit.fraction = unit.fraction.min(single.fraction);
+            }
+            None => units.push(single),
         }
     }
-    false
+    units
 }
 
-fn with_error(found: Designed, units: BTreeMap<(usize, usize), Unit>, design: &Design<'_>) -> Designed {
+/// Whether a cluster has values in several strata.
+fn straddles(design: &Design<'_>, places: impl Iterator<Item = (usize, usize)>) -> bool {
+    if design.strata.is_empty() {
+        return false;
+    }
+    let home = |(cluster, index): (usize, usize)| Some((cluster, *design.strata.get(index)?));
+    let Some(mut homes) = places.map(home).collect::<Option<Vec<_>>>() else { return false };
+    homes.sort_unstable();
+    homes.windows(2).any(|pair| matches!(pair, [a, b] if a.0 == b.0 && a.1 != b.1))
+}
+
+fn with_error(found: Designed, units: Vec<Unit>, design: &Design<'_>) -> (Designed, Option<Spread>) {
     let kept =
         |unit: &Unit, corrected: bool| if corrected { 1.0 - unit.fraction * design.fixed.clamp(0.0, 1.0) } else { 1.0 };
+    let parts = |units: &[Unit], corrected: bool| -> Vec<Part> {
+        units.iter().map(|unit| Part { kept: kept(unit, corrected), ..unit.part }).collect()
+    };
+    // Where correction leaves nothing, because all were chosen, the error without it stands: 0 would read as certainty
+    // about traffic to come.
     if design.independent {
-        let variance =
-            |corrected: bool| moments::sum(units.values().map(|unit| kept(unit, corrected) * unit.total.powi(2)));
-        let se = positive(variance(true), || variance(false));
+        let of =
+            |corrected: bool| moments::sum(units.iter().map(|unit| kept(unit, corrected) * unit.part.total.powi(2)));
+        let se = positive(of(true), || of(false));
         let df = (units.len() > 1).then_some(units.len() as f64 - 1.0);
-        return Designed { se: df.and(Some(se)), df, ..found };
+        let spread = || careful::of_units(&parts(&units, true)).or_else(|| careful::of_units(&parts(&units, false)));
+        return (Designed { se: df.and(Some(se)), df, ..found }, df.and_then(|_| spread()));
     }
-    let mut strata: BTreeMap<usize, Vec<Unit>> = BTreeMap::new();
-    for ((stratum, _), unit) in units {
-        strata.entry(stratum).or_default().push(unit);
-    }
-    let mut strata: Vec<Vec<Unit>> = strata.into_values().collect();
+    let mut strata: Vec<Vec<Unit>> = units.chunk_by(|a, b| a.stratum == b.stratum).map(<[Unit]>::to_vec).collect();
     let collapsed = if design.collapse { collapse(&mut strata) } else { 0 };
     let singletons = strata.iter().filter(|units| units.len() < 2).count() as u64;
     let found = Designed { singletons, collapsed, ..found };
     if singletons > 0 {
-        return found;
+        return (found, None);
     }
     let variance = |corrected: bool| {
         moments::sum(strata.iter().map(|units| {
-            let totals: Vec<f64> = units.iter().map(|unit| unit.total).collect();
+            let totals: Vec<f64> = units.iter().map(|unit| unit.part.total).collect();
             let share = units.iter().map(|unit| kept(unit, corrected)).fold(0.0, f64::max);
             share * totals.len() as f64 * moments::variance(&totals).unwrap_or(0.0)
         }))
     };
+    let spread = |corrected: bool| match strata.as_slice() {
+        [one] => careful::of_units(&parts(one, corrected)),
+        several => careful::of_strata(&several.iter().map(|units| parts(units, corrected)).collect::<Vec<_>>()),
+    };
     let count: usize = strata.iter().map(Vec::len).sum();
     let se = positive(variance(true), || variance(false));
-    Designed { se: Some(se), df: Some((count - strata.len()) as f64), ..found }
+    let careful = spread(true).or_else(|| spread(false));
+    (Designed { se: Some(se), df: Some((count - strata.len()) as f64), ..found }, careful)
 }
 
-/// The error with correction; where that leaves nothing, because all were chosen, the one without: an error of 0 would
-/// read as certainty about traffic to come.
+/// The error with correction; where that leaves nothing, the one without.
 fn positive(corrected: f64, plain: impl Fn() -> f64) -> f64 {
     if corrected > 0.0 { corrected.sqrt() } else { plain().max(0.0).sqrt() }
 }
@@ -175,7 +211,7 @@ fn collapse(strata: &mut Vec<Vec<Unit>>) -> u64 {
 /// stratum is [`Status::SingletonStratum`]; weights that leave less than two effective values are
 /// [`Status::Insufficient`], because the residual of the one that carries the mean is 0 whatever its error.
 pub fn mean_designed(values: &[f64], design: &Design<'_>, range: Option<(f64, f64)>, level: f64) -> Estimate {
-    let found = designed(values, design);
+    let (found, spread) = reckoned(values, design);
     let base = Estimate {
         n: found.n,
         clusters: found.units,
@@ -204,32 +240,42 @@ pub fn mean_designed(values: &[f64], design: &Design<'_>, range: Option<(f64, f6
         return Estimate { status: Status::SingletonStratum, ..base };
     }
     let scale = values.iter().fold(1.0_f64, |scale, value| scale.max(value.abs()));
-    let (Some(se), Some(df)) = (found.se.filter(|se| *se > 1e-12 * scale), found.df.filter(|df| *df > 0.0)) else {
-        return Estimate { status: Status::Insufficient, ..base };
+    let Some(spread) = spread.filter(|spread| !spread.is_finite() || spread.se > 1e-12 * scale) else {
+        return Estimate { status: Status::Insufficient, ..base }
+            .warn("all cluster means are equal, so that their spread cannot be estimated");
     };
-    let half = t_quantile(0.5 + 0.5 * level, df) * se;
-    if !half.is_finite() {
+    let (lo, hi) = careful::bounds(mean, spread, 0.5 * (1.0 - level));
+    if !(spread.is_finite() && lo.is_finite() && hi.is_finite()) {
         return Estimate { status: Status::Undefined, estimate: None, ..base }
             .warn("values are too large to be squared");
     }
-    let interval = Some(Interval::new(mean - half, mean + half, level, &base.method));
-    Estimate { status: Status::Ok, se: Some(se), df: Some(df), interval, ..base }
+    let interval = Some(Interval::new(lo, hi, level, &base.method));
+    let (se, df, skew) = (Some(spread.se), Some(spread.df), Some(spread.skew));
+    let estimate = Estimate { status: Status::Ok, se, df, skew, interval, ..base };
+    if found.units < FEW_UNITS {
+        return estimate.warn("fewer than 10 independent units: the interval leans on the normal shape");
+    }
+    estimate
 }
 
 fn method(design: &Design<'_>, found: &Designed) -> &'static str {
-    let strata: BTreeSet<usize> = design.strata.iter().copied().collect();
-    match (design.independent, strata.len() > 1 && !found.straddled) {
+    let several = design.strata.windows(2).any(|pair| pair[0] != pair[1]);
+    let equal = || moments::all_equal(design.weights);
+    match (design.independent, several && !found.straddled) {
         (true, _) => "hajek_poisson_t",
         (false, true) => "hajek_stratified_t",
-        (false, false) => "hajek_t",
+        (false, false) if !equal() => "hajek_t",
+        (false, false) if found.n == found.units => "student_t",
+        (false, false) => "cr2_t",
     }
 }
 
 fn warned(mut base: Estimate, found: &Designed) -> Estimate {
-    if found.effective < 30.0 {
+    let weighted = found.effective < found.n as f64 * (1.0 - 1e-9);
+    if weighted && found.effective < 30.0 {
         base = base.warn(format!("the weights leave an effective sample of {:.1} examples", found.effective));
     }
-    if found.greatest > 0.1 && found.n > 10 {
+    if weighted && found.greatest > 0.1 && found.n > 10 {
         base = base.warn(format!("one example carries {:.0} % of the weight", 100.0 * found.greatest));
     }
     if found.straddled {
@@ -243,6 +289,8 @@ fn warned(mut base: Estimate, found: &Designed) -> Estimate {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
     use rand::{RngExt, SeedableRng};
     use rand_pcg::Pcg64;
@@ -285,7 +333,9 @@ mod tests {
         assert_eq!((refused.status, refused.se), (Status::SingletonStratum, None));
         assert!(refused.estimate.is_some(), "the mean is there all the same");
         let together = mean_designed(&values, &Design { collapse: true, ..design }, None, 0.95);
-        assert_eq!((together.status, together.df), (Status::Ok, Some(3.0)));
+        assert_eq!(together.status, Status::Ok);
+        let df = together.df.unwrap();
+        assert!(1.0 < df && df < 3.0, "the weights inside leave fewer than units less strata: {df}");
         assert!(together.warnings.iter().any(|text| text.contains("put together")));
     }
 
@@ -396,10 +446,11 @@ mod tests {
             let weights: Vec<f64> = shares.iter().map(|share| 1.0 / share).collect();
             let clusters: Vec<usize> = (0..chosen.len()).collect();
             let design = Design { strata: &strata, fractions: &shares, fixed: 1.0, ..plain(&weights, &clusters) };
-            let interval = mean_designed(&values, &design, None, 0.95).interval.unwrap();
-            let wide = mean_designed(&values, &Design { fixed: 0.0, ..design }, None, 0.95).interval.unwrap();
+            let found = mean_designed(&values, &design, None, 0.95);
+            let wide = mean_designed(&values, &Design { fixed: 0.0, ..design }, None, 0.95);
+            let interval = found.interval.unwrap();
             covered += u32::from(interval.lo <= truth && truth <= interval.hi);
-            shorter += u32::from(interval.hi - interval.lo < wide.hi - wide.lo);
+            shorter += u32::from(found.se < wide.se);
         }
         assert!((365..=396).contains(&covered), "covered {covered} of 400");
         assert_eq!(shorter, 400);

@@ -67,6 +67,9 @@ pub struct Estimate {
     /// Degrees of freedom, where the method has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub df: Option<f64>,
+    /// Skewness of the estimate itself, by which a bound on its long side moves out; where the method looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew: Option<f64>,
     /// Interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval: Option<Interval>,

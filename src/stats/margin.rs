@@ -3,7 +3,8 @@
 //! Differences arrive oriented so that more is better. What a finding means for a gate is decided elsewhere.
 
 use super::{
-    dist::{t_cdf, t_quantile, t_sf},
+    Estimate,
+    careful::{self, Spread},
     mean::unseen_share,
 };
 
@@ -95,19 +96,41 @@ impl MarginTest {
 
 /// Tests from an estimate with standard error and degrees of freedom; `None` when the error is not positive.
 pub fn t_margin(estimate: f64, se: f64, df: f64, margin: f64, alpha: f64) -> Option<MarginTest> {
-    if !(se > 0.0 && df > 0.0 && estimate.is_finite()) {
+    skewed_margin(estimate, Spread { se, df, skew: 0.0 }, margin, alpha)
+}
+
+/// Tests of an estimate times `sign`, with its skew; `None` where it has no error or degrees of freedom.
+pub fn estimate_margin(estimate: &Estimate, sign: f64, margin: f64, alpha: f64) -> Option<MarginTest> {
+    let (point, spread) = spread_of(estimate)?;
+    skewed_margin(sign * point, Spread { skew: sign * spread.skew, ..spread }, margin, alpha)
+}
+
+/// Lower and upper bound of an estimate, each at error probability `alpha`; `None` where it has no error.
+pub fn one_sided(estimate: &Estimate, alpha: f64) -> Option<(f64, f64)> {
+    let (point, spread) = spread_of(estimate)?;
+    Some(careful::bounds(point, spread, alpha))
+}
+
+fn spread_of(estimate: &Estimate) -> Option<(f64, Spread)> {
+    let spread = Spread { se: estimate.se?, df: estimate.df?, skew: estimate.skew.unwrap_or(0.0) };
+    Some((estimate.estimate?, spread))
+}
+
+fn skewed_margin(estimate: f64, spread: Spread, margin: f64, alpha: f64) -> Option<MarginTest> {
+    if !(spread.se > 0.0 && spread.df > 0.0 && estimate.is_finite()) {
         return None;
     }
-    let half = t_quantile(1.0 - alpha, df) * se;
-    let at = |delta: f64| (estimate - delta) / se;
+    let (lower, upper) = careful::bounds(estimate, spread, alpha);
+    let below = |limit: f64| Some(careful::p_below(estimate, spread, limit));
+    let above = |limit: f64| Some(careful::p_above(estimate, spread, limit));
     Some(MarginTest {
-        bounds: Bounds { lower: estimate - half, upper: estimate + half },
-        p_worse: Some(t_cdf(at(0.0), df)),
-        p_better: Some(t_sf(at(0.0), df)),
-        p_not_inferior: Some(t_sf(at(-margin), df)),
-        p_not_superior: Some(t_cdf(at(margin), df)),
-        p_material_worse: Some(t_cdf(at(-margin), df)),
-        p_material_better: Some(t_sf(at(margin), df)),
+        bounds: Bounds { lower, upper },
+        p_worse: below(0.0),
+        p_better: above(0.0),
+        p_not_inferior: above(-margin),
+        p_not_superior: below(margin),
+        p_material_worse: below(-margin),
+        p_material_better: above(margin),
         margin,
         alpha,
     })

@@ -12,6 +12,7 @@ mod anytime;
 mod attribution;
 mod bootstrap;
 mod bradley_terry;
+mod careful;
 pub mod cases;
 mod chart;
 mod cluster;
@@ -52,7 +53,9 @@ pub use anytime::{ASYMPTOTIC_UNITS, Horizon, Unit, anytime_difference, anytime_m
 pub use attribution::{
     Culprit, Marks, SpanAttribution, StepAttribution, span_attribution, step_attribution, steps_within,
 };
-pub use bootstrap::{Bootstrap, StatisticBootstrap, bootstrap_mean, bootstrap_statistic, resamples};
+pub use bootstrap::{
+    Bootstrap, Draws, StatisticBootstrap, bootstrap_mean, bootstrap_mean_drawn, bootstrap_statistic, resamples,
+};
 pub use bradley_terry::{Bout, BradleyTerry, Ranking, bradley_terry, rank_by_examples, rank_intervals, wins};
 pub use chart::{ChangePoint, Cusum, Ewma, change_point, change_point_p, cusum, ewma, sd_of_steps};
 pub use cluster::{
@@ -66,7 +69,9 @@ pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
 pub use envelope::{Estimate, Interval, Status};
 pub use evidence::{Evidence, Gather, e_detector, e_process, mixture_sprt};
 pub use label_mass::{LEAST_MASS, LabelMass, label_mass};
-pub use margin::{Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, t_margin};
+pub use margin::{
+    Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, estimate_margin, one_sided, t_margin,
+};
 pub use mcnemar::{McNemar, PairedCounts, mcnemar, tango, tango_interval, tango_margin, tango_z};
 pub use mean::{empirical_bernstein, equal_values, hoeffding, mean_t};
 pub use multiple::{benjamini_hochberg, benjamini_yekutieli, bonferroni, holm};

@@ -30,6 +30,7 @@ mod gates;
 mod harness;
 mod judging;
 mod lake;
+mod odd;
 mod platforms;
 mod providers;
 mod pulling;

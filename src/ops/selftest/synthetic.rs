@@ -243,7 +243,8 @@ fn normal(random: &mut Pcg64Mcg) -> f64 {
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
-fn example(kind: Kind, values: &[f64]) -> ExampleResult {
+/// An example whose trials have these values.
+pub fn example(kind: Kind, values: &[f64]) -> ExampleResult {
     let mut result = ExampleResult::default();
     for (number, value) in values.iter().enumerate() {
         let trial = result.trials.entry(number as u32).or_default();
@@ -265,7 +266,8 @@ fn example(kind: Kind, values: &[f64]) -> ExampleResult {
     result
 }
 
-fn empty(name: &str, scenario: &Scenario, seed: u64, looked_at: bool) -> RunResults {
+/// A run without examples.
+pub fn empty(name: &str, scenario: &Scenario, seed: u64, looked_at: bool) -> RunResults {
     let digest = |text: &str| Digest::of(text.as_bytes());
     let grader = GraderInfo {
         name: GRADER.to_owned(),

@@ -775,6 +775,7 @@ fn mean(values: impl Iterator<Item = f64>, method: &str) -> Estimate {
         estimate: Some(mean),
         se: Some(se),
         df: Some(n - 1.0),
+        skew: None,
         interval: Some(Interval { lo: mean - 1.96 * se, hi: mean + 1.96 * se, level: 0.95, method: "t".to_owned() }),
         method: method.to_owned(),
         warnings: Vec::new(),
