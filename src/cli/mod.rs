@@ -8,6 +8,8 @@ pub mod cost;
 mod dataset;
 mod dataset_edit;
 mod decided;
+pub mod diagnose;
+pub mod drift;
 pub mod flaky;
 mod ingested;
 mod judges;

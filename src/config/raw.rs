@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy};
+use crate::model::{DriftPolicy, Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Raw {
     /// says otherwise; personal data stays unless it is asked for.
     #[serde(default)]
     pub redact: RedactPolicy,
+    /// What counts as drift of live traces and scores: `assize drift --live`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// Suites by name.
     #[serde(default)]
     pub suites: BTreeMap<String, RawSuite>,

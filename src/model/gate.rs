@@ -198,6 +198,10 @@ pub struct GatePolicy {
     /// Greatest share of examples that may be in quarantine.
     #[serde(default = "tenth")]
     pub max_quarantined: f64,
+    /// Metrics whose judge is no better than chance by its calibration, with the sentence that says so. They neither
+    /// pass nor fail.
+    #[serde(default)]
+    pub distrusted: BTreeMap<String, String>,
 }
 
 fn tenth() -> f64 {
@@ -220,6 +224,7 @@ impl Default for GatePolicy {
             today: None,
             quarantine: BTreeMap::new(),
             max_quarantined: tenth(),
+            distrusted: BTreeMap::new(),
         }
     }
 }

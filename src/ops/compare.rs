@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::decide::metas_of;
 use super::evidence::{self, Evidence};
+use super::calibrations::distrusted;
 use super::exit::{Done, Exit, Failed};
 use super::findings::{self, Loaded};
 use super::outputs::{self, Wanted, Written};
@@ -79,7 +80,8 @@ pub async fn compare_runs(
     let baseline = findings::load(store, baseline).await?;
     let candidate = findings::load(store, candidate).await?;
     let suite = &candidate.results.header.suite;
-    let policy = policy_of(project, world, suite)?;
+    let mut policy = policy_of(project, world, suite)?;
+    policy.distrusted = distrusted(project, [&baseline.results.header, &candidate.results.header])?;
     let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
@@ -103,7 +105,9 @@ pub async fn view_run(
 ) -> Done<Viewed> {
     let loaded = findings::load(store, run).await?;
     let suite = loaded.results.header.suite.clone();
-    let view = compare::summarize(&loaded.results, &loaded.metas, &policy_of(project, world, &suite)?);
+    let mut policy = policy_of(project, world, &suite)?;
+    policy.distrusted = distrusted(project, [&loaded.results.header])?;
+    let view = compare::summarize(&loaded.results, &loaded.metas, &policy);
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
     let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
     let written = outputs::write(wanted, &material)?;

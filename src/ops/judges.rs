@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::build::load_judge;
+pub use super::calibrations::Standing;
+use super::calibrations::{Calibrations, Entry as Calibration, FILE};
 pub use super::correct::Corrected;
 use super::correct::correct;
 use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
+use super::quarantine::today;
 use super::services::Services;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::rubric::{JudgeSpec, RubricScale};
 use crate::stats::{
-    Confusion, Interval, Weighting, bootstrap_statistic, cohen_kappa, gwet_ac, resamples, spearman, wilson,
+    Confusion, Interval, Weighting, bootstrap_statistic, cohen_kappa, gwet_ac, newcombe, resamples, spearman, wilson,
 };
 use crate::sys::text;
 
@@ -122,6 +125,10 @@ pub struct Calibrated {
     pub disagreements: Vec<(String, String, String, String)>,
     /// US dollars spent.
     pub cost_usd: f64,
+    /// Whether the judge is better than chance.
+    pub standing: Standing,
+    /// The file that keeps it for gates; `None` where there is no project to keep it in.
+    pub kept_in: Option<&'static str>,
     /// What the judge says of a run, raw and corrected; only when a run is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<Corrected>,
@@ -249,13 +256,33 @@ pub async fn calibrate(
         }
         None => None,
     };
+    let beyond = beyond_chance(&report, &judge.spec().scale);
+    let (standing, evidence) = standing(&report, &beyond);
+    let kept_in = project.file.is_file().then_some(FILE);
+    if kept_in.is_some() {
+        let info = judge.info(name, judge.spec().draws);
+        let mut known = Calibrations::read(project)?;
+        known.put(Calibration {
+            judge: info.component,
+            version: info.version,
+            model: handle.model.clone(),
+            digest: info.digest,
+            on: today(world),
+            labels: report.accuracy.n,
+            standing,
+            evidence,
+        });
+        known.write(project)?;
+    }
     Ok(Calibrated {
         judge: name.to_owned(),
+        standing,
+        kept_in,
         model: handle.model,
         accuracy: share(report.accuracy),
         sensitivity: binary.then(|| share(report.true_pass)),
         specificity: binary.then(|| share(report.true_fail)),
-        beyond_chance: beyond_chance(&report, &judge.spec().scale),
+        beyond_chance: beyond,
         confusion: report.confusion.iter().map(|((person, judge), n)| (person.clone(), judge.clone(), *n)).collect(),
         unscored: report.unscored.iter().map(|(reason, n)| (reason.as_str().to_owned(), *n)).collect(),
         disagreements: report
@@ -268,6 +295,39 @@ pub async fn calibrate(
         cost_usd: report.spend.cost_usd,
         corrected,
     })
+}
+
+/// Whether a judge is better than chance, with the figures that say so. A yes-or-no judge by its rates on both kinds of
+/// labels (methods 1.11), others by agreement or correlation. One that always says the same is no better.
+fn standing(report: &judge::CalibrationReport, beyond: &[Coefficient]) -> (Standing, String) {
+    let (passes, fails) = (report.true_pass, report.true_fail);
+    if passes.n > 0 && fails.n > 0 {
+        let share = |tally: judge::Tally| 100.0 * tally.k as f64 / tally.n as f64;
+        // The share of passes among what people passed, less that among what people failed.
+        let lower = newcombe((fails.n - fails.k, fails.n), (passes.k, passes.n), 0.95).map(|interval| interval.lo);
+        let informed = (share(passes) + share(fails)) / 100.0 - 1.0;
+        let evidence = format!(
+            "it passed {:.0} % of the {} outputs that people passed and failed {:.0} % of the {} that they failed",
+            share(passes),
+            passes.n,
+            share(fails),
+            fails.n
+        );
+        return (Standing::of(Some(informed), lower), evidence);
+    }
+    let pairs = &report.numbers.pairs;
+    let flat = |of: fn(&(f64, f64)) -> f64| pairs.windows(2).all(|two| of(&two[0]).total_cmp(&of(&two[1])).is_eq());
+    if pairs.len() > 1 && flat(|pair| pair.1) && !flat(|pair| pair.0) {
+        return (Standing::Chance, format!("it gave all {} outputs the same score", pairs.len()));
+    }
+    match beyond.iter().find(|found| found.name != "AC1") {
+        Some(found) => {
+            let lower = found.interval.as_ref().map(|interval| interval.lo);
+            let words = format!("{} {:.2} over {} labels", found.name, found.estimate, report.accuracy.n.max(pairs.len() as u64));
+            (Standing::of(Some(found.estimate), lower), words)
+        }
+        None => (Standing::Unclear, "labels or judgements do not vary".to_owned()),
+    }
 }
 
 /// Draws of the bootstrap; their seed is fixed, so that the same findings have the same interval.

@@ -4,6 +4,7 @@
 
 pub mod bless;
 mod build;
+mod calibrations;
 mod check;
 pub mod ci;
 pub mod compare;
@@ -14,8 +15,10 @@ pub mod dataset_verify;
 pub mod datasets;
 pub mod decide;
 pub mod demo;
+pub mod diagnose;
 mod dimensions;
 pub mod doctor;
+pub mod drift;
 mod evidence;
 mod examples;
 mod exit;
