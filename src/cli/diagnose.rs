@@ -159,11 +159,6 @@ fn many(summary: &Summary) -> String {
         let traces = count(*traces, "trace", "traces");
         let _ = writeln!(text, "{} cannot say in {traces}: no span of a tool is recorded", detector.as_str());
     }
-    let _ = write!(
-        text,
-        "{} of {} have a finding",
-        summary.affected,
-        count(summary.traces, "trace", "traces")
-    );
+    let _ = write!(text, "{} of {} have a finding", summary.affected, count(summary.traces, "trace", "traces"));
     text
 }

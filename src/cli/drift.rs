@@ -65,7 +65,9 @@ fn text(found: &Drifted) -> String {
                 let what = if *what == "fire" { "fired" } else { "cleared" };
                 let _ = writeln!(text, "{day}  {} {what}", title(watched));
             }
-            if let Some((evidence, day)) = watched.evidence.as_ref().and_then(|found| Some((found, found.alarm.as_ref()?))) {
+            if let Some((evidence, day)) =
+                watched.evidence.as_ref().and_then(|found| Some((found, found.alarm.as_ref()?)))
+            {
                 let _ = writeln!(
                     text,
                     "{day}  {}: running evidence passed {:.0} that its mean fell below {}",

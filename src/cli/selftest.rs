@@ -140,7 +140,8 @@ fn cases(done: &CasesDone) -> String {
     let mut text = table(&["method", "cases", "agree", "disagree", "unread"], &rows);
     done.methods.iter().for_each(|method| faults(method, &mut text));
     for method in &done.unknown {
-        let _ = writeln!(text, "unknown method: {}; `assize selftest --help` says what a file holds", one_line(method, 60));
+        let _ =
+            writeln!(text, "unknown method: {}; `assize selftest --help` says what a file holds", one_line(method, 60));
     }
     let _ = write!(text, "{} passed, {} failed", done.agree, done.disagree + done.unread);
     text

@@ -121,9 +121,9 @@ pub fn chart(name: &str, direction: Direction, points: Vec<DriftPoint>) -> Chart
         sd,
         cusum: None,
         ewma: None,
-        change: change_point(&values).zip(change_point_p(&values, ORDERS, SEED)).and_then(|(found, p)| {
-            Some(Shift { at: at(found.split)?, before: found.left, after: found.right, p })
-        }),
+        change: change_point(&values)
+            .zip(change_point_p(&values, ORDERS, SEED))
+            .and_then(|(found, p)| Some(Shift { at: at(found.split)?, before: found.left, after: found.right, p })),
         drift: Drift::Unknown,
         sentence: String::new(),
         points: Vec::new(),
@@ -136,8 +136,7 @@ pub fn chart(name: &str, direction: Direction, points: Vec<DriftPoint>) -> Chart
             sides.extend((high > DECISION).then_some(1.0));
             sides.extend((low > DECISION).then_some(-1.0));
             let last = if high >= low { high } else { -low };
-            charted.cusum =
-                Some(Limits { first_beyond: found.alarm.and_then(at), last, limit: (-DECISION, DECISION) });
+            charted.cusum = Some(Limits { first_beyond: found.alarm.and_then(at), last, limit: (-DECISION, DECISION) });
         }
         if let Some(found) = ewma(&values, mean, sd, NEWEST, WIDTH) {
             if let (Some(last), Some(limit)) = (found.path.last().copied(), found.limits.last().copied()) {
@@ -164,7 +163,10 @@ fn sentence(charted: &Charted) -> String {
     let (Some(usual), Some(_), Some(last)) = (charted.usual, charted.sd, points.last()) else {
         return match charted.usual {
             None => format!("{name}: {} points are too few to say what is usual; charts take 5", points.len()),
-            Some(_) => format!("{name}: its first {} points are all equal, so that nothing says how much it varies", charted.usual_points),
+            Some(_) => format!(
+                "{name}: its first {} points are all equal, so that nothing says how much it varies",
+                charted.usual_points
+            ),
         };
     };
     let head = format!("{name} was {} at first and is {} now", number(usual), number(last.value));

@@ -186,7 +186,10 @@ fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
         let before = calm.get(back..).unwrap_or_default();
         let (found, baseline_n, n) = rule.look(before, day, policy, 1.0);
         let breach = if firing { rule.look(before, day, policy, HYSTERESIS).0 } else { found };
-        let told = [warned.push(breach.level.warns()), critical.push(if firing { breach.level.warns() } else { found.level.is_critical() })];
+        let told = [
+            warned.push(breach.level.warns()),
+            critical.push(if firing { breach.level.warns() } else { found.level.is_critical() }),
+        ];
         let fires = warned.is_firing() || critical.is_firing();
         if fires && !firing {
             since = Some(day.date.clone());
@@ -255,9 +258,7 @@ impl Rule {
                 let found = match policy.latency_p95_ms {
                     Some(limit) => Some(p95_above(now, limit * factor, LEAST_TRACES, policy.alpha)),
                     None if before.len() < LEAST_TRACES => None,
-                    None => {
-                        p95_ratio(&before, now, (policy.latency_ratio * factor, 0.0), LEAST_TRACES, policy.alpha)
-                    }
+                    None => p95_ratio(&before, now, (policy.latency_ratio * factor, 0.0), LEAST_TRACES, policy.alpha),
                 };
                 let baseline = if policy.latency_p95_ms.is_some() { 0 } else { before.len() };
                 (found.unwrap_or_else(|| unknown(0.0)), baseline, now.len())

@@ -245,10 +245,8 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
 /// What the ranges of the schema cannot say.
 fn drift(policy: DriftPolicy, faults: &mut Faults) -> DriftPolicy {
     if policy.of < policy.fire {
-        let message = format!(
-            "`{}` of the last `{}` days can never be: set `of` to at least `fire`",
-            policy.fire, policy.of
-        );
+        let message =
+            format!("`{}` of the last `{}` days can never be: set `of` to at least `fire`", policy.fire, policy.of);
         faults.add("/drift/of", message);
     }
     policy

@@ -16,9 +16,15 @@ pub fn is_tree(case: &Value) -> bool {
     input(case).get("spans").is_some_and(Value::is_array)
 }
 
-/// What is put in: `config` and `spans`, of the case itself or of its `input`.
-pub fn input(case: &Value) -> &Value {
+/// Where `config` and `spans` stand: in the case itself or in its `input`.
+fn input(case: &Value) -> &Value {
     case.get("input").filter(|input| input.is_object()).unwrap_or(case)
+}
+
+/// What is put in, for people to see.
+pub fn shown_input(case: &Value) -> Value {
+    let input = input(case);
+    json!({ "config": input.get("config"), "spans": input.get("spans") })
 }
 
 /// The answer to a case: `findings` and `metrics`.
@@ -32,9 +38,10 @@ pub fn run_case(case: &Value) -> Result<Value, String> {
     let steps: Vec<Step> = serde_json::from_value(spans.clone()).map_err(|error| format!("`spans`: {error}"))?;
     // A case that does not say so is complete, and its tools are recorded.
     let found = look(&Tree::new(steps), &rules.settled(true, true));
-    let findings = found.findings.iter().map(|one| {
-        json!({ "detector": one.detector, "subtype": one.subtype, "spans": one.spans })
-    });
+    let findings = found
+        .findings
+        .iter()
+        .map(|one| json!({ "detector": one.detector, "subtype": one.subtype, "spans": one.spans }));
     Ok(json!({ "findings": findings.collect::<Vec<_>>(), "metrics": found.counts }))
 }
 
@@ -58,4 +65,48 @@ pub fn expected(case: &Value) -> Result<Value, String> {
         map.insert("metrics".to_owned(), metrics.clone());
     }
     Ok(expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Cases of a file that do not agree, and how many there are.
+    fn walk(path: &Path) -> (usize, Vec<String>) {
+        let file: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        let wrong = cases.iter().filter_map(|case| {
+            let (found, wanted) = (run_case(case).unwrap(), expected(case).unwrap());
+            let agrees = found["findings"] == wanted["findings"] && found["metrics"] == wanted["metrics"];
+            (!agrees).then(|| format!("{} {}: {found} against {wanted}", case["id"], case["title"]))
+        });
+        (cases.len(), wrong.collect())
+    }
+
+    #[test]
+    fn own_trees_agree_and_show_every_detector() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/detectors.json");
+        let (count, wrong) = walk(&path);
+        assert!(count > 50 && wrong.is_empty(), "{}", wrong.join("\n"));
+        let text = fs::read_to_string(path).unwrap();
+        for detector in super::super::Detector::ALL {
+            assert!(text.contains(&format!("\"detector\": \"{}\"", detector.as_str())), "{detector:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let told = |case: Value| run_case(&case).unwrap_err();
+        assert_eq!(told(json!({})), "the case has no `spans`");
+        assert!(told(json!({"config": {"n": 1}, "spans": []})).starts_with("`config`: unknown field"));
+        assert!(told(json!({"spans": [{"start": "soon"}]})).starts_with("`spans`: "));
+        assert!(expected(&json!({"expected": {}})).is_err());
+        assert_eq!(run_case(&json!({"spans": []})).unwrap()["metrics"]["max_depth"], 0);
+        // A key that says nothing is as good as none.
+        let null = json!({"spans": [{"id": "a", "kind": null, "finish_reasons": null, "compaction": null, "end": 1}]});
+        assert_eq!(run_case(&null).unwrap()["findings"], json!([]));
+    }
 }

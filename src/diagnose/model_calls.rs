@@ -11,24 +11,16 @@ use super::{Detector, Found, Rules};
 
 /// Reasons to stop, in lower case.
 const CUT: &[&str] = &["length", "max_tokens", "model_length", "max_output_tokens"];
-const FILTERED: &[&str] = &[
-    "content_filter",
-    "safety",
-    "recitation",
-    "prohibited_content",
-    "blocklist",
-    "guardrail_intervened",
-    "spii",
-];
+const FILTERED: &[&str] =
+    &["content_filter", "safety", "recitation", "prohibited_content", "blocklist", "guardrail_intervened", "spii"];
 const REFUSED: &[&str] = &["refusal"];
 
 static TOO_LONG: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let pattern = r"(?i)context[ _-]?(length|window|limit)|prompt (is )?too long|prompt_too_long|input (is )?too long|maximum context|too many tokens";
     Regex::new(pattern).ok()
 });
-static THOUGHT: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?is)<think>.*?</think>|<thinking>.*?</thinking>|<reasoning>.*?</reasoning>").ok()
-});
+static THOUGHT: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(?is)<think>.*?</think>|<thinking>.*?</thinking>|<reasoning>.*?</reasoning>").ok());
 
 pub(super) fn look(found: &mut Found<'_>, rules: &Rules) {
     let tree = found.tree;
@@ -137,9 +129,9 @@ fn windows_of_receivers(found: &mut Found<'_>, rules: &Rules) {
     for handoff in tree.of_kind(Kind::Handoff) {
         let step = tree.step(handoff);
         let (Some(to), Some(carried)) = (&step.to, step.payload_tokens) else { continue };
-        let first = tree.model_calls().find(|call| {
-            tree.owner(*call) == Some(to.as_str()) && tree.step(*call).start >= step.start
-        });
+        let first = tree
+            .model_calls()
+            .find(|call| tree.owner(*call) == Some(to.as_str()) && tree.step(*call).start >= step.start);
         let Some(call) = first else { continue };
         let receiver = tree.step(call);
         if receiver.context_limit.is_some_and(|limit| carried > limit) {

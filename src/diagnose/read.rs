@@ -12,10 +12,15 @@ use super::tree::{Kind, Offered, Requested, Said, Shown, Step, Tree, Used};
 use crate::model::{Message, Part, Span, SpanKind, SpanStatus, Trace};
 
 /// Attributes that hold the most tokens to write.
-const MOST_TOKENS: &[&str] = &["gen_ai.request.max_tokens", "gen_ai.request.max_output_tokens", "llm.request.max_tokens"];
+const MOST_TOKENS: &[&str] =
+    &["gen_ai.request.max_tokens", "gen_ai.request.max_output_tokens", "llm.request.max_tokens"];
 /// Attributes that hold parameters of a call as an object, or as its JSON.
-const PARAMETERS: &[&str] =
-    &["llm.invocation_parameters", "langfuse.observation.model.parameters", "model_parameters", "gen_ai.request.parameters"];
+const PARAMETERS: &[&str] = &[
+    "llm.invocation_parameters",
+    "langfuse.observation.model.parameters",
+    "model_parameters",
+    "gen_ai.request.parameters",
+];
 /// Keys of the most tokens to write in those.
 const PARAMETER_KEYS: &[&str] = &["max_tokens", "max_completion_tokens", "max_output_tokens"];
 /// Attributes that hold the tools a model was offered, as a list or as its JSON.
@@ -36,8 +41,7 @@ pub(super) fn tree(trace: &Trace, rules: &Rules) -> Tree {
     let evaluators = trace.evaluator_spans();
     let spans = || trace.spans.iter().filter(|span| !evaluators.contains(&span.span_id));
     let zero = spans().map(|span| span.start_ns).min().unwrap_or_default();
-    let agents: BTreeMap<String, String> =
-        spans().filter_map(agent_name).map(|name| (letters(&name), name)).collect();
+    let agents: BTreeMap<String, String> = spans().filter_map(agent_name).map(|name| (letters(&name), name)).collect();
     let own = calls_of(spans());
     let mut seen = HashSet::new();
     let steps = spans().map(|span| {
@@ -135,12 +139,16 @@ fn tool_call(step: &mut Step, span: &Span, rules: &Rules) {
     step.timeout_ms = rules.timeouts_ms.get(name).copied();
     step.side_effect = rules.side_effects.contains(name);
     let arguments = step.arguments.as_ref().and_then(object);
-    step.resources = rules.resources.iter().filter(|resource| resource.tool == name).filter_map(|resource| {
-        let key = arguments.as_ref()?.get(&resource.argument)?;
-        let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-        Some(Used { key, mode: if resource.writes { "w" } else { "r" }.to_owned() })
-    })
-    .collect();
+    step.resources = rules
+        .resources
+        .iter()
+        .filter(|resource| resource.tool == name)
+        .filter_map(|resource| {
+            let key = arguments.as_ref()?.get(&resource.argument)?;
+            let key = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+            Some(Used { key, mode: if resource.writes { "w" } else { "r" }.to_owned() })
+        })
+        .collect();
 }
 
 fn handoff(step: &mut Step, span: &Span) {

@@ -73,7 +73,8 @@ fn a_history_shows_each_result_once_and_those_of_earlier_traces_never() {
     runs.tool.as_mut().unwrap().result = Some(json!({"price": 10}));
     let reads = |id: &str, start: i64, content: &str| {
         let mut span = span(id, Some("root"), SpanKind::Model, start, start + 5);
-        span.messages_in = [earlier.clone(), vec![says(call("c1", "get", json!({"k": 1}))), result("c1", json!(content))]].concat();
+        span.messages_in =
+            [earlier.clone(), vec![says(call("c1", "get", json!({"k": 1}))), result("c1", json!(content))]].concat();
         span.messages_out = vec![Message::text("assistant", "done")];
         span
     };
@@ -176,7 +177,8 @@ fn any_span() -> impl Strategy<Value = Span> {
         Just(SpanKind::Evaluator),
         Just(SpanKind::Step)
     ];
-    let arguments = prop_oneof![Just(json!({})), Just(json!("{")), Just(json!([1])), Just(Value::Null), Just(json!("x"))];
+    let arguments =
+        prop_oneof![Just(json!({})), Just(json!("{")), Just(json!([1])), Just(Value::Null), Just(json!("x"))];
     let parent = proptest::option::of("[a-e]");
     (("[a-e]", parent, kinds, "[mn]"), (-3_i64..9, proptest::option::of(-3_i64..9), arguments, any::<bool>())).prop_map(
         |((id, parent, kind, name), (start, end, arguments, failed))| {

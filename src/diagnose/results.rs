@@ -72,7 +72,8 @@ impl<'a> Runs<'a> {
                 by_id.entry(id).or_insert(place);
             }
         }
-        let calls = tree.model_calls().flat_map(|place| tree.step(place).tool_calls.iter().map(move |call| (place, call)));
+        let calls =
+            tree.model_calls().flat_map(|place| tree.step(place).tool_calls.iter().map(move |call| (place, call)));
         let calls: Vec<(usize, &Requested)> =
             calls.filter(|(_, call)| !rules.output_tools.contains(&call.name)).collect();
         let wanted: HashSet<&str> = calls.iter().filter_map(|(_, call)| call.id.as_deref()).collect();

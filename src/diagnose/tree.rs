@@ -210,9 +210,7 @@ impl Tree {
     fn settle(&mut self, place: usize) {
         let up = self.parent(place);
         let owner = self.step(place).agent.clone().or_else(|| self.owner(up?).map(str::to_owned));
-        let above = up.and_then(|up| {
-            if self.step(up).kind == Kind::Agent { Some(up) } else { self.agent_above(up) }
-        });
+        let above = up.and_then(|up| if self.step(up).kind == Kind::Agent { Some(up) } else { self.agent_above(up) });
         let depth = up.and_then(|up| self.depths.get(up)).map_or(1, |depth| depth + 1);
         set(&mut self.owners, place, owner);
         set(&mut self.agents_above, place, above);
@@ -324,7 +322,8 @@ mod tests {
 
     #[test]
     fn parents_that_form_a_cycle_end_somewhere() {
-        let tree = Tree::new(vec![step("a", Some("b")), step("b", Some("a")), step("c", Some("b")), step("d", Some("d"))]);
+        let tree =
+            Tree::new(vec![step("a", Some("b")), step("b", Some("a")), step("c", Some("b")), step("d", Some("d"))]);
         assert_eq!(tree.max_depth(), 3);
         assert_eq!((tree.parent(0), tree.parent(1), tree.parent(3)), (None, Some(0), None));
         assert!(tree.is_above(0, 2) && !tree.is_above(2, 0));

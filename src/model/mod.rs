@@ -34,7 +34,9 @@ pub use drift::DriftPolicy;
 pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};
 pub use finality::{Activity, Finality, FinalityRule};
-pub use gate::{Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, Verdict, Waiver};
+pub use gate::{
+    Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, SliceRate, Verdict, Waiver,
+};
 pub use history::{Frozen, Operation, Parent, Splits};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
 pub use message::{Message, Part};

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 
+use super::calibrations::distrusted;
 use super::decide::metas_of;
 use super::evidence::{self, Evidence};
-use super::calibrations::distrusted;
 use super::exit::{Done, Exit, Failed};
 use super::findings::{self, Loaded};
 use super::outputs::{self, Wanted, Written};

@@ -76,8 +76,8 @@ pub async fn drift(project: &Project, world: &World, ask: &Ask) -> Done<(Drifted
         true => found.rules.iter().any(Watched::is_firing),
         false => found.charts.iter().any(|charted| charted.drift == Drift::Worse),
     };
-    let known = found.rules.iter().any(Watched::is_known)
-        || found.charts.iter().any(|charted| charted.drift != Drift::Unknown);
+    let known =
+        found.rules.iter().any(Watched::is_known) || found.charts.iter().any(|charted| charted.drift != Drift::Unknown);
     let exit = match (fires, known) {
         (true, _) => Exit::GateFailed,
         (false, true) => Exit::Pass,
@@ -104,7 +104,8 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     headers.sort_by(|left, right| (left.created_at, &left.id).cmp(&(right.created_at, &right.id)));
     for header in headers {
         if header.dataset_digest != latest.dataset_digest {
-            let words = format!("run {}: another dataset ({} against {})", header.id.short(), header.dataset, latest.dataset);
+            let words =
+                format!("run {}: another dataset ({} against {})", header.id.short(), header.dataset, latest.dataset);
             left_out.push(words);
             continue;
         }
@@ -168,7 +169,8 @@ fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     for (name, _) in days.iter().flat_map(|day| &day.scores).collect::<BTreeMap<_, _>>() {
         let outside = days.iter().filter_map(|day| day.scores.get(name)).flatten().any(|v| !(0.0..=1.0).contains(v));
         if outside {
-            left_out.push(format!("scores `{name}` from the rules: they lie outside 0 to 1, so that no drop is defined"));
+            left_out
+                .push(format!("scores `{name}` from the rules: they lie outside 0 to 1, so that no drop is defined"));
         }
     }
     let rules = watch(&days, &project.config.drift);

@@ -323,7 +323,12 @@ fn standing(report: &judge::CalibrationReport, beyond: &[Coefficient]) -> (Stand
     match beyond.iter().find(|found| found.name != "AC1") {
         Some(found) => {
             let lower = found.interval.as_ref().map(|interval| interval.lo);
-            let words = format!("{} {:.2} over {} labels", found.name, found.estimate, report.accuracy.n.max(pairs.len() as u64));
+            let words = format!(
+                "{} {:.2} over {} labels",
+                found.name,
+                found.estimate,
+                report.accuracy.n.max(pairs.len() as u64)
+            );
             (Standing::of(Some(found.estimate), lower), words)
         }
         None => (Standing::Unclear, "labels or judgements do not vary".to_owned()),

@@ -119,9 +119,8 @@ impl ModeOptions {
 impl Scorer for ModeOptions {
     fn score(&self, input: &ScoreInput<'_>) -> Scored {
         let trace = input.output.trace.as_deref().filter(|trace| !trace.spans.is_empty());
-        let trace = trace.ok_or_else(|| {
-            Unscored::not_applicable("the output has no trace: what happened on the way is unknown")
-        })?;
+        let trace = trace
+            .ok_or_else(|| Unscored::not_applicable("the output has no trace: what happened on the way is unknown"))?;
         let diagnosis = diagnose(trace, &self.rules);
         if self.blind(&diagnosis) {
             return Err(Unscored::not_applicable(
@@ -188,7 +187,10 @@ mod tests {
     #[test]
     fn a_loop_is_found_named_and_allowed_where_it_may_be() {
         let score = score_calls("failure_modes", json!({"at_most": 0}), Value::Null, &looping()).unwrap();
-        assert!(score.explanation.as_deref().unwrap_or_default().contains("tool_loop (identical_no_progress)"), "{score:?}");
+        assert!(
+            score.explanation.as_deref().unwrap_or_default().contains("tool_loop (identical_no_progress)"),
+            "{score:?}"
+        );
         assert_eq!(score.evidence.len(), 4);
         assert_eq!(score.details["findings"][0]["severity"], "medium");
         let passes = |options: Value| calls_pass("failure_modes", options, Value::Null, &looping());

@@ -135,8 +135,10 @@ fn of<'a>(methods: &'a mut BTreeMap<String, MethodCases>, name: &str) -> &'a mut
 fn one(file: &str, method: &str, case: &Value, tolerance: &Value, found: &mut MethodCases) {
     found.cases += 1;
     let id = case.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default();
-    let input = if method == trees::METHOD { trees::input(case) } else { case.get("input").unwrap_or(&Value::Null) };
-    let input = input.clone();
+    let input = match method {
+        trees::METHOD => trees::shown_input(case),
+        _ => case.get("input").cloned().unwrap_or_default(),
+    };
     match misses(method, case, tolerance) {
         Err(words) => {
             found.unread += 1;
