@@ -49,7 +49,9 @@ pub async fn run(project: &Project, world: &World, args: DriftArgs, printer: &Pr
 
 fn number(value: f64) -> String {
     let digits = if value.abs() >= 100.0 { 0 } else { 3 };
-    format!("{value:.digits$}")
+    // What rounds to nothing has no sign.
+    let text = format!("{value:.digits$}");
+    if text.trim_start_matches(['-', '0', '.']).is_empty() { text.trim_start_matches('-').to_owned() } else { text }
 }
 
 fn text(found: &Drifted) -> String {

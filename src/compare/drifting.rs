@@ -138,12 +138,12 @@ pub fn chart(name: &str, direction: Direction, points: Vec<DriftPoint>) -> Chart
             let last = if high >= low { high } else { -low };
             charted.cusum = Some(Limits { first_beyond: found.alarm.and_then(at), last, limit: (-DECISION, DECISION) });
         }
-        if let Some(found) = ewma(&values, mean, sd, NEWEST, WIDTH) {
-            if let (Some(last), Some(limit)) = (found.path.last().copied(), found.limits.last().copied()) {
-                sides.extend((last > limit.1).then_some(1.0));
-                sides.extend((last < limit.0).then_some(-1.0));
-                charted.ewma = Some(Limits { first_beyond: found.alarm.and_then(at), last, limit });
-            }
+        let averaged = ewma(&values, mean, sd, NEWEST, WIDTH);
+        let end = averaged.as_ref().and_then(|found| Some((found, *found.path.last()?, *found.limits.last()?)));
+        if let Some((found, last, limit)) = end {
+            sides.extend((last > limit.1).then_some(1.0));
+            sides.extend((last < limit.0).then_some(-1.0));
+            charted.ewma = Some(Limits { first_beyond: found.alarm.and_then(at), last, limit });
         }
         let good = if direction == Direction::Higher { 1.0 } else { -1.0 };
         charted.drift = match sides.first() {

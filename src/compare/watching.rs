@@ -1,6 +1,7 @@
 //! Days of live traces put to alert conditions, and breaches to incidents.
 //!
-//! Each day is held against the days before it that did not fire; while a rule fires its baseline stays where it was.
+//! Each day is held against the days before it that were within the limit and did not fire; while a rule fires its
+//! baseline stays where it was.
 //! A day with too little is unknown: it neither fires nor clears. What is measured of a trace is the caller's.
 
 use std::collections::BTreeMap;
@@ -198,7 +199,8 @@ fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
             since = None;
             events.extend(told.contains(&Some(Told::Resolve)).then(|| (day.date.clone(), "resolve")));
         }
-        if !fires {
+        // What is beyond the limit must not become usual before it fires.
+        if !fires && found.level.warns() != Some(true) {
             calm.push(day);
         }
         seen.push(Seen {
@@ -345,12 +347,12 @@ mod tests {
 
     #[test]
     fn what_only_warns_must_last() {
-        // Twelve points lower: beyond the limit, and its bound is not.
+        // Fifteen points lower: beyond the limit, and its bound is not.
         let lower = |number: usize, from: usize| {
             let mut day = day(number, 9);
             if number >= from {
                 let scores = day.scores.get_mut("right").unwrap();
-                *scores = (0..60).map(|place| f64::from(u8::from(place % 60 < 46))).collect();
+                *scores = (0..60).map(|place| f64::from(u8::from(place % 60 < 45))).collect();
             }
             day
         };

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::tree::{Kind, Tree, plain};
+use super::tree::{Kind, Print, Tree, plain};
 use super::{Counts, Detector, Found, Rules};
+
+/// A call with what it is the same as.
+type Printed = (usize, Option<Print>);
 
 /// All detectors of calls, and the counts of the trace.
 pub(super) fn look(found: &mut Found<'_>, rules: &Rules) -> Counts {
@@ -55,7 +58,7 @@ fn identical(found: &mut Found<'_>, rules: &Rules, calls: &[usize]) {
 /// The same round of different calls over and over, by each agent.
 fn periods(found: &mut Found<'_>, rules: &Rules, retries: &BTreeSet<usize>) {
     let tree = found.tree;
-    let mut rows: BTreeMap<Option<&str>, Vec<(usize, Option<(String, String)>)>> = BTreeMap::new();
+    let mut rows: BTreeMap<Option<&str>, Vec<Printed>> = BTreeMap::new();
     for place in tree.tool_calls().filter(|place| !retries.contains(place)) {
         let step = tree.step(place);
         if step.tool.as_ref().is_none_or(|tool| !rules.allow_repeat.contains(tool)) {
@@ -69,12 +72,10 @@ fn periods(found: &mut Found<'_>, rules: &Rules, retries: &BTreeSet<usize>) {
     }
 }
 
-type Printed = (usize, Option<(String, String)>);
-
 fn rounds(found: &mut Found<'_>, rules: &Rules, row: &[Printed], period: usize) {
     let mut start = 0;
     while let Some(block) = row.get(start..start + period) {
-        let distinct: BTreeSet<&(String, String)> = block.iter().filter_map(|(_, print)| print.as_ref()).collect();
+        let distinct: BTreeSet<&Print> = block.iter().filter_map(|(_, print)| print.as_ref()).collect();
         let same = |chunk: &&[Printed]| chunk.iter().map(|(_, print)| print).eq(block.iter().map(|(_, print)| print));
         let repeats = row.get(start..).unwrap_or_default().chunks_exact(period).take_while(same).count();
         if distinct.len() == period && repeats >= rules.period_reps.max(1) {
@@ -132,7 +133,7 @@ fn agent_of(tree: &Tree, call: usize) -> Option<usize> {
 
 fn side_effects(found: &mut Found<'_>, rules: &Rules) {
     let tree = found.tree;
-    let mut done: BTreeMap<(String, String), Vec<usize>> = BTreeMap::new();
+    let mut done: BTreeMap<Print, Vec<usize>> = BTreeMap::new();
     for call in tree.tool_calls().filter(|call| tree.step(*call).side_effect && !tree.step(*call).failed()) {
         if let Some(print) = tree.step(call).fingerprint() {
             done.entry(print).or_default().push(call);

@@ -203,8 +203,9 @@ fn text_out(span: &Span) -> Option<String> {
     if span.messages_out.is_empty() {
         return span.output.as_ref().and_then(Value::as_str).map(str::to_owned);
     }
-    // A message without any part is one that was not recorded.
-    let readable = parts().next().is_some() && parts().all(|part| !matches!(part, Part::Other { .. }));
+    // A message without any part is one that was not recorded; one with a call or its result alone has no text to give.
+    let spoke = parts().any(|part| matches!(part, Part::Text { .. } | Part::Reasoning { .. }));
+    let readable = spoke && parts().all(|part| !matches!(part, Part::Other { .. }));
     readable.then(|| span.messages_out.iter().map(Message::plain_text).collect::<Vec<_>>().join("\n"))
 }
 

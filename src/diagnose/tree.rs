@@ -7,6 +7,11 @@ use serde_json::Value;
 
 use crate::model::canonical_json;
 
+/// Tool and canonical arguments of a call.
+pub(super) type Print = (String, String);
+/// Calls of one agent with one print, in order.
+pub(super) type Groups<'a> = BTreeMap<(Option<&'a str>, Print), Vec<usize>>;
+
 /// What a step is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,7 +143,7 @@ impl Step {
     }
 
     /// Tool and arguments, the same for the same call however it is written; `None` where either is not recorded.
-    pub(super) fn fingerprint(&self) -> Option<(String, String)> {
+    pub(super) fn fingerprint(&self) -> Option<Print> {
         let tool = self.tool.clone()?;
         Some((tool, canonical_arguments(self.arguments.as_ref()?)))
     }
@@ -266,8 +271,8 @@ impl Tree {
     }
 
     /// Tool calls by agent and fingerprint, each group in order; calls that cannot be told apart are in none.
-    pub(super) fn identical_calls(&self) -> BTreeMap<(Option<&str>, (String, String)), Vec<usize>> {
-        let mut groups: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    pub(super) fn identical_calls(&self) -> Groups<'_> {
+        let mut groups = Groups::new();
         for place in self.tool_calls() {
             if let Some(print) = self.step(place).fingerprint() {
                 groups.entry((self.owner(place), print)).or_default().push(place);

@@ -10,7 +10,7 @@ pub struct DriftPolicy {
     /// One-sided error of each look at a day. Default 0.01.
     #[schemars(range(min = 0.000_001, max = 0.2))]
     pub alpha: f64,
-    /// Days before a day that it is held against, those left out that fired. Default 7.
+    /// Days before a day that it is held against, those left out that were beyond the limit or fired. Default 7.
     #[schemars(range(min = 1, max = 365))]
     pub baseline_days: u32,
     /// Points of a hundred by which the mean of a score may fall. Default 10.

@@ -142,11 +142,21 @@ fn rules_of(world: &World, ask: &Ask) -> Done<Rules> {
     Ok(rules)
 }
 
+/// Findings of one kind.
+#[derive(Default)]
+struct Tally {
+    severity: Severity,
+    findings: u64,
+    traces: u64,
+    /// The first traces; the last one is that which was seen last.
+    examples: Vec<TraceId>,
+}
+
 /// Sums over traces.
 #[derive(Default)]
 struct Sums {
     done: Summary,
-    kinds: BTreeMap<(Detector, String), (Severity, u64, u64, Vec<TraceId>)>,
+    kinds: BTreeMap<(Detector, String), Tally>,
 }
 
 impl Sums {
@@ -158,32 +168,32 @@ impl Sums {
         }
         for finding in &diagnosis.findings {
             let key = (finding.detector, finding.subtype.to_string());
-            let (severity, findings, traces, examples) = self.kinds.entry(key).or_default();
-            *severity = finding.severity.max(*severity);
-            *findings += 1;
-            if examples.last() != Some(id) {
-                *traces += 1;
+            let tally = self.kinds.entry(key).or_default();
+            tally.severity = finding.severity.max(tally.severity);
+            tally.findings += 1;
+            if tally.examples.last() != Some(id) {
+                tally.traces += 1;
                 // One more than is shown, so that the last one seen is known.
-                examples.truncate(NAMED);
-                examples.push(id.clone());
+                tally.examples.truncate(NAMED);
+                tally.examples.push(id.clone());
             }
         }
     }
 
     fn finish(mut self) -> Summary {
         let (all, unknown) = (self.done.traces, &self.done.unknown);
-        let kinds = self.kinds.into_iter().map(|((detector, subtype), (severity, findings, traces, mut examples))| {
+        let kinds = self.kinds.into_iter().map(|((detector, subtype), mut tally)| {
             let able = all - unknown.get(&detector).copied().unwrap_or(0);
-            examples.truncate(NAMED);
+            tally.examples.truncate(NAMED);
             Kind {
                 detector,
                 subtype,
-                severity,
-                findings,
-                traces,
-                share: (able > 0).then(|| traces as f64 / able as f64),
-                interval: wilson(traces.min(able), able, 0.95),
-                examples,
+                severity: tally.severity,
+                findings: tally.findings,
+                traces: tally.traces,
+                share: (able > 0).then(|| tally.traces as f64 / able as f64),
+                interval: wilson(tally.traces.min(able), able, 0.95),
+                examples: tally.examples,
             }
         });
         self.done.kinds = kinds.collect();

@@ -122,7 +122,7 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
                 continue;
             }
             let Some(value) = metric.estimate.estimate else { continue };
-            let at = header.created_at.strftime("%Y-%m-%d %H:%M").to_string();
+            let at = header.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string();
             let point = DriftPoint { at, run: Some(header.id.to_string()), n: metric.estimate.n, value };
             series.entry(metric.name.clone()).or_insert((metric.direction, Vec::new())).1.push(point);
         }

@@ -28,7 +28,7 @@ fn trace(number: u64, calls: &[(&str, &str, bool)]) -> String {
     };
     let root = json!({"name": "invoke_agent support", "endTimeUnixNano": (start + minute).to_string(), "attributes": [
         text("gen_ai.operation.name", "invoke_agent"), text("gen_ai.agent.name", "support"),
-        text("input.value", "a question"), text("output.value", "an answer")]});
+        text("input.value", &format!("what of case {number} of {}?", ["refunds", "returns", "seats", "meals"][number as usize % 4])), text("output.value", "an answer")]});
     let mut spans = vec![span(1, root)];
     for (place, (name, arguments, failed)) in calls.iter().enumerate() {
         let call = json!({"name": format!("execute_tool {name}"), "parentSpanId": format!("{:016x}", 1),

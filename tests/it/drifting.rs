@@ -4,20 +4,24 @@ use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// A suite whose agent answers from a file, so that every run can be another one.
+/// A suite with a target for each of some versions of an agent, by how many of forty questions it answers.
 fn suite(world: &World, grader: &str) {
-    let lines: Vec<String> = (0..40)
-        .map(|n| json!({"id": format!("q{n:02}"), "input": format!("{n}"), "reference": "yes"}).to_string())
+    let levels = [19, 20, 29, 30, 31];
+    let line = |n: u32| {
+        let recorded: Vec<Value> = levels
+            .iter()
+            .map(|level| json!({"variant": format!("v{level}"), "output": {"value": if n < *level { "yes" } else { "no" }}}))
+            .collect();
+        json!({"id": format!("q{n:02}"), "input": format!("{n}"), "reference": "yes", "recorded": recorded}).to_string()
+    };
+    world.write("set.jsonl", (0..40).map(line).collect::<Vec<_>>().join("\n"));
+    let targets: Vec<String> = levels
+        .iter()
+        .map(|level| format!("targets.v{level} = {{ kind = \"recorded\", variant = \"v{level}\" }}"))
         .collect();
-    world.write("set.jsonl", lines.join("\n"));
-    world.write(
-        "agent.sh",
-        "read line\nn=$(printf '%s' \"$line\" | tr -dc '0-9' | cut -c1-2)\nif [ \"${n:-0}\" -lt \"$(cat level)\" ]; \
-         then printf '{\"value\": \"yes\"}\\n'; else printf '{\"value\": \"no\"}\\n'; fi\n",
-    );
     let config = format!(
-        "[suites.qa]\nfile = \"set.jsonl\"\ntargets.now = {{ kind = \"command\", command = [\"sh\", \"agent.sh\"] }}\n\
-         graders = [{grader}]\n"
+        "[suites.qa]\nfile = \"set.jsonl\"\ncandidate = \"v30\"\n{}\ngraders = [{grader}]\n",
+        targets.join("\n")
     );
     world.write("assize.toml", config);
 }
@@ -35,8 +39,7 @@ fn runs_of_a_suite_are_points_of_one_series() {
     let told = world.run(&["drift"]).expect(2).stderr;
     assert!(told.contains("no complete run yet"), "{told}");
     let run = |level: u32| {
-        world.write("level", level.to_string());
-        world.run(&["run", "--quiet"]).expect(0);
+        world.run(&["run", "--target", &format!("v{level}"), "--quiet"]).expect(0);
     };
     for level in [30, 31, 29, 30, 31] {
         run(level);
@@ -51,6 +54,7 @@ fn runs_of_a_suite_are_points_of_one_series() {
     assert_eq!((&right["drift"], right["points"].as_array().unwrap().len()), (&json!("worse"), 8), "{right}");
     let sixth = &right["points"][5];
     assert_eq!((&right["change"]["at"], &sixth["n"]), (&sixth["at"], &json!(40)), "{right}");
+    assert!((right["change"]["before"].as_f64().unwrap() - 0.755).abs() < 1e-12, "{right}");
     let shown = world.run(&["drift", "--metric", "right"]).expect(1).stdout;
     assert!(shown.contains("WORSE") && shown.contains("it has drifted for the worse"), "{shown}");
     let told = world.run(&["drift", "--metric", "rihgt"]).expect(2).stderr;

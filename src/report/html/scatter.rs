@@ -1,5 +1,5 @@
-//! Quality against what it costs as a picture: a point with both intervals for each run, and the frontier of those that
-//! none beats on both.
+//! Quality against what it costs as a picture: a point with both intervals for each run, and the frontier of those whose
+//! means none beats on both. A point is filled unless another run is credibly better and not dearer.
 //!
 //! Up is better and left is cheaper. Points are lettered, so that names of any length stand below the picture.
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::plot::{Axis, percent};
 use crate::compare::{Frontier, Matrix, MatrixMetric};
-use crate::model::Scale;
+use crate::model::{Change, Scale};
 use crate::report::number::{Unit, decimal};
 use crate::report::words;
 use crate::stats::Estimate;
@@ -59,7 +59,7 @@ pub(super) struct Dot {
     pub words: String,
     pub x: String,
     pub y: String,
-    /// Whether none beats it on both.
+    /// Whether no other run is credibly better and not dearer.
     pub best: bool,
     pub across: Option<Piece>,
     pub along: Option<Piece>,
@@ -70,13 +70,29 @@ struct Given<'a> {
     name: &'a str,
     quality: &'a Estimate,
     spent: &'a Estimate,
+    /// Whether another is credibly better and not dearer.
+    beaten: bool,
 }
 
 /// Both runs of a comparison.
 pub(super) fn of_two(one: &Frontier) -> Option<Scatter> {
-    let side = |name, side: &'_ crate::compare::CostOfGood| (name, side.quality.clone(), side.mean.clone());
-    let sides = [side("baseline", &one.baseline), side("candidate", &one.candidate)];
-    let given: Vec<Given<'_>> = sides.iter().map(|(name, quality, spent)| Given { name, quality, spent }).collect();
+    let dearer = one.spent_ratio.interval.as_ref().map(|ends| (ends.lo > 1.0, ends.hi < 1.0));
+    let beaten = |change: Change, saves: bool| one.quality == change && !saves && dearer.is_some();
+    let (candidate_dearer, baseline_dearer) = dearer.unwrap_or_default();
+    let given = [
+        Given {
+            name: "baseline",
+            quality: &one.baseline.quality,
+            spent: &one.baseline.mean,
+            beaten: beaten(Change::Improved, candidate_dearer),
+        },
+        Given {
+            name: "candidate",
+            quality: &one.candidate.quality,
+            spent: &one.candidate.mean,
+            beaten: beaten(Change::Regressed, baseline_dearer),
+        },
+    ];
     scatter(&given, (&one.metric, Unit::of(&one.metric, &Scale::Binary)), &one.spent)
 }
 
@@ -91,7 +107,8 @@ pub(super) fn of_many(matrix: &Matrix, metric: &MatrixMetric) -> Option<Scatter>
         .iter()
         .filter_map(|ranked| {
             let spent = &costs.ranking.iter().find(|other| other.run == ranked.run)?.estimate;
-            Some(Given { name: matrix.names.get(ranked.run)?, quality: &ranked.estimate, spent })
+            let beaten = !ranked.beaten_by.is_empty();
+            Some(Given { name: matrix.names.get(ranked.run)?, quality: &ranked.estimate, spent, beaten })
         })
         .collect();
     scatter(&given, (&metric.name, Unit::of(&metric.name, &metric.scale)), "cost_usd")
@@ -136,7 +153,7 @@ fn scatter(given: &[Given<'_>], (metric, unit): (&str, Unit), spent: &str) -> Op
             words: format!("{} at {}", told(unit, quality, given.quality), told(money, spent, given.spent)),
             x: percent(x(spent)),
             y: percent(y(quality)),
-            best: is_best(one),
+            best: !given.beaten,
             across: ends(given.spent).map(|(lo, hi)| piece((x(lo), y(quality)), (x(hi), y(quality)))),
             along: ends(given.quality).map(|(lo, hi)| piece((x(spent), y(lo)), (x(spent), y(hi)))),
         }
@@ -156,8 +173,8 @@ fn scatter(given: &[Given<'_>], (metric, unit): (&str, Unit), spent: &str) -> Op
         up: one_line(up, 60),
         right: format!("{} per example", one_line(right, 60)),
         steps: stairs.collect(),
-        ticks_up: across_ticks(&upward, unit, |value| y(value)),
-        ticks_right: across_ticks(&across, money, |value| x(value)),
+        ticks_up: across_ticks(&upward, unit, y),
+        ticks_right: across_ticks(&across, money, x),
         points,
     })
 }
@@ -225,17 +242,19 @@ mod tests {
         let estimates: Vec<(Estimate, Estimate)> =
             points.iter().map(|(cost, quality)| (estimate(*cost, 0.01), estimate(*quality, 0.02))).collect();
         let given: Vec<Given<'_>> =
-            estimates.iter().map(|(spent, quality)| Given { name: "run", quality, spent }).collect();
+            estimates.iter().map(|(spent, quality)| Given { name: "run", quality, spent, beaten: false }).collect();
         scatter(&given, ("right", Unit::of("right", &Scale::Binary)), "cost_usd")
     }
 
     #[test]
     fn the_frontier_is_those_that_none_beats_on_both() {
         let found = picture(&[(0.10, 0.5), (0.20, 0.7), (0.30, 0.6), (0.40, 0.9)]).unwrap();
-        let best: Vec<bool> = found.points.iter().map(|dot| dot.best).collect();
-        assert_eq!(best, [true, true, false, true]);
-        // Two steps of two pieces each.
+        // Two steps of two pieces each: from A to B, and past C to D.
         assert_eq!(found.steps.len(), 4);
+        let ends: Vec<(&str, &str)> =
+            found.steps.iter().skip(1).step_by(2).map(|piece| (piece.x2.as_str(), piece.y2.as_str())).collect();
+        let of = |place: usize| (found.points[place].x.as_str(), found.points[place].y.as_str());
+        assert_eq!(ends, [of(1), of(3)]);
         assert_eq!(found.points.iter().map(|dot| dot.letter.as_str()).collect::<Vec<_>>(), ["A", "B", "C", "D"]);
         assert!(found.label.contains("per example") && found.label.contains("90"), "{}", found.label);
     }
@@ -246,7 +265,7 @@ mod tests {
         let number = |text: &str| text.trim_end_matches('%').parse::<f64>().unwrap();
         let [a, b] = found.points.as_slice() else { panic!("two points") };
         assert!(number(&a.x) < number(&b.x) && number(&a.y) < number(&b.y), "{a:?} {b:?}");
-        assert!(a.best && !b.best && found.steps.is_empty());
+        assert!(found.steps.is_empty(), "one beats the other on both");
     }
 
     #[test]
