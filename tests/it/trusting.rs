@@ -92,11 +92,12 @@ async fn a_judge_that_passes_everything_decides_no_gate() {
 /// Examples with recorded outputs of two variants, the second worse.
 fn worse(gate: &str) -> World {
     let world = World::new();
-    let line = |n: usize| {
+    let line = |n: u32| {
         let output = |variant: &str, good: bool| json!({"variant": variant, "output": {"value": if good { "yes" } else { "no" }}});
-        let dimensions = json!({"intent": if n % 4 == 0 { "refund" } else { "other" }, "size": format!("s{}", n % 3)});
+        let dimensions =
+            json!({"intent": if n.is_multiple_of(4) { "refund" } else { "other" }, "size": format!("s{}", n % 3)});
         json!({"id": format!("q{n:03}"), "input": "?", "reference": "yes", "dimensions": dimensions,
-            "recorded": [output("old", n % 9 != 0), output("new", n % 9 != 0 && n % 4 != 0)]})
+            "recorded": [output("old", !n.is_multiple_of(9)), output("new", !n.is_multiple_of(9) && !n.is_multiple_of(4))]})
         .to_string()
     };
     world.write("set.jsonl", (0..240).map(line).collect::<Vec<_>>().join("\n"));

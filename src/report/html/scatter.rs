@@ -1,5 +1,5 @@
 //! Quality against what it costs as a picture: a point with both intervals for each run, and the frontier of those whose
-//! means none beats on both. A point is filled unless another run is credibly better and not dearer.
+//! means none beats on both. A point stands out unless another run is credibly better and not dearer.
 //!
 //! Up is better and left is cheaper. Points are lettered, so that names of any length stand below the picture.
 
