@@ -6,6 +6,7 @@ pub mod stats;
 pub mod compare;
 pub mod config;
 pub mod dataset;
+pub mod diagnose;
 pub mod receive;
 pub mod redact;
 pub mod rubric;

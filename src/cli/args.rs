@@ -111,6 +111,9 @@ pub enum Verb {
     /// List examples that waver, put them in quarantine, take them back.
     #[command(subcommand)]
     Flaky(super::flaky::FlakyVerb),
+    /// Say whether a suite's metrics over its runs, or live traces over days, have left where they were.
+    #[command(after_help = super::drift::EXAMPLES)]
+    Drift(super::drift::DriftArgs),
     /// Make a run the baseline of its suite: the only way a baseline moves.
     Bless(BlessArgs),
     /// Make a report again from the store.
@@ -413,7 +416,8 @@ pub enum JudgeVerb {
         /// Judges.
         judges: Vec<String>,
     },
-    /// Ask a judge about its labelled examples and say how far it agrees with them.
+    /// Ask a judge about its labelled examples and say how far it agrees with them. What it comes to is kept in
+    /// `calibrations.toml`: a judge that is no better than chance decides no gate.
     Calibrate {
         /// Which judge, on which labels.
         #[command(flatten)]
@@ -452,6 +456,9 @@ pub enum TracesVerb {
         /// Trace id, or its first characters.
         trace: String,
     },
+    /// Find failure modes in the spans: loops, races, lost handoffs, made-up results and others.
+    #[command(after_help = super::diagnose::EXAMPLES)]
+    Diagnose(super::diagnose::DiagnoseArgs),
     /// Answer SQL over the tables `spans`, `traces`, `sessions`, `scores` and `attributes`.
     #[command(
         after_help = "Example:\n  assize traces query \"SELECT model_response, SUM(cost_usd) AS cost FROM spans \\\n    \

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::show::table;
 use crate::judge::Tally;
-use crate::ops::judges::{Calibrated, Corrected, Policy, Share};
+use crate::ops::judges::{Calibrated, Corrected, Policy, Share, Standing};
 use crate::stats::{Estimate, Status};
 use crate::sys::text::one_line;
 
@@ -26,6 +26,13 @@ pub fn calibrated(done: &Calibrated) -> String {
         let interval = found.interval.as_ref().map(|i| format!(" [{:.2}, {:.2}]", i.lo, i.hi)).unwrap_or_default();
         let _ = writeln!(text, "  {:<12} {:.2}{interval}", found.name, found.estimate);
     }
+    let standing = match done.standing {
+        Standing::Informative => "better than chance",
+        Standing::Unclear => "NOT SHOWN to be better than chance: add labelled examples",
+        Standing::Chance => "NO BETTER THAN CHANCE: its metric neither passes nor fails a gate",
+    };
+    let kept = done.kept_in.map(|file| format!(" (kept in `{file}`; commit it)")).unwrap_or_default();
+    let _ = writeln!(text, "  standing     {standing}{kept}");
     if !done.confusion.is_empty() {
         let rows: Vec<Vec<String>> =
             done.confusion.iter().map(|(a, b, n)| vec![one_line(a, 40), one_line(b, 40), n.to_string()]).collect();

@@ -9,6 +9,8 @@ pub mod cost;
 mod dataset;
 mod dataset_edit;
 mod decided;
+pub mod diagnose;
+pub mod drift;
 pub mod flaky;
 mod ingested;
 pub mod judge_trials;

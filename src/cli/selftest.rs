@@ -11,8 +11,8 @@ use crate::ops::selftest::{self, Ask, CasesDone, Check, FULL, MethodCases, QUICK
 use crate::ops::{Done, Exit, Project, World};
 use crate::sys::text::one_line;
 
-/// Faults that are told of each method; `--json` has all.
-const TOLD: usize = 10;
+/// Characters of a value that are shown; `--json` has all.
+const VALUE: usize = 2_000;
 
 /// Shown below the help of the verb.
 pub const EXAMPLES: &str = "Example:\n  assize selftest --quick\n  assize selftest --run 1c9e44d0..7f3a91c2\n  \
@@ -139,10 +139,15 @@ fn cases(done: &CasesDone) -> String {
         .collect();
     let mut text = table(&["method", "cases", "agree", "disagree", "unread"], &rows);
     done.methods.iter().for_each(|method| faults(method, &mut text));
+    for method in &done.unknown {
+        let _ =
+            writeln!(text, "unknown method: {}; `assize selftest --help` says what a file holds", one_line(method, 60));
+    }
     let _ = write!(text, "{} passed, {} failed", done.agree, done.disagree + done.unread);
     text
 }
 
+/// Every miss with its input, what was answered and what is expected; nothing is left out for their number.
 fn faults(method: &MethodCases, text: &mut String) {
     let name = one_line(&method.method, 40);
     let first = method.faults.first().filter(|fault| fault.place.is_none());
@@ -152,15 +157,16 @@ fn faults(method: &MethodCases, text: &mut String) {
         let _ = writeln!(text, "{name}: all {} unread: {}", method.unread, first.words);
         return;
     }
-    for fault in method.faults.iter().take(TOLD) {
-        let _ = writeln!(text, "{} {}: {}", one_line(&fault.file, 60), one_line(&fault.case, 30), fault.words);
-        let input = one_line(&fault.input.to_string(), 160);
-        if fault.place.is_some() {
-            let _ = writeln!(text, "    input {input}");
-        }
-    }
-    let more = method.faults.len().saturating_sub(TOLD);
-    if more > 0 {
-        let _ = writeln!(text, "{name}: {more} more places; `--json` has all.");
+    for fault in &method.faults {
+        let (file, case) = (one_line(&fault.file, 60), one_line(&fault.case, 60));
+        let value = |value: &serde_json::Value| one_line(&value.to_string(), VALUE);
+        let Some(place) = &fault.place else {
+            let _ = writeln!(text, "{file} {case}: unread: {}", fault.words);
+            continue;
+        };
+        let _ = writeln!(text, "{file} {case}: {}", one_line(place, 200));
+        let _ = writeln!(text, "    input    {}", value(&fault.input));
+        let _ = writeln!(text, "    got      {}", fault.found.as_ref().map_or("no answer".to_owned(), value));
+        let _ = writeln!(text, "    expected {}", fault.expected.as_ref().map_or("nothing".to_owned(), value));
     }
 }

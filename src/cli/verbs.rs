@@ -45,6 +45,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
         Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
+        Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
@@ -379,6 +380,7 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
             }
         }
         TracesVerb::Cost(args) => return super::cost::run(project, world, args, printer),
+        TracesVerb::Diagnose(args) => return super::diagnose::run(project, world, args, printer),
         TracesVerb::Show { trace } => {
             let shown = traces::show(project, world, &trace)?;
             printer.result(&shown, || super::trace::trace(&shown, printer.ascii))?;

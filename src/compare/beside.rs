@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Estimand, ExampleId, Verdict};
-use crate::stats::Estimate;
+use crate::stats::{Estimate, Status};
 
 /// The difference for both populations a weighted dataset can speak for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -142,6 +142,18 @@ pub struct Beside {
     /// Ways to decide an open finding, the cheapest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to_decide: Vec<Remedy>,
+    /// That the judge cannot be believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distrust: Option<Distrust>,
+}
+
+/// A judge that is no better than chance by its calibration, so that its metric decides nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Distrust {
+    /// `judge_uninformative`.
+    pub status: Status,
+    /// Why, and what would mend it.
+    pub sentence: String,
 }
 
 /// One gated metric with the examples in quarantine taken back in.

@@ -58,7 +58,7 @@ pub fn compare_with(
         metric.put_into_words();
     }
     let graded = assessed.get(..count).unwrap_or_default();
-    let slices = slices::compare_slices(&kept, graded, policy.alpha);
+    let slices = slices::compare_slices(&kept, graded, policy);
     let found: Vec<MetricComparison> = graded.iter().map(|metric| metric.comparison.clone()).collect();
     let explanations = explain_units(&kept, candidate, policy, &found, features);
     let headline = headline(&ruling, &assessed, &explanations, policy);

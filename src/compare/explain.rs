@@ -10,11 +10,11 @@ use super::{
     contrast::{self, LEVEL, Question},
     measure::Metric,
     pair::{self, Columns, Pairs, Unit},
+    slices::adjusted,
     slicing::{self, LEAST, Slice},
     words::{self, Form},
 };
-use crate::model::{Change, GatePolicy};
-use crate::stats::benjamini_hochberg;
+use crate::model::{Change, GatePolicy, SliceRate};
 
 /// False discovery rate of slices that are called regressed or improved in the list.
 const LISTED_RATE: f64 = 0.10;
@@ -70,7 +70,8 @@ pub(super) fn explain_units(
             alpha: policy.alpha,
             anytime: None,
         };
-        Some(Subject { units, metric, columns, slices: &slices, question, change: found.change })
+        let (rate, change) = (policy.slice_rate, found.change);
+        Some(Subject { units, metric, columns, slices: &slices, question, rate, change })
     });
     subjects.filter_map(|subject| subject.explain()).collect()
 }
@@ -82,6 +83,7 @@ struct Subject<'a> {
     columns: &'a Columns,
     slices: &'a [Slice],
     question: Question,
+    rate: SliceRate,
     change: Change,
 }
 
@@ -136,6 +138,7 @@ impl Subject<'_> {
             slices: self.list(&board, &splits, &prior, &named),
             named: told,
             tested,
+            rate: self.rate,
             contrasting: Vec::new(),
         })
     }
@@ -153,7 +156,7 @@ impl Subject<'_> {
     /// The slice that explains most among those that credibly stand apart and moved themselves.
     fn choose(&self, board: &Board, splits: &[Option<Split>], out: &[bool]) -> Option<Named> {
         let family: Vec<Option<f64>> = splits.iter().map(|split| split.map(|split| split.p)).collect();
-        let adjusted = benjamini_hochberg(&family);
+        let adjusted = adjusted(self.rate, &family);
         let mut candidates: Vec<(f64, usize, Split, f64)> = splits
             .iter()
             .zip(adjusted)
@@ -230,7 +233,7 @@ impl Subject<'_> {
     /// The slices with the most evidence, over all examples.
     fn list(&self, board: &Board, splits: &[Option<Split>], prior: &Prior, named: &[Named]) -> Vec<SliceEffect> {
         let family: Vec<Option<f64>> = splits.iter().map(|split| split.map(|split| split.p)).collect();
-        let adjusted = benjamini_hochberg(&family);
+        let adjusted = adjusted(self.rate, &family);
         let mut order: Vec<(usize, Split, f64)> = splits
             .iter()
             .zip(adjusted)

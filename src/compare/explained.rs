@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Change, Direction, ExampleId};
+use crate::model::{Change, Direction, ExampleId, SliceRate};
 use crate::stats::Estimate;
 
 /// Where a dimension comes from, which says how far a slice by it can be read as a cause.
@@ -75,7 +75,7 @@ pub struct SliceEffect {
     /// Two-sided p of "inside changed as much as outside".
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
-    /// The same after Benjamini-Hochberg over all slices tested for the metric.
+    /// The same after the correction over all slices tested for the metric; see [`Explanation::rate`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<f64>,
     /// Regressed or improved: it moved apart from the rest at a false discovery rate of 10 %, and did move itself.
@@ -119,6 +119,9 @@ pub struct Explanation {
     pub slices: Vec<SliceEffect>,
     /// How many slices were tested.
     pub tested: u64,
+    /// How `q` is corrected for their number.
+    #[serde(default)]
+    pub rate: SliceRate,
     /// Pairs of near examples of which one got worse.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contrasting: Vec<Contrasting>,

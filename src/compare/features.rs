@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::{Condition, Origin, RunResults, words};
+use crate::diagnose::{Rules, diagnose};
 use crate::model::{Example, ExampleId, Output, ScoreValue, Span, SpanKind, TargetOutcome, Trace};
 
 /// Names of agents in a path.
@@ -85,6 +86,7 @@ struct Facts {
 struct Seen {
     tools: BTreeSet<String>,
     errors: BTreeSet<String>,
+    failures: BTreeSet<String>,
     paths: BTreeSet<String>,
     models: BTreeSet<String>,
     attributes: BTreeSet<(String, String)>,
@@ -218,6 +220,8 @@ impl Seen {
         self.steps.add(own().count() as f64);
         self.tools.extend(trace.tools_used().into_iter().map(|tool| tool.name));
         self.errors.extend(own().filter(|span| span.failed()).map(error_kind));
+        let failures = diagnose(trace, &Rules::default()).findings;
+        self.failures.extend(failures.iter().map(|finding| finding.detector.as_str().to_owned()));
         self.models.extend(own().filter_map(|span| {
             let model = span.model.as_ref()?;
             model.response.clone().or_else(|| model.request.clone())
@@ -251,6 +255,7 @@ fn both(features: &mut Features, id: &ExampleId, left: &Seen, right: &Seen) {
     let sets = [
         ("tool", &left.tools, &right.tools),
         ("error", &left.errors, &right.errors),
+        ("failure_mode", &left.failures, &right.failures),
         ("agents", &left.paths, &right.paths),
         ("model", &left.models, &right.models),
     ];

@@ -17,11 +17,13 @@
 //! all leave the gate open. A policy that names metrics but gates none passes, because that was somebody's decision; a
 //! policy that names nothing leaves the gate open, because a gate that was forgotten should not look like one that held.
 //!
+//! A metric whose judge is no better than chance decides nothing: neither its mean, nor its floor, nor its guard.
+//!
 //! A guard on single examples fails beside the mean. A waiver turns what failed or stayed open into a pass that says so;
 //! it heals neither a broken instrument nor runs that cannot be compared.
 
 use super::{
-    Broken, Comparability, RunResults, Waived,
+    Broken, Comparability, Distrust, RunResults, Waived,
     change::Assessed,
     contrast::arm,
     looking::{Looking, is_settled},
@@ -68,6 +70,7 @@ pub(super) fn rule(
     looking: Option<&Looking>,
 ) -> Ruling {
     correct(assessed, policy);
+    assessed.iter_mut().for_each(distrusted);
     let mut failed = Vec::new();
     let mut open = Vec::new();
     let mut passed = Vec::new();
@@ -158,6 +161,10 @@ fn verdicts(
     policy: &GatePolicy,
     looking: Option<&Looking>,
 ) -> Vec<(Verdict, String)> {
+    metric.comparison.beside.broken = broken(metric, units);
+    if let Some(why) = &metric.metric.distrust {
+        return vec![(Verdict::Inconclusive, format!("{}: {why}", metric.comparison.name))];
+    }
     let compared = match looking.filter(|looking| looking.is_incomplete() && !is_settled(metric, policy)) {
         Some(looking) => (Verdict::Inconclusive, unsettled(metric, looking)),
         None => at_both_ends(judge(metric, policy), metric, policy),
@@ -165,9 +172,16 @@ fn verdicts(
     let taking = Taking::of(policy, candidate);
     let mut found = vec![compared];
     found.extend(check_floor(&metric.metric, units, &metric.columns.candidate, taking, policy, looking));
-    metric.comparison.beside.broken = broken(metric, units);
     found.extend(guard_verdict(metric));
     found
+}
+
+/// Says beside a finding that its judge cannot be believed, gated or not.
+fn distrusted(metric: &mut Assessed) {
+    if let Some(sentence) = metric.metric.distrust.clone() {
+        metric.note(sentence.clone());
+        metric.comparison.beside.distrust = Some(Distrust { status: Status::JudgeUninformative, sentence });
+    }
 }
 
 /// Under `bounds` a verdict must be the same with all missing cells at their worst and at their best.
@@ -390,6 +404,9 @@ pub(super) fn check_floor(
     looking: Option<&Looking>,
 ) -> Option<(Verdict, String)> {
     let floor = metric.floor?;
+    if let Some(why) = &metric.distrust {
+        return Some((Verdict::Inconclusive, format!("{}: {why}", metric.name)));
+    }
     let (name, form) = (&metric.name, Form::of(metric));
     let demand = format!("{} {}", words::demand(metric.direction), form.level(floor));
     let sample = Sample::whole(units, column, taking);

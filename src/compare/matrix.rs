@@ -91,7 +91,7 @@ pub struct PairCompared {
     /// The ratio that decides for cost, latency and tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Estimate>,
-    /// The finding against the margin, as two runs alone would have it.
+    /// The finding against the margin; a change that does not survive Holm over all pairs is inconclusive.
     pub change: Change,
     /// Two-sided p of no difference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -232,6 +232,10 @@ fn finish(table: &mut MatrixMetric, runs: usize) {
     let family: Vec<Option<f64>> = table.pairs.iter().map(|pair| pair.p).collect();
     for ((pair, adjusted), q) in table.pairs.iter_mut().zip(holm(&family)).zip(benjamini_hochberg(&family)) {
         (pair.p_holm, pair.q) = (adjusted, q);
+        // Marked by the same rule as the headline counts: all pairs at once.
+        if matches!(pair.change, Change::Regressed | Change::Improved) && adjusted.is_none_or(|p| p > ALPHA) {
+            pair.change = Change::Inconclusive;
+        }
     }
     let sign = if table.direction == Direction::Lower { -1.0 } else { 1.0 };
     let ranked = table.ranking.len().min(runs);

@@ -100,6 +100,8 @@ pub(super) struct Metric {
     pub draws: u32,
     /// Why its margin cannot be used; the metric then has no finding.
     pub fault: Option<String>,
+    /// Why its judge cannot be believed; the finding is shown and decides nothing.
+    pub distrust: Option<String>,
 }
 
 impl Metric {
@@ -131,6 +133,7 @@ impl Metric {
             guard: None,
             draws: 1,
             fault: None,
+            distrust: policy.distrusted.get(name).cloned(),
         };
         let Some(demanded) = demanded else { return metric };
         let fault = metric.fault_of(demanded.margin, [demanded.on_unscored, demanded.on_target_failure]);

@@ -12,6 +12,7 @@ mod comparable;
 mod compare;
 mod contrast;
 mod distribution;
+mod drifting;
 mod explain;
 #[cfg(test)]
 mod explain_tests;
@@ -52,12 +53,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watching;
 mod words;
 
-pub use beside::{Beside, Broken, Cells, Estimands, More, Ordinal, Quarantine, Remedy, Waived, WithAll};
+pub use beside::{Beside, Broken, Cells, Distrust, Estimands, More, Ordinal, Quarantine, Remedy, Waived, WithAll};
 pub use breakdown::{BreakdownFold, breakdown};
 pub use comparable::{comparability, is_allowance};
 pub use compare::{compare, compare_with};
+pub use drifting::{Charted, Drift, DriftPoint, Limits, Shift, chart};
 pub use explain::explain;
 pub use explained::{Condition, Contrasting, Explanation, Origin, Overlap, SliceEffect};
 pub use features::{FeatureFold, Features, Side};
@@ -77,3 +80,4 @@ pub use view::{
     ExampleRow, MetricComparison, MetricSummary, Missing, Pairing, RunCard, RunView, ScoreDetail, SliceComparison,
     SliceSummary, TrialDetail,
 };
+pub use watching::{Day, Evidenced, Seen, Watched, charts, watch};

@@ -12,7 +12,10 @@ use super::{
     measure::Metric,
     pair::{Column, Pairs, Sample, Unit},
 };
-use crate::{model::Change, stats::benjamini_hochberg};
+use crate::{
+    model::{Change, GatePolicy, SliceRate},
+    stats::{benjamini_hochberg, benjamini_yekutieli},
+};
 
 /// Fewest examples of a slice that is shown.
 const SHOWN: usize = 5;
@@ -54,8 +57,16 @@ fn slices<'a>(units: &[Unit<'a>], keep: fn(&Unit<'_>) -> bool) -> Vec<Slice<'a>>
     found
 }
 
+/// p after the correction for the number of slices that the policy asks for.
+pub(super) fn adjusted(rate: SliceRate, family: &[Option<f64>]) -> Vec<Option<f64>> {
+    match rate {
+        SliceRate::Bh => benjamini_hochberg(family),
+        SliceRate::By => benjamini_yekutieli(family),
+    }
+}
+
 /// Every graded metric in every slice, the most credible change first.
-pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], alpha: f64) -> Vec<SliceComparison> {
+pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], policy: &GatePolicy) -> Vec<SliceComparison> {
     let slices = slices(units, |unit| unit.is_paired());
     let mut found = Vec::new();
     let mut family = Vec::new();
@@ -64,7 +75,7 @@ pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], alpha: f
             sign: metric.metric.sign(),
             bounds: metric.metric.bounds(),
             margin: metric.comparison.margin,
-            alpha,
+            alpha: policy.alpha,
             anytime: None,
         };
         for slice in &slices {
@@ -87,7 +98,7 @@ pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], alpha: f
             });
         }
     }
-    for ((slice, q), p) in found.iter_mut().zip(benjamini_hochberg(&family)).zip(&family) {
+    for ((slice, q), p) in found.iter_mut().zip(adjusted(policy.slice_rate, &family)).zip(&family) {
         slice.q = q.filter(|_| p.is_some());
         let turned = slice.difference.estimate.map_or(0.0, |change| match slice.direction {
             crate::model::Direction::Higher => change,

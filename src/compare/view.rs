@@ -343,7 +343,8 @@ pub struct SliceComparison {
     pub candidate: Estimate,
     /// Candidate minus baseline.
     pub difference: Estimate,
-    /// Two-sided p after Benjamini-Hochberg over all slices and metrics tested; `None` when too small to test.
+    /// Two-sided p after the correction over all slices and metrics tested (Benjamini-Hochberg, or what the gate says);
+    /// `None` when too small to test.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<f64>,
     /// The finding at a false discovery rate of 10 %.

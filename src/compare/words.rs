@@ -208,13 +208,13 @@ fn all_of(n: u64) -> String {
 
 fn evidence(found: &MetricComparison, form: Form, decision: Option<&Interval>, change: f64) -> String {
     let mut parts = vec![form.shift(change)];
-    if let Some(ratio) = found.ratio.as_ref() {
-        parts.extend(ratio_text(ratio));
-    }
     let Some(interval) = &found.difference.interval else {
+        parts.extend(found.ratio.as_ref().and_then(ratio_text));
+        parts.push(covers(found));
         return parts.join("; ");
     };
     parts.push(form.span(interval));
+    parts.extend(found.ratio.as_ref().and_then(ratio_text));
     if found.ratio.is_none() {
         let across = interval.lo <= 0.0 && interval.hi >= 0.0;
         let outside = interval.lo <= -found.margin || interval.hi >= found.margin;
@@ -225,7 +225,27 @@ fn evidence(found: &MetricComparison, form: Form, decision: Option<&Interval>, c
             _ => {}
         }
     }
+    parts.push(covers(found));
     parts.join("; ")
+}
+
+/// `500 examples in 12 clusters, CR2 t, none left out`: what the figures rest on.
+fn covers(found: &MetricComparison) -> String {
+    let estimate = &found.difference;
+    let clusters = match estimate.clusters {
+        clusters if clusters == estimate.n || clusters == 0 => String::new(),
+        clusters => format!(" in {}", count(clusters, "cluster")),
+    };
+    let method = match method_name(found.ratio.as_ref().unwrap_or(estimate)) {
+        "" => String::new(),
+        name => format!(", {}", name.trim_end()),
+    };
+    let missing = &found.missing;
+    let left_out = match missing.no_baseline_score + missing.no_candidate_score + missing.neither {
+        0 => "none left out".to_owned(),
+        some => format!("{some} left out"),
+    };
+    format!("{}{clusters}{method}, {left_out}", count(estimate.n, "example"))
 }
 
 /// `×1.12 for a typical example, 95 % interval ×1.05 to ×1.20`.
@@ -283,6 +303,10 @@ pub(super) fn expert(
             plain(interval.hi)
         ));
     }
+    if let Some(interval) = found.difference.interval.as_ref().filter(|_| found.ratio.is_none()) {
+        let (lo, hi) = (plain(interval.lo), plain(interval.hi));
+        parts.push(format!("{} interval {lo} to {hi}", level_text(interval.level)));
+    }
     if let (Some(worse), Some(better)) = (found.p_worse, found.p_better) {
         let adjusted = found
             .p_worse_adjusted
@@ -312,6 +336,8 @@ pub(super) fn expert(
             missing.no_candidate_score,
             missing.neither
         ));
+    } else {
+        parts.push("none left out".to_owned());
     }
     parts.extend(deciding.warnings.iter().cloned());
     parts.extend(beside_text(found));
@@ -389,8 +415,9 @@ fn size_text(estimate: &Estimate) -> String {
     }
 }
 
-fn method_text(estimate: &Estimate) -> String {
-    let name = match estimate.method.as_str() {
+/// A method as people call it; empty where there is none.
+fn method_name(estimate: &Estimate) -> &str {
+    match estimate.method.as_str() {
         "student_t" => "paired t",
         "cr2_t" => "CR2 t",
         "hajek_t" => "Hájek t",
@@ -400,9 +427,16 @@ fn method_text(estimate: &Estimate) -> String {
         "independent_t" => "Welch t",
         "wilson" => "Wilson",
         "log_ratio_t" => "paired t of log ratios ",
-        "none" => return String::new(),
+        "none" => "",
         other => other,
-    };
+    }
+}
+
+fn method_text(estimate: &Estimate) -> String {
+    let name = method_name(estimate);
+    if name.is_empty() {
+        return String::new();
+    }
     let df = estimate.df.map(|df| format!("({})", plain(df))).unwrap_or_default();
     let error = estimate.se.map(|se| format!(", SE {}", plain(se))).unwrap_or_default();
     let status = match estimate.status {

@@ -43,6 +43,7 @@ pub(super) fn gate(raw: RawGate, graders: Option<&[String]>, pointer: &str, faul
         estimand: raw.estimand.unwrap_or_default(),
         cluster_by: raw.cluster_by,
         collapse_strata: raw.collapse_strata,
+        slice_rate: raw.slice_rate,
         waivers,
         max_quarantined: raw.max_quarantined.unwrap_or(default.max_quarantined),
         ..default

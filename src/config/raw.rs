@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::{Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy};
+use crate::model::{DriftPolicy, Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy, SliceRate};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -44,6 +44,9 @@ pub struct Raw {
     /// says otherwise; personal data stays unless it is asked for.
     #[serde(default)]
     pub redact: RedactPolicy,
+    /// What counts as drift of live traces and scores: `assize drift --live`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// Suites by name.
     #[serde(default)]
     pub suites: BTreeMap<String, RawSuite>,
@@ -418,6 +421,10 @@ pub struct RawGate {
     /// Put strata with a single unit together, so that an error can be estimated. Default false.
     #[serde(default)]
     pub collapse_strata: bool,
+    /// How findings of slices are held to a false discovery rate of ten percent: `bh`, or `by`, which holds whatever slices
+    /// share, and finds less. Default `bh`.
+    #[serde(default)]
+    pub slice_rate: SliceRate,
     /// Greatest share of the examples that may be in quarantine as flaky. Default 0.1.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub max_quarantined: Option<f64>,

@@ -13,7 +13,7 @@ use super::judging::{self, Others};
 use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite, RawTarget};
-use crate::model::{GatePolicy, RedactPolicy};
+use crate::model::{DriftPolicy, GatePolicy, RedactPolicy};
 use crate::sys::objects::S3Options;
 
 /// The configuration with its meaning.
@@ -43,6 +43,8 @@ pub struct Config {
     pub prices: PriceTable,
     /// What is taken out before anything is written; checked by the redact module.
     pub redact: RedactPolicy,
+    /// What counts as drift.
+    pub drift: DriftPolicy,
     /// Suites by name.
     pub suites: BTreeMap<String, Suite>,
     /// Sampling plans by dataset, still to be checked by the use case.
@@ -239,9 +241,20 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         sources,
         prices,
         redact: raw.redact,
+        drift: drift(raw.drift, faults),
         suites,
         samples: raw.samples,
     }
+}
+
+/// What the ranges of the schema cannot say.
+fn drift(policy: DriftPolicy, faults: &mut Faults) -> DriftPolicy {
+    if policy.of < policy.fire {
+        let message =
+            format!("`{}` of the last `{}` days can never be: set `of` to at least `fire`", policy.fire, policy.of);
+        faults.add("/drift/of", message);
+    }
+    policy
 }
 
 fn prices(raw: &Raw, faults: &mut Faults) -> PriceTable {

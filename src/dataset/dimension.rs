@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::features;
 use super::native::scalar_text;
+use crate::diagnose::{Counts, Rules, diagnose};
 use crate::model::{Example, PRICED_KEY, Trace};
 
 /// Names that [`trace_dimension`] knows beside those of attributes.
@@ -16,18 +17,23 @@ pub const TRACE_DIMENSIONS: &[&str] = &[
     "cost_usd",
     "day",
     "environment",
+    "failure_modes",
     "latency_ms",
+    "loop_count",
     "model",
     "name",
     "negative_feedback",
     "prompt_version",
     "repeated_calls",
+    "retry_count",
     "session",
     "spans",
     "status",
     "tags",
     "tenant",
     "tokens",
+    "tool_calls",
+    "tool_errors",
     "trace_id",
     "user",
 ];
@@ -42,7 +48,8 @@ pub fn attribute_names(trace: &Trace) -> BTreeSet<&str> {
 }
 
 /// A dimension of a trace: those of [`Trace::dimension`], and `cost`, `latency_ms`, `tokens`, `spans`, `day`,
-/// `repeated_calls` (of a tool with the same arguments) and `negative_feedback` (`true` or `false`, where users spoke;
+/// `repeated_calls` (of a tool with the same arguments), `failure_modes` (names of the detectors that found something,
+/// with commas; none where none did), the counts of [`crate::diagnose`] and `negative_feedback` (`true` or `false`, where users spoke;
 /// here by attributes alone, with scores by [`super::Opinions::dimension`]).
 pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
     let measured = match name {
@@ -51,6 +58,11 @@ pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
         "tokens" => trace.usage().total().map(|tokens| tokens.to_string()),
         "spans" => Some(trace.spans.len().to_string()),
         "repeated_calls" => Some(features::repeated_calls(trace).to_string()),
+        "failure_modes" => failure_modes(trace),
+        "loop_count" => Some(counts(trace).loop_count.to_string()),
+        "retry_count" => Some(counts(trace).retry_count.to_string()),
+        "tool_calls" => Some(counts(trace).tool_calls.to_string()),
+        "tool_errors" => Some(counts(trace).tool_errors.to_string()),
         super::opinions::NEGATIVE_FEEDBACK => features::negative_feedback(trace, []).map(|said| said.to_string()),
         "day" => {
             let start = trace.spans.iter().map(|span| span.start_ns).min()?;
@@ -60,6 +72,17 @@ pub fn trace_dimension(trace: &Trace, name: &str) -> Option<String> {
         _ => None,
     };
     measured.or_else(|| trace.dimension(name))
+}
+
+fn counts(trace: &Trace) -> Counts {
+    diagnose(trace, &Rules::default()).counts
+}
+
+fn failure_modes(trace: &Trace) -> Option<String> {
+    let findings = diagnose(trace, &Rules::default()).findings;
+    let mut names: Vec<&str> = findings.iter().map(|finding| finding.detector.as_str()).collect();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(","))
 }
 
 /// What a filter can ask of an example: its dimensions, then the names of [`super::FILTER_HELP`], then metadata that is not

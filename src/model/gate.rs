@@ -108,6 +108,17 @@ pub enum Estimand {
     Dataset,
 }
 
+/// How the findings of slices are held to a false discovery rate of ten percent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SliceRate {
+    /// Benjamini and Hochberg: holds where slices that overlap err in the same direction, as those of one metric do.
+    #[default]
+    Bh,
+    /// Benjamini and Yekutieli: holds whatever depends on what, and finds less.
+    By,
+}
+
 /// A limit on single examples that break, beside the mean that may hide them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -186,6 +197,9 @@ pub struct GatePolicy {
     /// Whether strata with a single unit are put together, so that an error can be estimated.
     #[serde(default)]
     pub collapse_strata: bool,
+    /// How findings of slices are corrected for their number.
+    #[serde(default)]
+    pub slice_rate: SliceRate,
     /// What is accepted for a while.
     #[serde(default)]
     pub waivers: Vec<Waiver>,
@@ -198,6 +212,10 @@ pub struct GatePolicy {
     /// Greatest share of examples that may be in quarantine.
     #[serde(default = "tenth")]
     pub max_quarantined: f64,
+    /// Metrics whose judge is no better than chance by its calibration, with the sentence that says so. They neither
+    /// pass nor fail.
+    #[serde(default)]
+    pub distrusted: BTreeMap<String, String>,
 }
 
 fn tenth() -> f64 {
@@ -216,10 +234,12 @@ impl Default for GatePolicy {
             estimand: Estimand::Production,
             cluster_by: None,
             collapse_strata: false,
+            slice_rate: SliceRate::default(),
             waivers: Vec::new(),
             today: None,
             quarantine: BTreeMap::new(),
             max_quarantined: tenth(),
+            distrusted: BTreeMap::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod chat;
 mod dataset;
 mod design;
 mod digest;
+mod drift;
 mod event;
 mod failure;
 mod finality;
@@ -30,10 +31,13 @@ pub use chat::{AnswerFormat, ChatMessage, ChatReply, ChatRequest, FinishReason, 
 pub use dataset::{Attachment, DatasetHeader, Example, ExpectedCall, Label, Lineage, Recorded};
 pub use design::{Checkpoint, ClusterCounts, MergedNear, RuleCounts, SampleDesign, Stratum, WeightSummary};
 pub use digest::{Digest, Digester, canonical_json};
+pub use drift::DriftPolicy;
 pub use event::{CancelReason, Event, JournalEntry, Spend, TargetOutcome};
 pub use failure::{Failure, FailureKind};
 pub use finality::{Activity, Finality, FinalityRule};
-pub use gate::{Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, Verdict, Waiver};
+pub use gate::{
+    Change, Estimand, FailOn, GatePolicy, Guard, MetricPolicy, MetricRole, OnMissing, SliceRate, Verdict, Waiver,
+};
 pub use history::{Frozen, Operation, Parent, Splits};
 pub use id::{ExampleId, RunId, SessionId, SpanId, TraceId};
 pub use judging::{Answered, Asked, Cascaded, Judged, Masses, Orders, PartScored, Vote};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exit::{Done, Failed};
 use super::project::Project;
+use super::standing::Standing;
 use crate::model::{Digest, GraderInfo};
 use crate::stats::{Confusion, FEWEST_LABELS};
 use crate::sys::files;
@@ -18,7 +19,8 @@ use crate::sys::files;
 /// Name of the file.
 pub const FILE: &str = "calibrations.toml";
 
-const HEAD: &str = "# How judges did against labels of people. Written by `assize judge calibrate`; commit it.\n";
+const HEAD: &str = "# How judges did against labels of people. Written by `assize judge calibrate`; commit it. A metric whose judge\n\
+                    # is no better than chance neither passes nor fails a gate.\n";
 
 /// One calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,12 @@ pub struct Entry {
     /// How it errs; yes-or-no judges only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<Errors>,
+    /// Whether it is better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+    /// The figures behind that, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub evidence: String,
     /// What it said of each example, to see later whether it still does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub anchors: BTreeMap<String, String>,
@@ -235,7 +243,22 @@ mod tests {
         let (judge, version, model) = ("j".into(), "1".into(), "m".into());
         let (digest, errors, anchors) = (Digest::of(b"j"), None, BTreeMap::new());
         let (answered_by, dataset, skill) = (None, None, Some(skill));
-        known.put(Entry { judge, version, model, digest, on, labels, answered_by, dataset, skill, errors, anchors });
+        let (standing, evidence) = (None, String::new());
+        known.put(Entry {
+            judge,
+            version,
+            model,
+            digest,
+            on,
+            labels,
+            answered_by,
+            dataset,
+            skill,
+            errors,
+            standing,
+            evidence,
+            anchors,
+        });
         known
     }
 

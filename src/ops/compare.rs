@@ -12,6 +12,7 @@ use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
+use super::standing::distrusted;
 use crate::compare::{self, Comparison, Details, ExampleMeta, RunView};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
@@ -79,7 +80,8 @@ pub async fn compare_runs(
     let baseline = findings::load(store, baseline).await?;
     let candidate = findings::load(store, candidate).await?;
     let suite = &candidate.results.header.suite;
-    let policy = policy_of(project, world, suite)?;
+    let mut policy = policy_of(project, world, suite)?;
+    policy.distrusted = distrusted(project, [&baseline.results.header, &candidate.results.header])?;
     let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
@@ -103,7 +105,9 @@ pub async fn view_run(
 ) -> Done<Viewed> {
     let loaded = findings::load(store, run).await?;
     let suite = loaded.results.header.suite.clone();
-    let view = compare::summarize(&loaded.results, &loaded.metas, &policy_of(project, world, &suite)?);
+    let mut policy = policy_of(project, world, &suite)?;
+    policy.distrusted = distrusted(project, [&loaded.results.header])?;
+    let view = compare::summarize(&loaded.results, &loaded.metas, &policy);
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
     let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
     let written = outputs::write(wanted, &material)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub use super::agreement::{Coefficient, People, Policy, Share, Threshold};
 use super::agreement::{beyond_chance, people, policies, threshold};
 use super::build::load_judge;
-use super::calibrations::{Calibrations, Entry, Errors, MOST_ANCHORS, Skill};
+use super::calibrations::{Calibrations, Entry, Errors, FILE, MOST_ANCHORS, Skill};
 pub use super::correct::Corrected;
 use super::correct::correct;
 use super::datasets::open;
@@ -15,6 +15,8 @@ use super::exit::{Done, Exit, Failed};
 use super::project::{Project, World};
 use super::quarantine::today;
 use super::services::Services;
+pub use super::standing::Standing;
+use super::standing::standing_of;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::model::Scale;
 use crate::rubric::{JudgeSpec, Method, RubricScale};
@@ -118,6 +120,10 @@ pub struct Calibrated {
     pub disagreements: Vec<(String, String, String, String)>,
     /// US dollars spent.
     pub cost_usd: f64,
+    /// Whether the judge is better than chance.
+    pub standing: Standing,
+    /// The file that keeps it for gates; `None` where there is no project to keep it in.
+    pub kept_in: Option<&'static str>,
     /// What the judge says of a run, raw and corrected; only when a run is named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corrected: Option<Corrected>,
@@ -248,16 +254,21 @@ pub async fn calibrate(project: &Project, world: &World, ask: &CalibrateAsk) -> 
         }
         None => None,
     };
-    if project.file.is_file() {
-        keep(project, world, &judge, &report, ask.dataset.as_deref())?;
+    let beyond = beyond_chance(&report, &judge.spec().scale);
+    let (standing, evidence) = standing_of(&report, &beyond);
+    let kept_in = project.file.is_file().then_some(FILE);
+    if kept_in.is_some() {
+        keep(project, world, &judge, &report, (ask.dataset.as_deref(), standing, evidence))?;
     }
     Ok(Calibrated {
         judge: name.to_owned(),
+        standing,
+        kept_in,
         model: judge.model().name.clone(),
         accuracy: Share::of(report.accuracy),
         sensitivity: binary.then(|| Share::of(report.true_pass)),
         specificity: binary.then(|| Share::of(report.true_fail)),
-        beyond_chance: beyond_chance(&report, &judge.spec().scale),
+        beyond_chance: beyond,
         people: people(&report, &judge.spec().scale),
         policies: policies(&report, &judge.spec().scale),
         threshold: threshold(&report),
@@ -355,7 +366,7 @@ fn keep(
     world: &World,
     judge: &judge::Judge,
     report: &judge::CalibrationReport,
-    dataset: Option<&str>,
+    (dataset, standing, evidence): (Option<&str>, Standing, String),
 ) -> Done<()> {
     let (info, pairs) = (judge.info("", 1), &report.numbers.pairs);
     let numbers = matches!(info.scale, Scale::Number { .. });
@@ -376,6 +387,8 @@ fn keep(
             choices: judge.spec().scale.menu().filter(|_| !numbers).map(|menu| menu.len() as u64),
         }),
         errors: (report.true_pass.n + report.true_fail.n > 0).then(|| errors(report)),
+        standing: Some(standing),
+        evidence,
         anchors: anchors(report),
     });
     known.write(project)

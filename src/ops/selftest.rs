@@ -151,10 +151,15 @@ pub async fn permute(project: &Project, world: &World, subject: &str, ask: Ask) 
     Ok((done, exit))
 }
 
-/// Runs a folder of reference cases; fails as a gate does when one disagrees or is not read.
+/// Runs a folder of reference cases; fails as a gate does when one disagrees or cannot be read. A method that nothing
+/// answers is a fault of the call.
 pub fn run_cases(world: &World, folder: &std::path::Path) -> Done<(CasesDone, Exit)> {
     let done = cases::run(&world.here.join(folder))?;
-    let exit = if done.disagree + done.unread == 0 { Exit::Pass } else { Exit::GateFailed };
+    let exit = match (done.unknown.is_empty(), done.disagree + done.unread) {
+        (false, _) => Exit::Usage,
+        (true, 0) => Exit::Pass,
+        (true, _) => Exit::GateFailed,
+    };
     Ok((done, exit))
 }
 

@@ -8,6 +8,7 @@
 //! | pass, or the metric informs | success                                         |
 //! | fail                      | `failure`                                         |
 //! | inconclusive              | `skipped` with the reason: neither green nor red  |
+//! | waived                    | `skipped` with the waiver: it did not hold        |
 //! | instrument failed         | `error` on the case `verdict`; its gates `skipped` |
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
@@ -101,6 +102,13 @@ fn comparison_case(metric: &MetricComparison, broken: bool, suite: &str, evidenc
         metric.difference.n
     );
     let text = format!("{}\n{}\n{}", metric.sentence, metric.expert, evidence.of_metric(&metric.name));
+    if let Some(waived) = metric.beside.waived.as_ref().filter(|_| !broken) {
+        let by = waived.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+        let was = words::verdict(Some(waived.verdict), false).word;
+        let message = format!("{was}, waived until {}{by}: {}; {message}", waived.until, waived.reason);
+        let status = told(TestCaseStatus::skipped(), "waived", &message, &text);
+        return case(&metric.name, &format!("{suite}.gates"), status, &format!("{message}\n{text}"));
+    }
     metric_case(&metric.name, gate_of(metric.role, metric.verdict), broken, suite, (&message, &text))
 }
 

@@ -141,7 +141,12 @@ pub(super) fn pairs(matrix: &Matrix, metric: &MatrixMetric) -> Vec<PairRow> {
             q: p(pair.q),
             cost: cost.map_or_else(String::new, |one| {
                 let (point, interval) = number::ratio(&one.spent_ratio);
-                format!("{point} {interval}")
+                // The ratio where both did equally well: what the same quality costs.
+                let equal = one.ratio_at_equal_quality.as_ref().filter(|equal| equal.estimate.is_some()).map(|equal| {
+                    let (point, interval) = number::ratio(equal);
+                    format!("; {point} {interval} where both were good")
+                });
+                format!("{point} {interval}{}", equal.unwrap_or_default())
             }),
             word: mark.word,
             tone: mark.tone,
@@ -225,7 +230,10 @@ pub fn matrix_text(matrix: &Matrix, width: usize) -> String {
         line(&mut text, "");
         line(
             &mut text,
-            &format!("pairs of {}: second minus first; p after Holm, q after Benjamini-Hochberg", metric.name),
+            &format!(
+                "pairs of {}: second minus first; marks and p after Holm, q after Benjamini-Hochberg",
+                metric.name
+            ),
         );
         for row in rows.iter().take(PAIRS) {
             line(&mut text, &format!("  {} {} → {}", row.sign, row.baseline, row.candidate));

@@ -7,6 +7,7 @@ mod calls;
 mod contains;
 mod edit;
 mod exact;
+mod failure_modes;
 mod json;
 mod json_text;
 mod length;
@@ -68,6 +69,7 @@ pub const SCORERS: &[ScorerInfo] = &[
     measure::COST,
     edit::EDIT_DISTANCE,
     exact::EXACT,
+    failure_modes::FAILURE_MODES,
     length::FINISH_REASON,
     json::JSON_SCHEMA,
     subset::JSON_SUBSET,

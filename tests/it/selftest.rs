@@ -39,7 +39,7 @@ fn reference_cases_agree_and_a_wrong_one_fails() {
     };
     world.write("cases/a.json", case(0.5).to_string());
     let text = world.run(&["selftest", "--cases", "cases"]).expect(1).stdout;
-    assert!(text.contains("c1: p[0]: got 1.0, expected 0.5"), "{text}");
+    assert!(text.contains("a.json c1: p[0]") && text.contains("got      1.0\n    expected 0.5"), "{text}");
     assert!(text.contains("horoscope") && text.contains("0 passed, 2 failed"), "{text}");
     assert!(world.run(&["selftest", "--cases", "nowhere"]).expect(2).stderr.contains("nowhere"));
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("model", 0),
     ("stats", 0),
+    ("diagnose", 1),
     ("sys", 1),
     ("config", 2),
     ("dataset", 2),

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::diagnose::cases as trees;
 use crate::ops::exit::{Done, Failed};
-use crate::stats::cases::{compare_case, run_case};
+use crate::stats::cases::{Miss, adapter_of, compare_case, run_case};
 use crate::sys::{files, text};
 
 /// Longest text of a value that is told.
@@ -27,6 +28,8 @@ pub struct CasesDone {
     pub disagree: u64,
     /// Cases that nothing answers, or that cannot be read.
     pub unread: u64,
+    /// Methods that nothing answers, and files that are not in the format.
+    pub unknown: Vec<String>,
     /// By method.
     pub methods: Vec<MethodCases>,
 }
@@ -86,6 +89,9 @@ pub fn run(folder: &Path) -> Done<CasesDone> {
     }
     let mut done = CasesDone { format: 1, files: paths.len() as u64, ..CasesDone::default() };
     for method in methods.into_values() {
+        if method.method != trees::METHOD && adapter_of(&method.method).is_none() {
+            done.unknown.push(method.method.clone());
+        }
         done.agree += method.agree;
         done.disagree += method.disagree;
         done.unread += method.unread;
@@ -98,10 +104,11 @@ pub fn run(folder: &Path) -> Done<CasesDone> {
 fn read(name: &str, bytes: &[u8], methods: &mut BTreeMap<String, MethodCases>) {
     let file: Result<Value, String> = serde_json::from_slice(bytes).map_err(|error| format!("it is no JSON: {error}"));
     let parts = file.and_then(|file| {
-        // A file that names no method is called after it.
-        let stem = name.trim_end_matches(".json").trim_start_matches("stats_");
-        let method = file.get("method").and_then(Value::as_str).unwrap_or(stem).to_owned();
         let cases = file.get("cases").and_then(Value::as_array).ok_or("it has no list of `cases`")?.clone();
+        // A file that names no method is called after it, unless it holds trees of spans.
+        let trees = (!cases.is_empty() && cases.iter().all(trees::is_tree)).then_some(trees::METHOD);
+        let stem = name.trim_end_matches(".json").trim_start_matches("stats_");
+        let method = file.get("method").and_then(Value::as_str).or(trees).unwrap_or(stem).to_owned();
         Ok((method, cases, file.get("tolerance").cloned().unwrap_or_default()))
     });
     let (method, cases, tolerance) = match parts {
@@ -128,8 +135,11 @@ fn of<'a>(methods: &'a mut BTreeMap<String, MethodCases>, name: &str) -> &'a mut
 fn one(file: &str, method: &str, case: &Value, tolerance: &Value, found: &mut MethodCases) {
     found.cases += 1;
     let id = case.get("id").map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)).unwrap_or_default();
-    let input = case.get("input").cloned().unwrap_or_default();
-    match run_case(method, case).and_then(|answer| compare_case(&answer, case, tolerance)) {
+    let input = match method {
+        trees::METHOD => trees::shown_input(case),
+        _ => case.get("input").cloned().unwrap_or_default(),
+    };
+    match misses(method, case, tolerance) {
         Err(words) => {
             found.unread += 1;
             found.faults.push(unread(file, &id, &input, words));
@@ -148,6 +158,15 @@ fn one(file: &str, method: &str, case: &Value, tolerance: &Value, found: &mut Me
             }));
         }
     }
+}
+
+/// Where the answer to a case is not what it expects; the error says what cannot be read.
+fn misses(method: &str, case: &Value, tolerance: &Value) -> Result<Vec<Miss>, String> {
+    if method == trees::METHOD {
+        let expected = json!({ "expected": trees::expected(case)? });
+        return compare_case(&trees::run_case(case)?, &expected, tolerance);
+    }
+    compare_case(&run_case(method, case)?, case, tolerance)
 }
 
 fn unread(file: &str, case: &str, input: &Value, words: String) -> Fault {

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::scatter::{self, Scatter};
 use crate::compare::{Comparison, Contrasting, Explanation, Frontier, RepeatedCompared, RunView, SliceEffect};
+use crate::model::SliceRate;
 use crate::report::moves::MetricFacts;
 use crate::report::number::{self, Unit};
 use crate::report::words::{self, Mark};
@@ -23,6 +25,7 @@ pub(super) struct Why {
     pub metrics: Vec<WhyMetric>,
     pub frontier: Vec<FrontierRow>,
     pub frontier_words: Vec<String>,
+    pub frontier_plots: Vec<Scatter>,
     pub repeated: Vec<RepeatedRow>,
     pub repeated_words: Vec<String>,
     /// How the judges worked.
@@ -36,6 +39,7 @@ pub(super) struct WhyMetric {
     pub sentence: String,
     pub slices: Vec<WhySlice>,
     pub tested: String,
+    pub rate: &'static str,
     pub examples: Vec<NearRow>,
 }
 
@@ -97,6 +101,7 @@ pub(super) fn why(view: &Comparison, facts: &Facts) -> Why {
     Why {
         metrics: told.map(|one| metric(one, facts)).collect(),
         frontier: view.frontier.iter().map(frontier).collect(),
+        frontier_plots: frontier_words.iter().filter_map(|one| scatter::of_two(one)).collect(),
         frontier_words: frontier_words.into_iter().map(|one| one_line(&one.sentence, 500)).collect(),
         repeated: view.repeated.iter().filter(|one| one.k > 1).map(repeated).collect(),
         repeated_words: Vec::new(),
@@ -128,6 +133,10 @@ fn metric(explanation: &Explanation, facts: &Facts) -> WhyMetric {
         sentence: one_line(&explanation.sentence, 900),
         slices: named.chain(others).take(SLICES).collect(),
         tested: words::plural(explanation.tested, "slice", "slices"),
+        rate: match explanation.rate {
+            SliceRate::Bh => "Benjamini and Hochberg",
+            SliceRate::By => "Benjamini and Yekutieli",
+        },
         examples: explanation.contrasting.iter().take(EXAMPLES).map(|pair| near(pair, unit)).collect(),
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plot::{Axis, Plot, ends};
+use super::scatter::{self, Scatter};
 use super::{Assets, registry, write};
 use crate::compare::{Matrix, MatrixMetric};
 use crate::report::ReportError;
@@ -38,6 +39,7 @@ struct Section {
     sentence: String,
     ranking: Vec<Ranking>,
     frontier: bool,
+    scatter: Option<Scatter>,
     pairs: Vec<PairRow>,
     has_cost: bool,
     has_moved: bool,
@@ -111,6 +113,7 @@ fn section(matrix: &Matrix, metric: &MatrixMetric, place: usize) -> Section {
         sentence: if metric.sentence == matrix.headline { String::new() } else { one_line(&metric.sentence, 400) },
         ranking,
         frontier,
+        scatter: scatter::of_many(matrix, metric),
         has_cost: pairs.iter().any(|pair| !pair.cost.is_empty()),
         has_moved: pairs.iter().any(|pair| !pair.moved.is_empty()),
         pairs,

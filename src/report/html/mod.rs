@@ -13,6 +13,7 @@ mod opened;
 mod origin;
 mod page;
 mod plot;
+mod scatter;
 mod slices;
 mod spans;
 mod text;

@@ -1,0 +1,209 @@
+//! `assize drift`: the metrics of a suite over its runs, or scores and measures of live traces over days.
+//!
+//! Runs are points of one series only while the same examples were graded by the same graders: another judge or dataset
+//! is no drift of the agent. Those that differ from the latest are left out, and said to be.
+
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::anyhow;
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use serde::Serialize;
+
+use super::compare::policy_of;
+use super::exit::{Done, Exit, Failed};
+use super::findings;
+use super::project::{Project, World};
+use super::traces::between;
+use crate::compare::{Charted, Day, Drift, DriftPoint, Watched, chart, charts, summarize, watch};
+use crate::diagnose::{Rules, diagnose};
+use crate::lake::TraceFilter;
+use crate::model::{Direction, RunHeader, RunStatus, Trace, TraceId};
+
+/// Most days in a row: a wrong clock must not make a century of them.
+const MOST_DAYS: usize = 1_000;
+
+/// What is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Suite; the only one when absent.
+    pub suite: Option<String>,
+    /// Live traces of the lake instead of runs.
+    pub live: bool,
+    /// Only these metrics or scores; all when empty.
+    pub metrics: Vec<String>,
+    /// Begin of live traces, as typed.
+    pub since: Option<String>,
+    /// Their end, as typed.
+    pub until: Option<String>,
+    /// Latest runs that are looked at.
+    pub last: u32,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Drifted {
+    /// Format version of this document; 1 today.
+    pub format: u32,
+    /// `runs` or `traces`.
+    pub of: &'static str,
+    /// Suite, for runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// Rules over live days.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Watched>,
+    /// Charts.
+    pub charts: Vec<Charted>,
+    /// Runs or scores that were left out, with the reason.
+    pub left_out: Vec<String>,
+}
+
+/// Looks for drift. It fails like a gate when a rule fires or, for runs, a chart has left its limits for the worse; it is
+/// inconclusive when nothing could be said at all.
+pub async fn drift(project: &Project, world: &World, ask: &Ask) -> Done<(Drifted, Exit)> {
+    let mut found = if ask.live { of_traces(project, world, ask)? } else { of_runs(project, world, ask).await? };
+    if !ask.metrics.is_empty() {
+        let known: Vec<String> = found.charts.iter().map(|charted| charted.name.clone()).collect();
+        if let Some(unknown) = ask.metrics.iter().find(|name| !known.contains(name)) {
+            return Err(Failed::usage(anyhow!("no metric `{unknown}`; there is {}", known.join(", "))));
+        }
+        found.charts.retain(|charted| ask.metrics.contains(&charted.name));
+        let wanted = |rule: &Watched| rule.score.as_ref().is_some_and(|name| ask.metrics.contains(name));
+        found.rules.retain(wanted);
+    }
+    let fires = match ask.live {
+        true => found.rules.iter().any(Watched::is_firing),
+        false => found.charts.iter().any(|charted| charted.drift == Drift::Worse),
+    };
+    let known =
+        found.rules.iter().any(Watched::is_known) || found.charts.iter().any(|charted| charted.drift != Drift::Unknown);
+    let exit = match (fires, known) {
+        (true, _) => Exit::GateFailed,
+        (false, true) => Exit::Pass,
+        (false, false) => Exit::Inconclusive,
+    };
+    Ok((found, exit))
+}
+
+async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
+    let store = project.store(&world.env).await?;
+    let suite = match &ask.suite {
+        Some(suite) => suite.clone(),
+        None => project.suite(None)?.name.clone(),
+    };
+    let runs = store.runs(Some(&suite), ask.last).await.map_err(Failed::instrument)?;
+    let complete: Vec<_> = runs.into_iter().filter(|run| run.status == RunStatus::Complete).collect();
+    let Some(latest) = complete.iter().map(|run| &run.header).max_by_key(|header| header.created_at).cloned() else {
+        return Err(Failed::usage(anyhow!("suite `{suite}` has no complete run yet; `assize run` makes one")));
+    };
+    let policy = policy_of(project, world, &suite)?;
+    let mut left_out = Vec::new();
+    let mut series: BTreeMap<String, (Direction, Vec<DriftPoint>)> = BTreeMap::new();
+    let mut headers: Vec<RunHeader> = complete.into_iter().map(|run| run.header).collect();
+    headers.sort_by(|left, right| (left.created_at, &left.id).cmp(&(right.created_at, &right.id)));
+    for header in headers {
+        if header.dataset_digest != latest.dataset_digest {
+            let words =
+                format!("run {}: another dataset ({} against {})", header.id.short(), header.dataset, latest.dataset);
+            left_out.push(words);
+            continue;
+        }
+        let loaded = findings::load(store.as_ref(), &header.id).await?;
+        let view = summarize(&loaded.results, &loaded.metas, &policy);
+        for metric in view.metrics.iter().chain(&view.measures) {
+            let grader = |header: &RunHeader| {
+                let found = header.graders.iter().find(|grader| grader.name == metric.name);
+                found.map(|grader| grader.digest.clone())
+            };
+            if grader(&header) != grader(&latest) {
+                let words = format!("run {}: `{}` was graded by another grader", header.id.short(), metric.name);
+                left_out.push(words);
+                continue;
+            }
+            let Some(value) = metric.estimate.estimate else { continue };
+            let at = header.created_at.strftime("%Y-%m-%d %H:%M:%S").to_string();
+            let point = DriftPoint { at, run: Some(header.id.to_string()), n: metric.estimate.n, value };
+            series.entry(metric.name.clone()).or_insert((metric.direction, Vec::new())).1.push(point);
+        }
+    }
+    let charts = series.into_iter().map(|(name, (direction, points))| chart(&name, direction, points)).collect();
+    Ok(Drifted { format: 1, of: "runs", suite: Some(suite), rules: Vec::new(), charts, left_out })
+}
+
+fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
+    let (since, until) = between(world, ask.since.as_deref(), ask.until.as_deref())?;
+    let within = TraceFilter { since, until, ..TraceFilter::default() };
+    let lake = project.lake(&world.env)?;
+    let mut days: BTreeMap<Date, Day> = BTreeMap::new();
+    let mut began: HashMap<TraceId, Date> = HashMap::new();
+    for trace in lake.traces(&within).map_err(Failed::instrument)? {
+        let trace = trace.map_err(Failed::instrument)?;
+        let Some(date) = trace.spans.iter().map(|span| span.start_ns).min().and_then(date_of) else { continue };
+        began.insert(trace.id.clone(), date);
+        measure(days.entry(date).or_default(), &trace);
+    }
+    if days.is_empty() {
+        return Err(Failed::usage(anyhow!("no trace in that time; `assize lake stats` says what there is")));
+    }
+    let mut left_out = Vec::new();
+    let mut scores = lake.scores().map_err(Failed::instrument)?;
+    scores.sort_by_key(|score| score.at_ns);
+    let (mut wordy, mut elsewhere) = (BTreeMap::<String, u64>::new(), 0_u64);
+    for score in scores {
+        // A score counts for the day of its trace: a judge may be days behind.
+        let Some(date) = score.trace_id.as_ref().and_then(|id| began.get(id)) else {
+            elsewhere += 1;
+            continue;
+        };
+        match score.value {
+            Some(value) => days.entry(*date).or_default().scores.entry(score.name).or_default().push(value),
+            None => *wordy.entry(score.name).or_default() += 1,
+        }
+    }
+    left_out.extend(wordy.into_iter().map(|(name, n)| format!("{n} scores `{name}`: they are words, not numbers")));
+    if elsewhere > 0 {
+        left_out.push(format!("{elsewhere} scores: they are of no trace in that time"));
+    }
+    let days = without_gaps(days)?;
+    for (name, _) in days.iter().flat_map(|day| &day.scores).collect::<BTreeMap<_, _>>() {
+        let outside = days.iter().filter_map(|day| day.scores.get(name)).flatten().any(|v| !(0.0..=1.0).contains(v));
+        if outside {
+            left_out
+                .push(format!("scores `{name}` from the rules: they lie outside 0 to 1, so that no drop is defined"));
+        }
+    }
+    let rules = watch(&days, &project.config.drift);
+    Ok(Drifted { format: 1, of: "traces", suite: None, rules, charts: charts(&days), left_out })
+}
+
+fn date_of(ns: i64) -> Option<Date> {
+    let moment = Timestamp::from_nanosecond(i128::from(ns)).ok()?;
+    Some(moment.to_zoned(TimeZone::UTC).date())
+}
+
+fn measure(day: &mut Day, trace: &Trace) {
+    day.latency_ms.extend(trace.duration_ms());
+    day.cost_usd.extend(trace.cost_usd());
+    let counts = diagnose(trace, &Rules::default()).counts;
+    day.loops.push(counts.loop_count as f64);
+    if counts.tool_calls > 0 {
+        day.calls.push((counts.tool_errors as f64, counts.tool_calls as f64));
+    }
+}
+
+/// All days from the first to the last; days without a trace are empty, and so unknown to every rule.
+fn without_gaps(mut known: BTreeMap<Date, Day>) -> Done<Vec<Day>> {
+    let ends = known.keys().next().copied().zip(known.keys().next_back().copied());
+    let mut days = Vec::new();
+    let Some((mut date, last)) = ends else { return Ok(days) };
+    while date <= last {
+        if days.len() == MOST_DAYS {
+            let words = "the traces span more than 1000 days; name a shorter time with `--since` and `--until`";
+            return Err(Failed::usage(anyhow!(words)));
+        }
+        days.push(Day { date: date.to_string(), ..known.remove(&date).unwrap_or_default() });
+        date = date.checked_add(1.day()).map_err(Failed::instrument)?;
+    }
+    Ok(days)
+}
