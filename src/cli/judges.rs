@@ -90,6 +90,9 @@ pub fn full(full: &Full, width: usize) -> String {
     if !full.optional_inputs.is_empty() {
         let _ = writeln!(text, "May see   {}", full.optional_inputs.join(", "));
     }
+    if let Some(method) = &full.method {
+        let _ = writeln!(text, "Asks      {}", one_line(method, 200));
+    }
     let tags: Vec<String> =
         full.example_tags.iter().map(|(tag, count)| format!("{count} {}", one_line(tag, 40))).collect();
     let tags = if tags.is_empty() { String::new() } else { format!(": {}", tags.join(", ")) };

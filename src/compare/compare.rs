@@ -7,6 +7,7 @@ use super::{
     explain::explain_units,
     frontier::frontier_of,
     gate::{self, Ruling},
+    judge_facts,
     looking::{self, Looking},
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Unit},
@@ -84,6 +85,8 @@ pub fn compare_with(
         frontier: frontier_of(&kept, candidate, policy, &found),
         repeated: repeated_of(&kept, candidate, policy),
         breakdown: Vec::new(),
+        baseline_judges: judge_facts(baseline),
+        candidate_judges: judge_facts(candidate),
         examples,
         quarantine,
     }

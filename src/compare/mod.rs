@@ -25,6 +25,8 @@ mod gate;
 #[cfg(test)]
 mod gate_tests;
 mod hopeless;
+mod judging;
+mod judging_words;
 mod looking;
 mod matrix;
 mod measure;
@@ -62,6 +64,7 @@ pub use features::{FeatureFold, Features, Side};
 pub use flaky::{Flaky, FlakyRow, FlipSource, flaky};
 pub use frontier::{CostOfGood, Frontier, cost_of_good, frontier};
 pub use hopeless::{Hopeless, hopeless};
+pub use judging::{CascadeFacts, JudgeFacts, MassFacts, MemberFacts, MemberPair, OrderFacts, PanelFacts, judge_facts};
 pub use matrix::{Matrix, MatrixMetric, PairCompared, Ranked, compare_many};
 pub use nearest::Nearest;
 pub use plan::{DEFAULT_POWER, Forecast, Point, Wish, forecast};

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Beside, CostOfGood, Explanation, Frontier, Quarantine, RepeatedCompared, RepeatedTrials};
+use super::{Beside, CostOfGood, Explanation, Frontier, JudgeFacts, Quarantine, RepeatedCompared, RepeatedTrials};
 use crate::model::{
     Change, Digest, Direction, Example, ExampleId, Failure, GraderInfo, MetricRole, RunHeader, RunId, RunStatus,
     RunTotals, Scale, Scored, TargetInfo, Trace, UnscoredReason, Usage, Verdict,
@@ -194,6 +194,9 @@ pub struct RunView {
     /// What good answers cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cost_of_good: Vec<CostOfGood>,
+    /// How its judges worked, where there is something to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<JudgeFacts>,
     /// Rows of examples, worst first.
     pub examples: Vec<ExampleRow>,
 }
@@ -415,6 +418,12 @@ pub struct Comparison {
     /// Agents and tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub breakdown: Vec<Breakdown>,
+    /// How the judges of the baseline worked, where there is something to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub baseline_judges: Vec<JudgeFacts>,
+    /// The same of the candidate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate_judges: Vec<JudgeFacts>,
     /// Rows of examples, worst shift first.
     pub examples: Vec<ExampleRow>,
     /// Examples that the gate left out as flaky; absent when none is.

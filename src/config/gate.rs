@@ -20,7 +20,9 @@ pub(super) fn gate(raw: RawGate, graders: Option<&[String]>, pointer: &str, faul
         let at = below(&format!("{pointer}/metrics"), &name);
         if let Some(graders) = graders {
             let known: Vec<String> = graders.iter().cloned().chain(MEASURES.map(str::to_owned)).collect();
-            if !known.contains(&name) {
+            // A judge of several criteria has a metric for each, `GRADER.CRITERION`; which ones is not known here.
+            let criterion = name.split_once('.').is_some_and(|(grader, _)| graders.iter().any(|one| one == grader));
+            if !known.contains(&name) && !criterion {
                 faults.add(&at, format!("no grader of this name in the suite{}", suggestion(&name, &known)));
             }
         }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use futures::stream::{self, StreamExt};
 
 use super::{Grade, Graded};
-use crate::model::{Example, Label, Output, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason};
+use crate::model::{
+    Example, Label, Output, Scale, Score, ScoreInput, ScoreValue, Spend, Unscored, UnscoredReason,
+};
 use crate::provider::OnNotice;
 use crate::rubric::{CalibrationExample, JudgeSpec, reduce};
 
@@ -331,6 +333,13 @@ async fn grade_draws(judge: &dyn Grade, labelled: &Labelled, draws: u32, on_noti
 fn tolerance(spec: &JudgeSpec) -> f64 {
     match &spec.scale {
         crate::rubric::RubricScale::Number { min, max, step, .. } => step.map_or((max - min) / 20.0, |step| step / 2.0),
+        // Means of scores: nearer to the person's score than to the next one.
+        scale if matches!(spec.gives(), Scale::Number { .. }) => {
+            let mut values: Vec<f64> = scale.menu().into_iter().flatten().filter_map(|(_, value)| value).collect();
+            values.sort_by(f64::total_cmp);
+            let gaps = values.windows(2).filter_map(|two| Some(two.get(1)? - two.first()?));
+            gaps.filter(|gap| *gap > 0.0).fold(f64::INFINITY, f64::min).min(f64::MAX) / 2.0
+        }
         _ => 0.0,
     }
 }

@@ -178,11 +178,16 @@ impl Grade for Cascade {
             (Asked::Unsure | Asked::Failed, Some(dear)) => dear,
             _ => cheap.scored,
         };
-        let scored = decided.map(|mut score| {
-            let judged = Judged { cascade: Some(told), ..Judged::of(&score).unwrap_or_default() };
-            judged.put(&mut score);
-            score
-        });
+        let scored = match decided {
+            Ok(mut score) => {
+                Judged { cascade: Some(told), ..Judged::of(&score).unwrap_or_default() }.put(&mut score);
+                Ok(score)
+            }
+            Err(unscored) => {
+                let found = Judged::of_unscored(&unscored).unwrap_or_default();
+                Err(Judged { cascade: Some(told), ..found }.put_unscored(unscored))
+            }
+        };
         Graded { scored, ..sum.graded }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::asking::Form;
-use crate::model::{AnswerFormat, ChatMessage, ChatReply, UnscoredReason};
+use crate::model::{AnswerFormat, ChatMessage, ChatReply, TokenChance, UnscoredReason};
 use crate::rubric::{
     Criterion, ExpectedScore, Judgement, ReplyProblem, RubricScale, Sheet, nonce, parse_alone, parse_reply,
     parse_sheet, repair_messages, stands_in,
@@ -22,7 +22,7 @@ pub(super) struct OneScore<'a> {
 }
 
 impl Form for OneScore<'_> {
-    type Found = (Judgement, ChatReply);
+    type Found = (Judgement, Vec<TokenChance>);
 
     fn answer(&self) -> AnswerFormat {
         json_answer(self.schema)
@@ -33,7 +33,8 @@ impl Form for OneScore<'_> {
     }
 
     fn read(&self, reply: &ChatReply) -> Result<Self::Found, ReplyProblem> {
-        Ok((parse_reply(self.scale, &reply.text)?, reply.clone()))
+        let tokens = self.top.and(reply.tokens.clone()).unwrap_or_default();
+        Ok((parse_reply(self.scale, &reply.text)?, tokens))
     }
 
     fn repair(&self, raw: &str) -> Option<Vec<ChatMessage>> {
@@ -52,7 +53,7 @@ pub(super) struct ScoreAlone<'a> {
 }
 
 impl Form for ScoreAlone<'_> {
-    type Found = (Judgement, ChatReply);
+    type Found = (Judgement, Vec<TokenChance>);
 
     fn answer(&self) -> AnswerFormat {
         AnswerFormat::Text
@@ -63,7 +64,7 @@ impl Form for ScoreAlone<'_> {
     }
 
     fn read(&self, reply: &ChatReply) -> Result<Self::Found, ReplyProblem> {
-        Ok((parse_alone(self.scale, &reply.text)?, reply.clone()))
+        Ok((parse_alone(self.scale, &reply.text)?, reply.tokens.clone().unwrap_or_default()))
     }
 }
 

@@ -106,8 +106,9 @@ fn every_judge_renders_every_calibration_example() {
             // One system message for all examples, or providers cannot cache it.
             assert_eq!(system.get_or_insert_with(|| messages[0].content.clone()), &messages[0].content);
             assert_eq!(judge.messages(&input).unwrap(), messages, "asked again, the request is the same");
-            let size = judge.estimate(&input);
-            assert!(size.prompt_chars > 1_000 && size.max_output_tokens >= 400);
+            let sizes = judge.asks(&input);
+            assert!(!sizes.is_empty());
+            assert!(sizes.iter().all(|size| size.prompt_chars > 1_000 && size.max_output_tokens >= 400));
         }
     }
 }

@@ -175,7 +175,10 @@ impl Judge {
     /// # Errors
     /// The reason why the judge does not ask.
     pub fn messages(&self, input: &ScoreInput<'_>) -> Result<Vec<ChatMessage>, Unscored> {
-        let material = self.material(input)?;
+        let mut material = self.material(input)?;
+        if let Method::Pair(pair) = &self.spec.method {
+            material = material.paired(pair, false);
+        }
         let wanted = main_question(&self.spec)
             .ok_or_else(|| Unscored::new(UnscoredReason::ScorerFault, "the judge has no question"))?;
         self.prompt(wanted, &material, &self.shots_for(input)).map(|prompt| prompt.messages)

@@ -4,8 +4,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Example, ExampleId, Output, Role, ScoreValue, Usage};
+use crate::model::{
+    AnswerFormat, ChatReply, ChatRequest, Example, ExampleId, Failure, FailureKind, FinishReason, Output, Role,
+    ScoreValue, Usage,
+};
 use crate::provider::ChatModel;
+use crate::rubric::FRESH_NOTE;
 
 const TOML: &str = "name = \"j\"\nversion = \"3\"\nsummary = \"Is it good?\"\n[scale]\ntype = \"binary\"\n\
     [model]\ntemperature = 0\nmax_tokens = 500\nseed = 7\n";

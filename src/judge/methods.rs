@@ -5,7 +5,7 @@ use super::asking::{Asking, End};
 use super::forms::{FreeText, OneScore, ScoreAlone};
 use super::judge::{Judge, main_question, score_question};
 use crate::model::{
-    Answered, ChatReply, Finite, Judged, Masses, Orders, PartScored, Score, ScoreInput, ScoreValue, Unscored,
+    Answered, Finite, Judged, Masses, Orders, PartScored, Score, ScoreInput, ScoreValue, TokenChance, Unscored,
     UnscoredReason,
 };
 use crate::rubric::{
@@ -37,9 +37,9 @@ impl Judge {
             Method::Tree(tree) => self.tree(tree, &material, &shots, asking, judged).await,
             Method::Parts(parts) => self.parts(*parts, input, (&material, &shots), asking).await,
             Method::Plain | Method::Criteria(_) => {
-                let (judgement, reply, prompt) =
+                let (judgement, tokens, prompt) =
                     self.one(score_question(&self.spec), &material, &shots, asking).await?;
-                let judged = self.told(judged, &judgement, &reply);
+                let judged = self.told(judged, &judgement, &tokens);
                 Ok(self.to_score(judgement, (&prompt, &material), asking, &judged))
             }
         }
@@ -52,20 +52,20 @@ impl Judge {
         material: &Material,
         shots: &[Shot],
         asking: &mut Asking<'_>,
-    ) -> Result<(Judgement, ChatReply, crate::rubric::Prompt), End> {
+    ) -> Result<(Judgement, Vec<TokenChance>, crate::rubric::Prompt), End> {
         let prompt = self.prompt(wanted, material, shots)?;
         let top = match &self.spec.method {
             Method::Expected(expected) => Some(expected.top),
             _ => self.top(),
         };
         let form = OneScore { scale: &self.spec.scale, schema: &self.schema, top };
-        let (judgement, reply) = asking.question(&form, &prompt.messages).await?;
-        Ok((judgement, reply, prompt))
+        let (judgement, tokens) = asking.question(&form, &prompt.messages).await?;
+        Ok((judgement, tokens, prompt))
     }
 
     /// What a reply tells of how sure the judge is.
-    fn told(&self, judged: Judged, judgement: &Judgement, reply: &ChatReply) -> Judged {
-        let share = reply.tokens.as_ref().and_then(|tokens| likeliest_share(&self.spec.scale, tokens, false));
+    fn told(&self, judged: Judged, judgement: &Judgement, tokens: &[TokenChance]) -> Judged {
+        let share = likeliest_share(&self.spec.scale, tokens, false);
         Judged {
             sure: judgement.sure.map(|sure| sure.as_str().to_owned()),
             likeliest: share.filter(|_| self.top().is_some()).and_then(Finite::new),
@@ -82,17 +82,16 @@ impl Judge {
         judged: Judged,
     ) -> Result<Score, End> {
         let scale = &self.spec.scale;
-        let (judgement, reply, prompt) = if expected.reasoned {
+        let (judgement, tokens, prompt) = if expected.reasoned {
             self.one(Wanted::Score(scale), material, shots, asking).await?
         } else {
             let prompt = self.prompt(Wanted::ScoreAlone(scale), material, shots)?;
             let form = ScoreAlone { scale, expected };
-            let (judgement, reply) = asking.question(&form, &prompt.messages).await?;
-            (judgement, reply, prompt)
+            let (judgement, tokens) = asking.question(&form, &prompt.messages).await?;
+            (judgement, tokens, prompt)
         };
-        let tokens = reply.tokens.as_deref().unwrap_or_default();
-        let mass = score_masses(scale, tokens, !expected.reasoned, expected.least_mass);
-        let share = likeliest_share(scale, tokens, !expected.reasoned);
+        let mass = score_masses(scale, &tokens, !expected.reasoned, expected.least_mass);
+        let share = likeliest_share(scale, &tokens, !expected.reasoned);
         let written = judgement.value.number();
         let (value, vote_instead) = match (mass.as_ref().and_then(|mass| mass.expected), expected.otherwise) {
             (Some(value), _) => (Some(value), false),
@@ -155,10 +154,12 @@ impl Judge {
         };
         let judged = Judged { orders: Some(Orders { declared, swapped, missing }), ..judged };
         let Some(value) = value else {
-            return Err(found.into_iter().find_map(Result::err).unwrap_or_else(|| {
+            let mut end = found.into_iter().find_map(Result::err).unwrap_or_else(|| {
                 let detail = "the verdicts of the two orders contradict each other";
                 End::of(UnscoredReason::VotesTied, detail)
-            }));
+            });
+            end.unscored = judged.put_unscored(end.unscored);
+            return Err(end);
         };
         let mut told = found.into_iter().filter_map(Result::ok);
         let Some((_, first, prompt, shown)) = told.next() else {
@@ -228,15 +229,15 @@ impl Judge {
         asking: &mut Asking<'_>,
     ) -> Result<Score, End> {
         let pieces = material.parted(input, parts.over, self.spec.max_input_chars, parts.most)?;
-        let mut found: Vec<(Judgement, ChatReply, crate::rubric::Prompt, usize)> = Vec::new();
+        let mut found: Vec<(Judgement, Vec<TokenChance>, crate::rubric::Prompt, usize)> = Vec::new();
         let mut scored: Vec<PartScored> = Vec::new();
         let mut first_fault = None;
         for (place, (piece, words)) in pieces.iter().enumerate() {
             match self.one(score_question(&self.spec), piece, shots, asking).await {
-                Ok((judgement, reply, prompt)) => {
+                Ok((judgement, tokens, prompt)) => {
                     let value = Some(judgement.value.clone());
                     scored.push(PartScored { part: words.clone(), value, unscored: None });
-                    found.push((judgement, reply, prompt, place));
+                    found.push((judgement, tokens, prompt, place));
                 }
                 // What the judge says it cannot judge is no failure of the instrument; all else costs the cell, for a
                 // fold over what happened to be read is no score of the whole.
@@ -251,10 +252,10 @@ impl Judge {
         let Some((value, decides)) = folded(parts.fold, self.spec.direction, &found) else {
             return Err(first_fault.unwrap_or_else(|| End::of(UnscoredReason::CannotJudge, "no part could be judged")));
         };
-        let Some((judgement, reply, prompt, place)) = found.into_iter().nth(decides) else {
+        let Some((judgement, tokens, prompt, place)) = found.into_iter().nth(decides) else {
             return Err(End::of(UnscoredReason::ScorerFault, "a part without a judgement"));
         };
-        let judged = self.told(Judged::default(), &judgement, &reply);
+        let judged = self.told(Judged::default(), &judgement, &tokens);
         let judged = Judged { parts: if pieces.len() > 1 { scored } else { Vec::new() }, ..judged };
         let judgement = Judgement { value, ..judgement };
         let shown = pieces.get(place).map_or(material, |(piece, _)| piece);

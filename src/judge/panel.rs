@@ -95,6 +95,7 @@ impl Panel {
         let given: Vec<(&Member, &Score)> =
             votes.iter().filter_map(|(member, scored)| Some((*member, scored.as_ref().ok()?))).collect();
         let all: Vec<Vote> = votes.iter().map(|(member, scored)| self.vote(member, scored)).collect();
+        let judged = Judged { votes: all, ..Judged::default() };
         let reasons: Vec<&Unscored> = votes.iter().filter_map(|(_, scored)| scored.as_ref().err()).collect();
         if given.len() < self.quorum || given.is_empty() {
             if let Some(unscored) = reasons.first().filter(|_| given.is_empty())
@@ -102,20 +103,22 @@ impl Panel {
             {
                 return Err((*unscored).clone());
             }
-            return Err(Unscored::new(UnscoredReason::NoQuorum, self.lost(votes, given.len())));
+            let lost = Unscored::new(UnscoredReason::NoQuorum, self.lost(votes, given.len()));
+            return Err(judged.put_unscored(lost));
         }
         let value = match self.rule {
             VoteRule::Majority => majority(&given),
-            VoteRule::Median => number(&given).and_then(|votes| median(votes)).and_then(number_value),
+            VoteRule::Median => number(&given).and_then(median).and_then(number_value),
             VoteRule::Mean => number(&given).map(|votes| mean(&votes)).and_then(number_value),
         };
         let Some(value) = value else {
             let words: Vec<String> =
                 given.iter().map(|(member, score)| format!("{} {}", member.name, score.value)).collect();
-            return Err(Unscored::new(UnscoredReason::VotesTied, format!("no majority: {}", words.join(", "))));
+            let tied = Unscored::new(UnscoredReason::VotesTied, format!("no majority: {}", words.join(", ")));
+            return Err(judged.put_unscored(tied));
         };
         let mut score = self.score(value, &given, votes.len());
-        Judged { votes: all, ..Judged::default() }.put(&mut score);
+        judged.put(&mut score);
         Ok(score)
     }
 

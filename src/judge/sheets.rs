@@ -138,9 +138,9 @@ impl Grade for CriterionJudge {
         }
     }
 
-    /// The first criterion stands for the asks of all.
+    /// The first criterion stands for the asks of all; the others ask nothing, which is known.
     fn asks(&self, input: &ScoreInput<'_>) -> Vec<AskSize> {
-        if self.place == 0 { self.sheets.judge.sizes(input) } else { Vec::new() }
+        if self.place == 0 { self.sheets.judge.sizes(input) } else { vec![AskSize::default()] }
     }
 }
 

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Finite, Score, ScoreValue, UnscoredReason};
+use super::{Finite, Score, ScoreValue, Unscored, UnscoredReason};
 
 /// The key in a score's details.
 const KEY: &str = "judged";
@@ -148,7 +148,16 @@ pub struct PartScored {
 impl Judged {
     /// How a score came about; `None` where it was one plain reply, or where the details are not of this form.
     pub fn of(score: &Score) -> Option<Self> {
-        serde_json::from_value(score.details.get(KEY)?.clone()).ok()
+        Self::read(&score.details)
+    }
+
+    /// What was found before there was no score.
+    pub fn of_unscored(unscored: &Unscored) -> Option<Self> {
+        Self::read(&unscored.details)
+    }
+
+    fn read(details: &Value) -> Option<Self> {
+        serde_json::from_value(details.get(KEY)?.clone()).ok()
     }
 
     /// Whether there is nothing to tell.
@@ -158,11 +167,22 @@ impl Judged {
 
     /// Puts it among a score's details; nothing where there is nothing to tell.
     pub fn put(&self, score: &mut Score) {
+        self.write(&mut score.details);
+    }
+
+    /// Keeps it with the reason why there is no score.
+    #[must_use]
+    pub fn put_unscored(&self, mut unscored: Unscored) -> Unscored {
+        self.write(&mut unscored.details);
+        unscored
+    }
+
+    fn write(&self, details: &mut Value) {
         if self.is_empty() {
             return;
         }
         let Ok(value) = serde_json::to_value(self) else { return };
-        match &mut score.details {
+        match details {
             Value::Object(details) => drop(details.insert(KEY.to_owned(), value)),
             other => *other = Value::Object(Map::from_iter([(KEY.to_owned(), value)])),
         }

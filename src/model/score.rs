@@ -201,12 +201,15 @@ pub struct Unscored {
     pub reason: UnscoredReason,
     /// The particulars, for people. Hostile text when a model wrote it.
     pub detail: String,
+    /// What the grader found before it gave up (votes that tie, orders that contradict each other).
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub details: Value,
 }
 
 impl Unscored {
     /// A reason with its particulars.
     pub fn new(reason: UnscoredReason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
+        Self { reason, detail: detail.into(), details: Value::Null }
     }
 
     /// The grader does not apply.

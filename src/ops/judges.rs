@@ -53,6 +53,9 @@ pub struct Full {
     pub inputs: Vec<String>,
     /// Material it is shown where there is some.
     pub optional_inputs: Vec<String>,
+    /// How it comes to its score, where that is not one question.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// The scores it may give.
     pub scores: Vec<ScoreMeaning>,
     /// Labelled examples by tag, such as `boundary` and `adversarial`.
@@ -147,6 +150,7 @@ pub fn show(project: &Project, name: &str) -> Done<Full> {
         rubric: spec.rubric.clone(),
         inputs: spec.inputs.iter().map(ToString::to_string).collect(),
         optional_inputs: spec.optional_inputs.iter().map(ToString::to_string).collect(),
+        method: spec.method.words(),
         scores: scores(&spec),
         example_tags: tags(&spec),
     })

@@ -358,7 +358,9 @@ fn estimate_cell(project: &Project, parts: &Parts, example: &Example, grader: Op
     if sizes.is_empty() && recorded.is_none() {
         return None;
     }
-    let mut sum = CallEstimate { cost_usd: Some(Quantity::default()), ..CallEstimate::default() };
+    // A cell that asks nothing costs nothing, which is a price.
+    let asks = sizes.iter().any(|size| size.most > 0.0);
+    let mut sum = CallEstimate { cost_usd: (!asks).then(Quantity::default), ..CallEstimate::default() };
     for size in &sizes {
         let input = size.prompt_chars as f64 / 4.0;
         let (least, most) = (80.0, f64::from(size.max_output_tokens));
@@ -372,8 +374,9 @@ fn estimate_cell(project: &Project, parts: &Parts, example: &Example, grader: Op
         });
         sum.calls = sum.calls.plus(times(1.0, 1.0));
         sum.tokens = sum.tokens.plus(times(input + least, 1.25 * input + most));
-        if size.most > 0.0 {
-            sum.cost_usd = sum.cost_usd.zip(cost).map(|(sum, cost)| sum.plus(cost));
+        match cost {
+            Some(cost) => sum.cost_usd = Some(sum.cost_usd.unwrap_or_default().plus(cost)),
+            None => sum.unpriced |= size.most > 0.0,
         }
     }
     Some(sum)

@@ -2,7 +2,7 @@
 
 use super::number::{self, Unit};
 use super::words;
-use crate::compare::{Comparison, CostOfGood, Explanation, Frontier, RunView, SliceEffect};
+use crate::compare::{Comparison, CostOfGood, Explanation, Frontier, JudgeFacts, RunView, SliceEffect};
 use crate::model::{Change, MetricRole};
 
 /// Most sentences about quality and cost.
@@ -52,6 +52,24 @@ pub(super) fn repeated(view: &RunView) -> Vec<String> {
         )
     };
     metrics.into_iter().map(line).collect()
+}
+
+/// How the judges of one run worked, a line for each thing worth telling.
+pub(super) fn judges(facts: &[JudgeFacts]) -> Vec<String> {
+    let lines =
+        |one: &JudgeFacts| one.sentences.iter().map(|said| format!("{}: {said}", one.metric)).collect::<Vec<_>>();
+    facts.iter().flat_map(lines).collect()
+}
+
+/// The same of both runs; what is alike in both is told once.
+pub(super) fn both_judges(view: &Comparison) -> Vec<String> {
+    let (before, after) = (judges(&view.baseline_judges), judges(&view.candidate_judges));
+    if before == after {
+        return after;
+    }
+    let told =
+        |run: &str, lines: Vec<String>| lines.into_iter().map(|line| format!("{run}, {line}")).collect::<Vec<_>>();
+    [told("baseline", before), told("candidate", after)].concat()
 }
 
 /// What a good answer costs in one run, a line per gated metric, or for the first: in money, else in time.

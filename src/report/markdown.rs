@@ -125,6 +125,7 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
     page.push(&beside(view));
     page.push(&why(view));
     page.push(&slices(view));
+    page.push(&judges(explained::both_judges(view)));
     page.push(&unscored(view.metrics.iter().map(|metric| (metric.name.as_str(), missing_words(&metric.missing)))));
 }
 
@@ -184,9 +185,19 @@ fn run_sections(view: &RunView, page: &mut Page) {
     page.push(&summary_table("**Cost and speed**\n\n", &view.measures));
     let lines = explained::repeated(view).into_iter().chain(explained::costs(view));
     page.push(&lines.map(|line| format!("- {}\n", escape(&line, 600))).collect::<String>());
+    page.push(&judges(explained::judges(&view.judges)));
     page.push(&unscored(
         view.metrics.iter().map(|metric| (metric.name.as_str(), words::unscored_counts(&metric.unscored))),
     ));
+}
+
+/// How the judges worked, behind a click: about the instrument, not the target.
+fn judges(lines: Vec<String>) -> String {
+    if lines.is_empty() {
+        return String::new();
+    }
+    let lines: String = lines.iter().map(|line| format!("- {}\n", escape(line, 900))).collect();
+    format!("<details><summary>How the judges worked</summary>\n\n{lines}\n</details>\n")
 }
 
 fn comparison_table(title: &str, metrics: &[MetricComparison]) -> String {

@@ -67,6 +67,7 @@ impl Page {
         self.table("measures", rows);
         self.sentences("repeated trials", explained::repeated(view).iter().map(String::as_str));
         self.sentences("what quality costs", explained::costs(view).iter().map(String::as_str));
+        self.sentences("judges", explained::judges(&view.judges).iter().map(String::as_str));
         let unscored = view.metrics.iter().map(|metric| (&metric.name, words::unscored_counts(&metric.unscored)));
         self.unscored(unscored.filter(|(_, counts)| !counts.is_empty()));
         self.spend(&[("target", run.totals.target_spend.cost_usd), ("judges", run.totals.judge_spend.cost_usd)]);
@@ -91,6 +92,7 @@ impl Page {
             explained::frontiers(comparison).into_iter().map(|one| one.sentence.as_str()),
         );
         self.beside(comparison);
+        self.sentences("judges", explained::both_judges(comparison).iter().map(String::as_str));
         let moved: Vec<&SliceComparison> =
             comparison.slices.iter().filter(|slice| decided(slice.change)).take(SLICES_SHOWN).collect();
         let rows = moved.iter().map(|slice| self.slice_row(slice, comparison)).collect();

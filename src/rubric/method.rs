@@ -214,6 +214,32 @@ pub enum Method {
 }
 
 impl Method {
+    /// The way in words; `None` for one question with one score.
+    pub fn words(&self) -> Option<String> {
+        Some(match self {
+            Self::Plain => return None,
+            Self::Expected(expected) if expected.reasoned => "expected score, after reasons".to_owned(),
+            Self::Expected(_) => "expected score, of the score alone".to_owned(),
+            Self::Criteria(criteria) => {
+                let names: Vec<&str> = criteria.iter().map(|criterion| criterion.name.as_str()).collect();
+                format!("one question for {} criteria: {}", names.len(), names.join(", "))
+            }
+            Self::Pair(pair) => format!("{} against {}, in both orders", pair.first, pair.second),
+            Self::Tree(tree) => {
+                let (least, most) = tree.depth();
+                format!("a tree of {} questions, {least} to {most} of which are asked", tree.questions.len())
+            }
+            Self::Parts(parts) => {
+                let over = match parts.over {
+                    Over::Room => "in as few parts as fit".to_owned(),
+                    Over::Steps(count) => format!("in parts of {count} steps"),
+                    Over::Turns => "turn by turn".to_owned(),
+                };
+                format!("the record {over}; of its scores, the {}", format!("{:?}", parts.fold).to_lowercase())
+            }
+        })
+    }
+
     /// What of it can change a finding; `None` for one question with one score, so that digests of judges without a
     /// method do not depend on there being any.
     pub(super) fn to_json(&self) -> Option<Value> {

@@ -309,3 +309,7 @@ fn json_of(value: &Spanned<DeValue<'_>>) -> Option<serde_json::Value> {
         other => integer(other).map(serde_json::Value::from).or_else(|| number(other).map(serde_json::Value::from)),
     }
 }
+
+#[cfg(test)]
+#[path = "parse_method_tests.rs"]
+mod tests;

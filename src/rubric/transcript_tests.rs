@@ -81,3 +81,30 @@ fn scores_given_inside_the_application_are_not_shown() {
     trace.spans.push(span);
     assert!(!transcript(&trace, 10_000).text.contains("score 1.0"));
 }
+
+#[test]
+fn parts_hold_every_step_once_within_their_room() {
+    let trace = trace(40);
+    let total = transcript_parts(&trace, Over::Steps(1), 1_000_000).len();
+    assert!(total > 41, "{total}");
+    for over in [Over::Room, Over::Steps(7), Over::Turns] {
+        for room in [700, 5_000, 1_000_000] {
+            let parts = transcript_parts(&trace, over, room);
+            let mut next = 1;
+            for part in &parts {
+                assert_eq!(part.first, next, "{over:?} {room}");
+                next = part.last + 1;
+                assert!(part.text.text.chars().count() <= room, "{over:?} {room}");
+                let head = format!("[{}] ", part.first);
+                assert!(part.text.text.trim_start().starts_with(&head), "{over:?} {room}: {}", part.text.text);
+            }
+            assert_eq!(next, total + 1, "{over:?} {room}: {} parts", parts.len());
+            if over == Over::Room {
+                assert!(parts.iter().all(|part| part.text.left_out == 0), "nothing is cut where parts are made to fit");
+            }
+            if over == Over::Steps(7) {
+                assert_eq!(parts.len(), total.div_ceil(7));
+            }
+        }
+    }
+}

@@ -21,8 +21,10 @@ pub struct CallEstimate {
     pub calls: Quantity,
     /// Tokens of them all, in and out together.
     pub tokens: Quantity,
-    /// US dollars; `None` without a price.
+    /// US dollars of those with a price; `None` without any.
     pub cost_usd: Option<Quantity>,
+    /// Whether some of them have no price although others do.
+    pub unpriced: bool,
 }
 
 /// What many calls will take.
@@ -210,6 +212,7 @@ impl Means {
         };
         self.calls = self.calls.plus(estimate.calls);
         self.tokens = self.tokens.plus(estimate.tokens);
+        self.unpriced |= estimate.unpriced;
         match estimate.cost_usd {
             Some(cost) => self.cost_usd = self.cost_usd.plus(cost),
             None => self.unpriced = true,

@@ -28,6 +28,7 @@ mod faults;
 mod formats;
 mod gates;
 mod harness;
+mod judging;
 mod lake;
 mod platforms;
 mod providers;

@@ -25,6 +25,8 @@ pub(super) struct Why {
     pub frontier_words: Vec<String>,
     pub repeated: Vec<RepeatedRow>,
     pub repeated_words: Vec<String>,
+    /// How the judges worked.
+    pub judges: Vec<String>,
 }
 
 /// One metric explained.
@@ -98,13 +100,18 @@ pub(super) fn why(view: &Comparison, facts: &Facts) -> Why {
         frontier_words: frontier_words.into_iter().map(|one| one_line(&one.sentence, 500)).collect(),
         repeated: view.repeated.iter().filter(|one| one.k > 1).map(repeated).collect(),
         repeated_words: Vec::new(),
+        judges: lines(crate::report::explained::both_judges(view)),
     }
+}
+
+fn lines(lines: Vec<String>) -> Vec<String> {
+    lines.iter().map(|line| one_line(line, 900)).collect()
 }
 
 /// Builds what the section has for one run.
 pub(super) fn of_run(view: &RunView) -> Why {
-    let lines = |lines: Vec<String>| lines.iter().map(|line| one_line(line, 600)).collect();
     Why {
+        judges: lines(crate::report::explained::judges(&view.judges)),
         frontier_words: lines(crate::report::explained::costs(view)),
         repeated_words: lines(crate::report::explained::repeated(view)),
         ..Why::default()

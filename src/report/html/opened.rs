@@ -8,7 +8,7 @@ use super::diff::{self, Marked, Segment};
 use super::spans::{self, TraceView};
 use super::text::{self, Block};
 use crate::compare::{ExampleDetail, ScoreDetail, TrialDetail};
-use crate::model::{Direction, Score, ScoreValue, Unscored};
+use crate::model::{Asked, Direction, Judged, Score, ScoreValue, Unscored};
 use crate::report::moves::{self, MetricFacts};
 use crate::report::{number, words};
 use crate::sys::text::{one_line, shorten};
@@ -19,6 +19,8 @@ const TRIALS_SHOWN: usize = 5;
 const GRADERS_SHOWN: usize = 40;
 /// Draws shown of one grader.
 const DRAWS_SHOWN: usize = 7;
+/// Lines shown of how a score came about.
+const HOW_SHOWN: usize = 30;
 /// Characters of one explanation.
 const REASON_LIMIT: usize = 3000;
 
@@ -104,6 +106,8 @@ pub(super) struct DrawView {
     pub tone: &'static str,
     /// Explanation.
     pub reason: String,
+    /// How it came about: votes, orders, questions, parts.
+    pub how: Vec<String>,
     /// What it rests on.
     pub evidence: Vec<String>,
 }
@@ -276,8 +280,43 @@ fn scored_view(label: String, score: &Score, lower: bool) -> DrawView {
         sign,
         tone,
         reason: score.explanation.as_deref().map(|text| shorten(text, REASON_LIMIT)).unwrap_or_default(),
+        how: how(Judged::of(score)),
         evidence: score.evidence.iter().take(8).map(|text| one_line(text, 400)).collect(),
     }
+}
+
+/// How a score came about, a line for each vote, order, question or part.
+fn how(judged: Option<Judged>) -> Vec<String> {
+    let Some(judged) = judged else { return Vec::new() };
+    let value = |value: &Option<ScoreValue>| value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    let mut lines = Vec::new();
+    for vote in &judged.votes {
+        let weight = vote.weight.map_or_else(String::new, |weight| format!(", weight {}", number::plain(weight.get())));
+        let why = vote.unscored.map_or_else(String::new, |reason| format!(" ({})", words::unscored(reason)));
+        let said = vote.reasoning.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        lines.push(format!("{} votes {}{why}{weight}{said}", vote.member, value(&vote.value)));
+    }
+    if let Some(orders) = &judged.orders {
+        lines.push(format!("as declared {}, swapped {}", value(&orders.declared), value(&orders.swapped)));
+    }
+    if let Some(cascade) = &judged.cascade {
+        let why = match cascade.why {
+            Asked::Sure => "sure",
+            Asked::Audit => "sure, audited",
+            Asked::Unsure => "not sure, the dear judge decided",
+            Asked::Failed => "failed, the dear judge decided",
+        };
+        let dear = cascade.dear.as_ref().map_or_else(String::new, |dear| format!(", dear {dear}"));
+        lines.push(format!("cheap {} ({}; {why}){dear}", value(&cascade.cheap), cascade.sureness));
+    }
+    lines.extend(judged.path.iter().map(|step| format!("{}: {}. {}", step.question, step.answer, step.reasoning)));
+    lines.extend(judged.parts.iter().map(|part| format!("{}: {}", part.part, value(&part.value))));
+    if let Some(mass) = judged.masses.as_ref().and_then(|masses| masses.mass) {
+        let written = judged.masses.as_ref().and_then(|masses| masses.written);
+        let written = written.map_or_else(String::new, |written| format!(", written {}", number::plain(written.get())));
+        lines.push(format!("mass on scores {}{written}", number::plain(mass.get())));
+    }
+    lines.iter().take(HOW_SHOWN).map(|line| one_line(line, 600)).collect()
 }
 
 fn unscored_view(label: String, unscored: &Unscored) -> DrawView {
@@ -287,6 +326,7 @@ fn unscored_view(label: String, unscored: &Unscored) -> DrawView {
         sign: "∅",
         tone: "open",
         reason: shorten(&unscored.detail, REASON_LIMIT),
+        how: how(Judged::of_unscored(unscored)),
         evidence: Vec::new(),
     }
 }

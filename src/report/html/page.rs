@@ -178,6 +178,7 @@ fn nav(
         (!why.metrics.is_empty(), "why", "Where it sits"),
         (!why.frontier_words.is_empty(), "frontier", "What quality costs"),
         (!why.repeated.is_empty() || !why.repeated_words.is_empty(), "repeated", "Repeated trials"),
+        (!why.judges.is_empty(), "judges", "Judges"),
         (!slices.first.is_empty(), "slices", "Slices"),
         (!parts.first.is_empty(), "parts", "Agents and tools"),
         (true, "examples", "Examples"),

@@ -137,6 +137,8 @@ impl Sample {
             frontier: Vec::new(),
             repeated: Vec::new(),
             breakdown: self.breakdown(),
+            baseline_judges: Vec::new(),
+            candidate_judges: Vec::new(),
             examples: rows,
             quarantine: Some(Quarantine {
                 examples: vec![(self.id(5), self.t("the search tool times out"))],
@@ -214,6 +216,7 @@ impl Sample {
             slices: slices.collect(),
             repeated: Vec::new(),
             cost_of_good: Vec::new(),
+            judges: Vec::new(),
             examples: examples.collect(),
         };
         (view, details)

@@ -83,6 +83,7 @@ async fn a_plan_tells_calls_and_their_price_beforehand() {
                     calls: Quantity { low: 1.0, high: 1.0 },
                     tokens,
                     cost_usd: Some(Quantity { low: 0.01, high: 0.02 }),
+                    ..CallEstimate::default()
                 })
             }
         }
