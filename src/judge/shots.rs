@@ -98,6 +98,7 @@ mod tests {
             },
             output: Output::of_text(format!("answer {index}")),
             expected: ScoreValue::Pass { pass: !index.is_multiple_of(5) },
+            people: Vec::new(),
             reason: "so it is".to_owned(),
             tags: Vec::new(),
         };

