@@ -175,7 +175,7 @@ impl Calibrations {
 ///
 /// Votes for scores that can be named weigh by the log odds of being right, which is the best rule for members that err
 /// apart (Nitzan and Paroush 1982, for two scores; for more, the errors are taken to fall evenly on the others, so that
-/// chance weighs 0). Numbers weigh by the inverse of the mean squared error. Half a label is added to hits and misses, so
+/// chance weighs 0). Numbers weigh by the inverse of the mean squared error. One label that fell as chance has it is added, so
 /// that a judge without a fault among few labels does not decide alone.
 ///
 /// # Errors
@@ -198,7 +198,7 @@ pub fn weight(known: &Calibrations, info: &GraderInfo) -> Result<f64, String> {
     let skill =
         entry.skill.ok_or_else(|| format!("its calibration does not say how often it was right; {hint} again"))?;
     let weight = skill.weight(entry.labels);
-    match weight.filter(|weight| weight.is_finite() && *weight > 0.0) {
+    match weight.filter(|weight| weight.is_finite() && *weight > 1e-9) {
         Some(weight) => Ok(weight),
         None => Err(format!(
             "it was right on {} of {} labels, no better than chance; take it out",
@@ -213,8 +213,9 @@ impl Skill {
             return Some(1.0 / square.max(1e-6));
         }
         let misses = labels.checked_sub(self.agreeing)?;
-        let others = self.choices.filter(|choices| *choices > 1)? - 1;
-        Some((others as f64 * (self.agreeing as f64 + 0.5) / (misses as f64 + 0.5)).ln())
+        let choices = self.choices.filter(|choices| *choices > 1)? as f64;
+        let (hits, misses) = (self.agreeing as f64 + 1.0 / choices, misses as f64 + 1.0 - 1.0 / choices);
+        Some(((choices - 1.0) * hits / misses).ln())
     }
 }
 
