@@ -336,7 +336,7 @@ mod tests {
         let pairs = [(1.0, 1.5), (2.0, 2.0), (4.0, 3.0)];
         let values = [1.0, 1.5, 2.0, 2.0, 4.0, 3.0];
         let observed: f64 = 2.0 * (0.25 + 1.0) / 6.0;
-        let squares: f64 = values.iter().flat_map(|a| values.iter().map(move |b| (a - b) * (a - b) as f64)).sum();
+        let squares: f64 = values.iter().flat_map(|a| values.iter().map(move |b| f64::powi(a - b, 2))).sum();
         let expected = squares / 30.0;
         assert!((interval_alpha(&pairs).unwrap() - (1.0 - observed / expected)).abs() < 1e-12);
     }

@@ -111,7 +111,7 @@ pub struct Calibrated {
     pub threshold: Option<Threshold>,
     /// Examples of the dataset that say nothing about the judge, by reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<(String, u64)>,
+    pub left_out: LeftOut,
     /// Label of people, label of the judge, how often.
     pub confusion: Vec<(String, String, u64)>,
     /// Unscored draws by reason.
@@ -300,12 +300,15 @@ pub(super) fn whole_judge(project: &Project, services: &Services, name: &str, mo
     Ok(judge)
 }
 
+/// Why examples were left out, and how many.
+pub type LeftOut = Vec<(String, u64)>;
+
 /// The labelled examples: the judge's own, or those of a dataset, with how many of those say nothing and why.
 pub(super) fn labelled(
     project: &Project,
     spec: &JudgeSpec,
     ask: &CalibrateAsk,
-) -> Done<(Vec<Labelled>, Vec<(String, u64)>)> {
+) -> Done<(Vec<Labelled>, LeftOut)> {
     let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
     let Some(dataset) = &ask.dataset else {
         let labelled = Labelled::of_spec(spec);
