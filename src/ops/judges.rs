@@ -304,11 +304,7 @@ pub(super) fn whole_judge(project: &Project, services: &Services, name: &str, mo
 pub type LeftOut = Vec<(String, u64)>;
 
 /// The labelled examples: the judge's own, or those of a dataset, with how many of those say nothing and why.
-pub(super) fn labelled(
-    project: &Project,
-    spec: &JudgeSpec,
-    ask: &CalibrateAsk,
-) -> Done<(Vec<Labelled>, LeftOut)> {
+pub(super) fn labelled(project: &Project, spec: &JudgeSpec, ask: &CalibrateAsk) -> Done<(Vec<Labelled>, LeftOut)> {
     let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
     let Some(dataset) = &ask.dataset else {
         let labelled = Labelled::of_spec(spec);

@@ -191,8 +191,11 @@ async fn recorded_scores_of_unieval_give_the_correlations_of_other_programs() {
 /// Thirty labelled examples of the judge itself, two thirds of which people pass.
 fn own_examples(world: &World) {
     let row = |n: usize| {
-        let (label, output) =
-            if n % 3 == 0 { ("fail", "It is not so.") } else { ("pass", "You cannot know, because it is new.") };
+        let (label, output) = if n.is_multiple_of(3) {
+            ("fail", "It is not so.")
+        } else {
+            ("pass", "You cannot know, because it is new.")
+        };
         json!({"id": format!("e{n}"), "input": marker(n), "output": output, "label": label, "reason": "r"}).to_string()
     };
     world.write("judges/own/calibration.jsonl", (0..30).map(|n| row(n) + "\n").collect::<String>());
@@ -200,7 +203,7 @@ fn own_examples(world: &World) {
 
 /// A judge that says what people say, but for the examples in `turned`, of which it says the opposite.
 fn as_people(turned: std::ops::Range<usize>) -> Vec<(String, Value)> {
-    let answer = |n: usize| if (n % 3 == 0) == turned.contains(&n) { "pass" } else { "fail" };
+    let answer = |n: usize| if n.is_multiple_of(3) == turned.contains(&n) { "pass" } else { "fail" };
     (0..30).map(|n| (marker(n), says(&judgement(answer(n)).to_string()))).collect()
 }
 
@@ -292,7 +295,7 @@ async fn a_judge_is_lenient_with_its_own_family_and_that_is_said() {
     let mock = Mock::start(Plan { answer: Some(judgement("pass")), ..Plan::default() }).await;
     let world = project(&mock, BINARY);
     let row = |n: usize| {
-        let (writer, label) = if n % 2 == 0 { ("gpt-5", "fail") } else { ("claude-9", "pass") };
+        let (writer, label) = if n.is_multiple_of(2) { ("gpt-5", "fail") } else { ("claude-9", "pass") };
         json!({"id": n, "input": marker(n), "output": "It is so.", "a1": label, "writer": writer})
     };
     let rows: Vec<Value> = (0..20).map(row).collect();

@@ -256,7 +256,7 @@ fn weights_come_from_a_calibration_or_the_panel_is_refused() {
     assert!(refused.contains("was never calibrated") && refused.contains("assize judge calibrate j"), "{refused}");
     // People agree with `strict`; `plain` is wrong on multiples of 5 that are none of 3.
     let example = |number: usize| {
-        let label = if number % 3 != 0 && number % 5 != 0 { "pass" } else { "fail" };
+        let label = if !number.is_multiple_of(3) && !number.is_multiple_of(5) { "pass" } else { "fail" };
         let line = json!({"id": format!("c-{number}"), "input": "q", "output": format!("answer {number}"), "label": label,
             "reason": "so it is."});
         format!("{line}\n")

@@ -119,7 +119,8 @@ async fn the_budget_counts_answers_that_were_billed_and_of_no_use() {
     let stopped = bench.world.run(&["run", "--max-cost", &limit.to_string()]).expect(5);
     let paid = PRICE * bench.mock.billed() as f64;
     let found = bench.journal(&bench.run_id()).await.end().0.judge_spend.cost_usd;
-    assert!(paid <= limit && paid > 0.8 * limit, "{paid} was paid, of which {found} gave a finding");
+    // The most that one more cell could cost is held back, so the end comes somewhat before the limit.
+    assert!(paid <= limit && paid > 0.7 * limit, "{paid} was paid, of which {found} gave a finding");
     assert!(found < paid && stopped.stderr.contains("could not be used"), "{found}: {}", stopped.stderr);
 }
 
