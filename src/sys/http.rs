@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 
@@ -52,7 +52,8 @@ fn same_host_only() -> Policy {
     })
 }
 
-/// The wait a server asks for: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+/// The wait a server asks for: `retry-after-ms`, or `Retry-After` in seconds or as a date. A date is meant by the
+/// server's clock: where the answer says what that shows (`Date`), ours has no part in it, however wrong it is.
 pub fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
     let exact = headers.get("retry-after-ms").and_then(|value| value.to_str().ok());
     if let Some(ms) = exact.and_then(|text| text.trim().parse::<f64>().ok()) {
@@ -63,6 +64,8 @@ pub fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
         return (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 1000.0) as u64);
     }
     let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    let theirs = headers.get(DATE).and_then(|value| jiff::fmt::rfc2822::parse(value.to_str().ok()?.trim()).ok());
+    let now = theirs.map_or(now, |theirs| theirs.timestamp());
     let wait = date.as_millisecond().saturating_sub(now.as_millisecond());
     u64::try_from(wait).ok().or(Some(0))
 }
@@ -161,6 +164,12 @@ mod tests {
         assert_eq!(read("retry-after", "Sat, 21 Nov 2026 10:00:03 GMT"), Some(3000));
         assert_eq!(read("retry-after", "Sat, 21 Nov 2026 09:00:00 GMT"), Some(0));
         assert_eq!(read("retry-after", "soon"), None);
+        // Our clock was set back by a year: the server's own tells what it means.
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", HeaderValue::from_static("Sat, 20 Nov 2027 10:00:03 GMT"));
+        assert!(retry_after_ms(&headers, now) > Some(1_000_000));
+        headers.insert("date", HeaderValue::from_static("Sat, 20 Nov 2027 10:00:01 GMT"));
+        assert_eq!(retry_after_ms(&headers, now), Some(2000));
     }
 
     #[test]

@@ -9,8 +9,11 @@ use assize::model::{
     UnscoredReason,
 };
 use assize::runner::{Budget, Mode, execute};
+use assize::sys::Clock;
+use jiff::{SignedDuration, Timestamp};
 
 use super::doubles::*;
+use crate::store::moment;
 
 fn cancels(journal: &[JournalEntry]) -> Vec<CancelReason> {
     let reason = |entry: &JournalEntry| match &entry.event {
@@ -270,4 +273,40 @@ async fn a_stop_during_a_wait_does_not_wait() {
     world.control.stop();
     let outcome = running.await.unwrap().unwrap();
     assert_eq!((outcome.status, outcome.totals.trials_failed), (RunStatus::Stopped, 0));
+}
+
+/// A clock that is set forward by a day, back by two, and so on: a machine that wakes, or is told the time.
+#[derive(Debug, Default)]
+struct JumpingClock(AtomicU32);
+
+impl Clock for JumpingClock {
+    fn now(&self) -> Timestamp {
+        let reading = i64::from(self.0.fetch_add(1, Ordering::Relaxed));
+        let days = if reading % 2 == 0 { 1 } else { -1 };
+        moment(0) + SignedDuration::from_hours(24 * days) + SignedDuration::from_millis(reading)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_costs_no_cell_and_no_second_ask() {
+    let mut world = World::new(200).await;
+    let target = Arc::new(Scripted::echo());
+    world.target = Arc::clone(&target);
+    world.options.lease = Duration::from_millis(30);
+    let clock = Arc::new(JumpingClock::default());
+    let mut job = world.job(Mode::Fresh, Vec::new());
+    job.clock = Arc::clone(&clock) as Arc<dyn Clock>;
+    let begun = Instant::now();
+    let outcome = execute(job).await.unwrap();
+    assert_eq!(outcome.status, RunStatus::Complete);
+    let journal = world.journal().await;
+    let results = check(&journal);
+    assert_eq!((results.status, target.gauge.calls()), (RunStatus::Complete, 200));
+    assert!(journal.windows(2).any(|two| two[1].at < two[0].at), "the clock did jump");
+    assert!(begun.elapsed() < Duration::from_secs(60), "nothing waited for the clock");
+    // Another holder meets the right that was given back, whatever the clock says by then.
+    let mut job = world.job(Mode::Resume { force: false }, Vec::new());
+    job.clock = clock;
+    assert_eq!(execute(job).await.unwrap().status, RunStatus::Complete);
+    assert_eq!(target.gauge.calls(), 200, "nothing is done again");
 }
