@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::exit::{Done, Failed};
+use super::committed;
+use super::exit::Done;
 use super::project::Project;
 use super::standing::Standing;
 use crate::model::{Digest, GraderInfo};
 use crate::stats::{Confusion, FEWEST_LABELS};
-use crate::sys::files;
 
 /// Name of the file.
 pub const FILE: &str = "calibrations.toml";
@@ -48,7 +47,7 @@ pub struct Entry {
     pub skill: Option<Skill>,
     /// How it errs; yes-or-no judges only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub errors: Option<Errors>,
+    pub errors: Option<Confusion>,
     /// Whether it is better than chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
@@ -58,27 +57,6 @@ pub struct Entry {
     /// What it said of each example, to see later whether it still does.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub anchors: BTreeMap<String, String>,
-}
-
-/// Examples by what people and the judge said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Errors {
-    /// Both passed.
-    pub true_pass: u64,
-    /// People passed, the judge failed.
-    pub false_fail: u64,
-    /// Both failed.
-    pub true_fail: u64,
-    /// People failed, the judge passed.
-    pub false_pass: u64,
-}
-
-impl Errors {
-    /// As the correction takes it.
-    pub fn confusion(self) -> Confusion {
-        let Self { true_pass, false_fail, true_fail, false_pass } = self;
-        Confusion { true_pass, false_fail, true_fail, false_pass }
-    }
 }
 
 /// Days after which a calibration is old: hosted models change under their names.
@@ -123,17 +101,7 @@ pub struct Calibrations {
 impl Calibrations {
     /// Reads the file of a project; without one nothing is known of any judge.
     pub fn read(project: &Project) -> Done<Self> {
-        let path = project.path(FILE);
-        if !path.is_file() {
-            return Ok(Self::default());
-        }
-        let text = files::read_text(&path).map_err(Failed::usage)?;
-        toml::from_str(&text).map_err(|error| {
-            Failed::usage(anyhow!(
-                "`{}` cannot be read: {error}; mend it, or take it away and calibrate again",
-                path.display()
-            ))
-        })
+        committed::read(project, FILE, "mend it, or take it away and calibrate again")
     }
 
     /// What is worth knowing of the judges of a run: calibrations that are old, or were of another judge. A judge that was
@@ -166,8 +134,7 @@ impl Calibrations {
 
     /// Writes the file.
     pub fn write(&self, project: &Project) -> Done<()> {
-        let text = toml::to_string(self).map_err(Failed::instrument)?;
-        files::write_atomic(&project.path(FILE), format!("{HEAD}\n{text}").as_bytes()).map_err(Failed::usage)
+        committed::write(project, FILE, HEAD, self)
     }
 }
 

@@ -373,12 +373,5 @@ pub async fn correct_run(project: &Project, world: &World, ask: &CalibrateAsk, a
              again, or go on with `--anyway`"
         )));
     }
-    correct(
-        project,
-        store.as_ref(),
-        id.as_str(),
-        judge.spec(),
-        entry.errors.map(super::calibrations::Errors::confusion),
-    )
-    .await
+    correct(project, store.as_ref(), id.as_str(), judge.spec(), entry.errors).await
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub use super::agreement::{Coefficient, People, Policy, Share, Threshold};
 use super::agreement::{beyond_chance, people, policies, threshold};
 use super::build::load_judge;
-use super::calibrations::{Calibrations, Entry, Errors, FILE, MOST_ANCHORS, Skill};
+use super::calibrations::{Calibrations, Entry, FILE, MOST_ANCHORS, Skill};
 pub use super::correct::Corrected;
 use super::correct::correct;
 use super::datasets::open;
@@ -20,6 +20,7 @@ use super::standing::standing_of;
 use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
 use crate::model::Scale;
 use crate::rubric::{JudgeSpec, Method, RubricScale};
+use crate::stats::Confusion;
 use crate::sys::text;
 
 /// One judge in the list.
@@ -249,7 +250,7 @@ pub async fn calibrate(project: &Project, world: &World, ask: &CalibrateAsk) -> 
     let corrected = match run {
         Some(run) => {
             let store = project.store(&world.env).await?;
-            let confusion = binary.then(|| errors(&report).confusion());
+            let confusion = binary.then(|| errors(&report));
             Some(correct(project, store.as_ref(), run, judge.spec(), confusion).await?)
         }
         None => None,
@@ -334,8 +335,8 @@ pub(super) fn labelled(project: &Project, spec: &JudgeSpec, ask: &CalibrateAsk) 
 }
 
 /// What the judge did with what people passed and failed.
-fn errors(report: &judge::CalibrationReport) -> Errors {
-    Errors {
+fn errors(report: &judge::CalibrationReport) -> Confusion {
+    Confusion {
         true_pass: report.true_pass.k,
         false_fail: report.true_pass.n - report.true_pass.k,
         true_fail: report.true_fail.k,

@@ -9,6 +9,7 @@ pub mod cache;
 mod calibrations;
 mod check;
 pub mod ci;
+mod committed;
 pub mod compare;
 mod correct;
 pub mod cost;

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::exit::{Done, Failed};
+use super::committed;
+use super::exit::Done;
 use super::project::{Project, World};
 use crate::model::ExampleId;
-use crate::sys::files;
 
 /// Name of the file.
 pub const FILE: &str = "quarantine.toml";
@@ -71,20 +70,12 @@ pub struct Quarantine {
 impl Quarantine {
     /// Reads the file of a project; without one nothing is in quarantine.
     pub fn read(project: &Project) -> Done<Self> {
-        let path = project.path(FILE);
-        if !path.is_file() {
-            return Ok(Self::default());
-        }
-        let text = files::read_text(&path).map_err(Failed::usage)?;
-        toml::from_str(&text).map_err(|error| {
-            Failed::usage(anyhow!("`{}` cannot be read: {error}; mend it or take it away", path.display()))
-        })
+        committed::read(project, FILE, "mend it or take it away")
     }
 
     /// Writes the file.
     pub fn write(&self, project: &Project) -> Done<()> {
-        let text = toml::to_string(self).map_err(Failed::instrument)?;
-        files::write_atomic(&project.path(FILE), format!("{HEAD}\n{text}").as_bytes()).map_err(Failed::usage)
+        committed::write(project, FILE, HEAD, self)
     }
 
     /// Entries of a suite that hold on a day.

@@ -13,7 +13,7 @@ use axum::extract::{ConnectInfo, Request as HttpRequest, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -166,9 +166,9 @@ impl Receiver {
 /// The routes.
 pub(super) fn router(receiver: Receiver) -> Router {
     Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(logs))
-        .route("/v1/metrics", post(metrics))
+        .route("/v1/traces", signal_route(Signal::Traces))
+        .route("/v1/logs", signal_route(Signal::Logs))
+        .route("/v1/metrics", signal_route(Signal::Metrics))
         .route_layer(from_fn_with_state(receiver.clone(), let_in))
         .route("/health", get(|| async { "ok\n" }))
         .with_state(receiver)
@@ -217,31 +217,14 @@ pub async fn serve(
     tokio::time::timeout(LINGER, both).await.unwrap_or(Ok(()))
 }
 
-async fn traces(
-    State(receiver): State<Receiver>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&receiver, peer, &headers, body, Signal::Traces).await
-}
-
-async fn logs(
-    State(receiver): State<Receiver>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&receiver, peer, &headers, body, Signal::Logs).await
-}
-
-async fn metrics(
-    State(receiver): State<Receiver>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    answer(&receiver, peer, &headers, body, Signal::Metrics).await
+/// What a path does with what is sent there.
+fn signal_route(signal: Signal) -> MethodRouter<Receiver> {
+    post(
+        move |State(receiver): State<Receiver>,
+              ConnectInfo(peer): ConnectInfo<SocketAddr>,
+              headers: HeaderMap,
+              body: Body| async move { answer(&receiver, peer, &headers, body, signal).await },
+    )
 }
 
 async fn answer(receiver: &Receiver, peer: SocketAddr, headers: &HeaderMap, body: Body, signal: Signal) -> Response {

@@ -1,9 +1,11 @@
 //! A judge's yes or no against a person's: the four counts and what follows from them. Positive means pass.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Interval, proportion::wilson};
 
 /// Counts of judge against person.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     /// Person pass, judge pass.
     pub true_pass: u64,

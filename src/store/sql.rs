@@ -1,10 +1,18 @@
 //! Statements that both dialects understand. Only the bulk inserts differ; they stay with their back end.
 
+use std::borrow::Cow;
+
+use sqlx::query::Query;
+use sqlx::{Database, Encode, Type, query};
+
+use super::{StoreError, rows};
+use crate::model::{RunHeader, RunId};
+
 /// Highest number in a run's journal.
 pub(super) const LAST_SEQ: &str = "SELECT MAX(seq) FROM journal WHERE run_id = $1";
 
 /// Adds a run.
-pub(super) const INSERT_RUN: &str = "INSERT INTO runs (run_id, suite, created_at, dataset, dataset_digest, target, \
+const INSERT_RUN: &str = "INSERT INTO runs (run_id, suite, created_at, dataset, dataset_digest, target, \
      target_kind, examples, trials, tool_version, git_commit, header) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
@@ -59,3 +67,34 @@ pub(super) const AUDIT: &str = "INSERT INTO audit (seq, at, actor, action, subje
 /// A stretch of the audit trail.
 pub(super) const AUDIT_TRAIL: &str = "SELECT seq, at, actor, action, subject, detail, previous_digest, digest \
      FROM audit WHERE seq >= $1 ORDER BY seq LIMIT $2";
+
+/// Puts the row of a run in, whichever dialect.
+///
+/// # Errors
+/// The header cannot be written as JSON.
+pub(super) fn insert_run<'q, DB>(
+    run: &'q RunId,
+    header: &'q RunHeader,
+) -> Result<Query<'q, DB, DB::Arguments>, StoreError>
+where
+    DB: Database,
+    i64: Encode<'q, DB> + Type<DB>,
+    String: Encode<'q, DB> + Type<DB>,
+    &'q str: Encode<'q, DB> + Type<DB>,
+    Cow<'q, str>: Encode<'q, DB> + Type<DB>,
+    Option<Cow<'q, str>>: Encode<'q, DB> + Type<DB>,
+{
+    Ok(query(INSERT_RUN)
+        .bind(run.as_str())
+        .bind(rows::storable(&header.suite))
+        .bind(rows::time_text(header.created_at))
+        .bind(rows::storable(&header.dataset))
+        .bind(header.dataset_digest.as_str())
+        .bind(rows::storable(&header.target.name))
+        .bind(rows::storable(&header.target.kind))
+        .bind(rows::to_i64(header.examples))
+        .bind(i64::from(header.trials))
+        .bind(rows::storable(&header.tool_version))
+        .bind(header.git_commit.as_deref().map(rows::storable))
+        .bind(rows::header_text(header)?))
+}

@@ -234,22 +234,7 @@ async fn append(
         query_scalar(sql::LAST_SEQ).bind(run.as_str()).fetch_one(&mut *transaction).await.map_err(fail)?;
     rows::check_order(run, last, entries)?;
     if let Some(header) = rows::started(entries) {
-        query(sql::INSERT_RUN)
-            .bind(run.as_str())
-            .bind(rows::storable(&header.suite))
-            .bind(rows::time_text(header.created_at))
-            .bind(rows::storable(&header.dataset))
-            .bind(header.dataset_digest.as_str())
-            .bind(rows::storable(&header.target.name))
-            .bind(rows::storable(&header.target.kind))
-            .bind(rows::to_i64(header.examples))
-            .bind(i64::from(header.trials))
-            .bind(rows::storable(&header.tool_version))
-            .bind(header.git_commit.as_deref().map(rows::storable))
-            .bind(rows::header_text(header)?)
-            .execute(&mut *transaction)
-            .await
-            .map_err(fail)?;
+        sql::insert_run(run, header)?.execute(&mut *transaction).await.map_err(fail)?;
     }
     for chunk in chunks(encoded) {
         insert(run, chunk).build().execute(&mut *transaction).await.map_err(fail)?;

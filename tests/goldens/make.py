@@ -16,21 +16,11 @@ from sklearn.metrics import cohen_kappa_score, matthews_corrcoef
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import contingency_tables, multitest, power, proportion, weightstats
 
+from shared import plain
+
 rng = np.random.default_rng(20260517)
 here = pathlib.Path(__file__).parent
 TOLERANCE = {"rel": 1e-9, "abs": 1e-12}
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write(method, call, cases, tolerance=TOLERANCE):

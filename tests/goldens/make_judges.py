@@ -13,21 +13,11 @@ import statsmodels.api as sm
 from scipy import optimize, stats
 from sklearn.metrics import cohen_kappa_score, f1_score
 
+from shared import plain
+
 rng = np.random.default_rng(20261121)
 here = pathlib.Path(__file__).parent
 TOLERANCE = {"rel": 1e-9, "abs": 1e-12}
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write(method, call, cases, tolerance=TOLERANCE, name=None):

@@ -9,20 +9,10 @@ import pathlib
 import numpy as np
 from scipy import integrate, optimize, stats
 
+from shared import plain
+
 rng = np.random.default_rng(20261121)
 here = pathlib.Path(__file__).parent
-
-
-def plain(value):
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write(method, call, cases):

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::synthetic::{Drawn, Grade, Kind, Scenario, empty, example};
+use super::synthetic::{Drawn, Scenario, empty, example};
 use super::{Ask, Check, most, seed_of, spread};
 use crate::compare::{ExampleMeta, compare};
 use crate::model::ExampleId;
@@ -60,15 +60,7 @@ fn value((dimension, number): (&str, u32)) -> String {
 
 /// The slices that a comparison names, the first first.
 fn names(examples: u32, seed: u64, permuted: bool) -> Vec<String> {
-    let scenario = Scenario {
-        units: examples,
-        trials: 1,
-        kind: Kind::Binary,
-        icc: 0.0,
-        weighted: false,
-        delta: 0.0,
-        grade: Grade::Perfect,
-    };
+    let scenario = Scenario::plain(examples);
     let Drawn { baseline, candidate, metas } = draw(&scenario, seed, permuted);
     let found = compare(&baseline, &candidate, &metas, &scenario.policy(), &[]);
     found.explanations.into_iter().flat_map(|one| one.named).map(|slice| slice.words).collect()

@@ -64,6 +64,14 @@ pub struct Scenario {
     pub grade: Grade,
 }
 
+impl Scenario {
+    /// Independent examples of equal weight that pass or fail, tried once, where nothing changed, graded without fault.
+    pub fn plain(units: u32) -> Self {
+        let (kind, grade) = (Kind::Binary, Grade::Perfect);
+        Self { units, trials: 1, kind, icc: 0.0, weighted: false, delta: 0.0, grade }
+    }
+}
+
 impl Kind {
     /// The margin: of cost that of its logarithm, which is what the default of a twentieth comes to.
     pub fn margin(self) -> f64 {

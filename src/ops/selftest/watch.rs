@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::grid::metric_of;
-use super::synthetic::{Drawn, Grade, Kind, Scenario, draw};
+use super::synthetic::{Drawn, Kind, Scenario, draw};
 use super::{Ask, Check, most, seed_of, spread};
 use crate::compare::compare;
 use crate::model::Change;
@@ -40,15 +40,7 @@ pub fn checks(ask: Ask) -> (Vec<Check>, u64) {
 /// Runs that are looked at after every example: one comparison at the end says what was ever found, because the p-values
 /// are the least that any look gave.
 fn runs(quick: bool) -> Vec<Scenario> {
-    let base = Scenario {
-        units: if quick { 100 } else { 1_000 },
-        trials: 1,
-        kind: Kind::Binary,
-        icc: 0.0,
-        weighted: false,
-        delta: 0.0,
-        grade: Grade::Perfect,
-    };
+    let base = Scenario::plain(if quick { 100 } else { 1_000 });
     let mut found = vec![base, Scenario { delta: -1.0, ..base }, Scenario { kind: Kind::Cost, ..base }];
     if !quick {
         let clustered = Scenario { units: 300, icc: 0.3, weighted: true, trials: 3, ..base };
