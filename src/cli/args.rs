@@ -144,6 +144,12 @@ pub enum Verb {
         /// Shell.
         shell: Shell,
     },
+    /// Write manual pages, one for each verb, or print the first one.
+    Man {
+        /// Folder for `assize.1`, `assize-run.1` and the others; without it the page of the program is printed.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// `demo`
@@ -389,8 +395,19 @@ pub struct BlessArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// A run, or two as `BASE..CANDIDATE`.
-    pub subject: String,
-    /// Suite, for `baseline` and `latest`.
+    #[arg(required_unless_present = "index", conflicts_with = "index")]
+    pub subject: Option<String>,
+    /// The page over many runs instead: how each metric went, run by run. Written to `index.html` in the folder of
+    /// reports, or where `--report html=PATH` says.
+    #[arg(long, conflicts_with = "allow")]
+    pub index: bool,
+    /// Latest runs in that page.
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "index")]
+    pub last: u32,
+    /// Open the HTML report; it is written to the folder of reports unless `--report html=PATH` names another place.
+    #[arg(long)]
+    pub open: bool,
+    /// Suite, for `baseline`, `latest` and the page over many runs.
     #[arg(long)]
     pub suite: Option<String>,
     /// Difference that is allowed, by its name.

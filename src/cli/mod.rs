@@ -17,12 +17,14 @@ pub mod judge_trials;
 mod judges;
 mod labels;
 pub mod lake;
+mod man;
 mod matrix;
 pub mod outcomes;
 pub mod plan;
 mod print;
 mod progress;
 pub mod query;
+mod report;
 mod sample;
 mod selftest;
 mod serve;
@@ -48,6 +50,9 @@ pub fn main() -> ExitCode {
         let mut script = Vec::new();
         clap_complete::generate(*shell, &mut Cli::command(), "assize", &mut script);
         return finish(Printer::plain().bytes(&script).map(|()| Exit::Pass));
+    }
+    if let Verb::Man { dir } = &cli.verb {
+        return finish(man::write(Cli::command(), dir.as_deref(), &Printer::plain()));
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

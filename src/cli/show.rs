@@ -67,7 +67,7 @@ pub fn plan(planned: &Planned) -> String {
         }
     }
     for note in &planned.notes {
-        let _ = write!(text, "\n  Note: {}.", one_line(note, 400));
+        let _ = write!(text, "\n  Note: {}.", one_line(note, 400).trim_end_matches('.'));
     }
     text
 }

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::args::{
-    BlessArgs, CiArgs, Cli, CompareArgs, DatasetVerb, DemoArgs, IngestArgs, JudgeVerb, ReportArgs, RunArgs, RunHow,
-    RunsArgs, SchemaArgs, TracesVerb, Verb,
+    BlessArgs, CiArgs, Cli, CompareArgs, DatasetVerb, DemoArgs, IngestArgs, JudgeVerb, RunArgs, RunHow, RunsArgs,
+    SchemaArgs, TracesVerb, Verb,
 };
 use super::print::Printer;
 use super::{calibrated, dataset, dataset_edit, decided, ingested, labels, lake, progress, query, sample, show};
 use crate::model::RunHeader;
-use crate::ops::compare::{Again, Compared, Viewed};
+use crate::ops::compare::{Compared, Viewed};
 use crate::ops::decide::Until;
 use crate::ops::run::{How, Planned, RunDone, Watch};
 use crate::ops::{
@@ -47,7 +47,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
-        Verb::Report(args) => verb_report(&project, world, args, printer).await,
+        Verb::Report(args) => super::report::run(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
         Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
         Verb::Selftest(args) => super::selftest::run(&project, world, args, printer).await,
@@ -58,7 +58,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
             printer.result(&looks, || show::looks(&looks))?;
             Ok(exit)
         }
-        Verb::Demo(_) | Verb::Init(_) | Verb::Schema(_) | Verb::Completions { .. } => Ok(Exit::Pass),
+        Verb::Demo(_) | Verb::Init(_) | Verb::Schema(_) | Verb::Completions { .. } | Verb::Man { .. } => Ok(Exit::Pass),
     }
 }
 
@@ -328,20 +328,6 @@ async fn verb_bless(project: &Project, world: &World, args: BlessArgs, printer: 
     let ask = bless::Ask { run: args.run, reason: args.reason, by: args.by, suite: args.suite };
     let baseline = bless::bless(project, world, ask).await?;
     printer.result(&baseline, || show::blessed(&baseline))?;
-    Ok(Exit::Pass)
-}
-
-async fn verb_report(project: &Project, world: &World, args: ReportArgs, printer: &Printer) -> Done<Exit> {
-    let suite = args.suite.as_deref();
-    match compare::report(project, world, &args.subject, suite, &args.allow, &args.reports).await? {
-        Again::Comparison(compared) => print_comparison(&compared, world, printer, Value::Null)?,
-        Again::Run(viewed) => {
-            if !reports_to_stdout(&viewed.written, printer)? {
-                printer.result(&viewed.view, || viewed_text(&viewed, world, printer))?;
-            }
-        }
-    }
-    // A report is not a gate: that it could be made is success.
     Ok(Exit::Pass)
 }
 

@@ -19,7 +19,7 @@ const PAGE: u32 = 5_000;
 /// How many examples stand in one blob.
 pub const EXAMPLES_PER_BLOB: usize = 256;
 /// Most examples that a report opens; the rest stay in the table without their texts.
-pub const MOST_DETAILS: usize = 400;
+pub const MOST_DETAILS: usize = 2_500;
 
 /// A run with what pairing needs to know of its examples.
 pub struct Loaded {

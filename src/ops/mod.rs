@@ -29,6 +29,7 @@ mod findings;
 pub mod flaky;
 mod graders;
 mod holdout;
+pub mod index;
 pub mod ingest;
 pub mod init;
 mod intake;

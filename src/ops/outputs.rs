@@ -7,8 +7,11 @@ use serde::Serialize;
 
 use super::check::unknown;
 use super::exit::{Done, Failed};
-use crate::report::{self, Material, ReportError, ReporterInfo};
+use crate::report::{self, Folder, Material, Paged, ReportError, ReporterInfo};
 use crate::sys::files;
+
+/// What the name of the folder beside a report ends with.
+const BESIDE: &str = "-examples";
 
 /// One report to write.
 pub struct Wanted {
@@ -92,7 +95,10 @@ fn parse(text: &str, here: &Path) -> Done<Wanted> {
 /// Renders and writes all reports. One that fails does not keep the others from being written; the first error is
 /// given at the end.
 pub fn write(wanted: &[Wanted], material: &Material<'_>) -> Done<Vec<Written>> {
-    write_each(wanted, |info| (info.render)(material))
+    write_each(wanted, |info, folder| match (info.pages, folder) {
+        (Some(pages), Some(folder)) => pages(material, folder),
+        _ => (info.render)(material).map(whole),
+    })
 }
 
 /// The same for what is rendered otherwise: `render` gets the form's name.
@@ -100,18 +106,23 @@ pub fn write_with(
     wanted: &[Wanted],
     render: impl Fn(&'static str) -> Result<Vec<u8>, ReportError>,
 ) -> Done<Vec<Written>> {
-    write_each(wanted, |info| render(info.name))
+    write_each(wanted, |info, _| render(info.name).map(whole))
+}
+
+fn whole(main: Vec<u8>) -> Paged {
+    Paged { main, beside: Vec::new() }
 }
 
 fn write_each(
     wanted: &[Wanted],
-    render: impl Fn(&'static ReporterInfo) -> Result<Vec<u8>, ReportError>,
+    render: impl Fn(&'static ReporterInfo, Option<&Folder>) -> Result<Paged, ReportError>,
 ) -> Done<Vec<Written>> {
     let mut written = Vec::new();
     let mut first_error = None;
     for report in wanted {
-        let bytes = render(report.info).map_err(Failed::instrument);
-        match bytes.and_then(|bytes| write_one(report, bytes)) {
+        let folder = report.path.as_deref().and_then(folder_of);
+        let paged = render(report.info, folder.as_ref()).map_err(Failed::instrument);
+        match paged.and_then(|paged| write_one(report, paged)) {
             Ok(done) => written.push(done),
             Err(error) => first_error = first_error.or(Some(error)),
         }
@@ -122,13 +133,78 @@ fn write_each(
     }
 }
 
-fn write_one(report: &Wanted, bytes: Vec<u8>) -> Done<Written> {
+fn write_one(report: &Wanted, paged: Paged) -> Done<Written> {
     let form = report.info.name.to_owned();
     match &report.path {
-        None => Ok(Written { form, path: None, text: Some(bytes) }),
+        None => Ok(Written { form, path: None, text: Some(paged.main) }),
         Some(path) => {
-            files::write_atomic(path, &bytes).map_err(Failed::instrument)?;
+            // The pages stand before anything links to them.
+            write_beside(path, &paged.beside).map_err(Failed::instrument)?;
+            files::write_atomic(path, &paged.main).map_err(Failed::instrument)?;
             Ok(Written { form, path: Some(path.clone()), text: None })
         }
+    }
+}
+
+/// Where files beside a report go: `run.html` has `run-examples/`. `None` when the name is no text.
+fn folder_of(path: &Path) -> Option<Folder> {
+    let (stem, name) = (path.file_stem()?.to_str()?, path.file_name()?.to_str()?);
+    Some(Folder { link: encoded(&format!("{stem}{BESIDE}")), back: format!("../{}", encoded(name)) })
+}
+
+/// A file's name for an address: everything but plain letters, digits and `-._` by its bytes.
+fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Writes the files beside a report, and takes away those of the report that stood there before.
+fn write_beside(path: &Path, pages: &[(String, Vec<u8>)]) -> Result<(), files::FileError> {
+    let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { return Ok(()) };
+    let folder = path.with_file_name(format!("{stem}{BESIDE}"));
+    for (name, bytes) in pages {
+        files::write_atomic(&folder.join(name), bytes)?;
+    }
+    let Ok(found) = std::fs::read_dir(&folder) else { return Ok(()) };
+    for file in found.flatten() {
+        let name = file.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let ours = name.strip_suffix(".html").is_some_and(|stem| stem.len() == 4 && stem.parse::<u16>().is_ok());
+        if ours && !pages.iter().any(|(kept, _)| kept == name) {
+            // One that stays is linked by nothing.
+            let _ = std::fs::remove_file(file.path());
+        }
+    }
+    // Goes only when nothing is in it.
+    let _ = std::fs::remove_dir(&folder);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_the_report_before_go_and_nothing_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = folder.path().join("r.html");
+        let page = |name: &str| (name.to_owned(), b"x".to_vec());
+        write_beside(&report, &[page("0001.html"), page("0002.html")]).unwrap();
+        let beside = folder.path().join("r-examples");
+        std::fs::write(beside.join("notes.html"), "mine").unwrap();
+        write_beside(&report, &[page("0001.html")]).unwrap();
+        assert!(beside.join("0001.html").is_file() && !beside.join("0002.html").exists());
+        write_beside(&report, &[]).unwrap();
+        assert!(!beside.join("0001.html").exists() && beside.join("notes.html").is_file());
+        std::fs::remove_file(beside.join("notes.html")).unwrap();
+        write_beside(&report, &[]).unwrap();
+        assert!(!beside.exists());
+    }
+
+    #[test]
+    fn names_are_written_for_addresses() {
+        let folder = folder_of(Path::new("out/it's 5 %.html")).unwrap();
+        assert_eq!(folder.link, "it%27s%205%20%25-examples");
+        assert_eq!(folder.back, "../it%27s%205%20%25.html");
     }
 }

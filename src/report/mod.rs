@@ -23,6 +23,7 @@ use jiff::Timestamp;
 
 use crate::compare::{Comparison, Details, RunView};
 
+pub use html::IndexedRun;
 pub use layout::wrap;
 pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
 pub use progress::Progress;
@@ -59,6 +60,25 @@ pub struct ReportError {
     pub cause: String,
 }
 
+/// A report with what it would not hold itself.
+pub struct Paged {
+    /// The report.
+    pub main: Vec<u8>,
+    /// Files of a folder beside it: name and content.
+    pub beside: Vec<(String, Vec<u8>)>,
+}
+
+/// Renders a report that may put a part of itself into a folder beside it, named in its links by the second argument.
+pub type RenderPages = fn(&Material<'_>, &Folder) -> Result<Paged, ReportError>;
+
+/// Where the files beside a report go, as links name it.
+pub struct Folder {
+    /// From the report to the folder, encoded for an address.
+    pub link: String,
+    /// From the folder back to the report, encoded for an address.
+    pub back: String,
+}
+
 /// One row of the table of reporters.
 pub struct ReporterInfo {
     /// Name: `--format NAME`.
@@ -69,6 +89,16 @@ pub struct ReporterInfo {
     pub summary: &'static str,
     /// Renders.
     pub render: fn(&Material<'_>) -> Result<Vec<u8>, ReportError>,
+    /// Renders it with files beside it, where it can.
+    pub pages: Option<RenderPages>,
+}
+
+/// The page over many runs.
+///
+/// # Errors
+/// When it cannot be rendered.
+pub fn index(runs: Vec<IndexedRun>, made_at: Timestamp) -> Result<Vec<u8>, ReportError> {
+    html::render_index(runs, made_at)
 }
 
 /// All reporters, sorted by name.
@@ -78,36 +108,42 @@ pub const REPORTERS: &[ReporterInfo] = &[
         extension: "html",
         summary: "One self-contained page for people: verdict, metrics, slices, examples with what changed and why.",
         render: html::render,
+        pages: Some(html::render_pages),
     },
     ReporterInfo {
         name: "json",
         extension: "json",
         summary: "All findings and rows under a versioned schema, for programs.",
         render: json::render,
+        pages: None,
     },
     ReporterInfo {
         name: "junit",
         extension: "xml",
         summary: "One test case per gate with its reasons, for CI pages.",
         render: junit::render,
+        pages: None,
     },
     ReporterInfo {
         name: "markdown",
         extension: "md",
         summary: "A comment for a pull request, at most 60 kB, with a marker so that it can be replaced.",
         render: markdown::render,
+        pages: None,
     },
     ReporterInfo {
         name: "prometheus",
         extension: "prom",
         summary: "Gauges for the textfile collector: means, intervals, unscored, cost, latency, verdict.",
         render: prometheus::render,
+        pages: None,
     },
     ReporterInfo {
         name: "terminal",
         extension: "txt",
         summary: "The summary a run ends with, as plain text of 80 columns.",
         render: terminal::render,
+        pages: None,
     },
 ];
 

@@ -36,10 +36,12 @@ pub(super) const RUNS: &str = "SELECT r.header, \
      AND (CAST($2 AS TEXT) IS NULL OR r.run_id = CAST($2 AS TEXT)) \
      ORDER BY r.created_at DESC, r.run_id DESC LIMIT $3";
 
-/// Ids that are, end with or begin with a text. No `LIKE`: its wild cards would have to be escaped.
+/// Ids that are, end with or begin with a text, or whose short form begins with it. No `LIKE`: its wild cards would have
+/// to be escaped.
 pub(super) const MATCHING_RUNS: &str = "SELECT run_id FROM runs WHERE run_id = CAST($1 AS TEXT) \
      OR (length(run_id) >= length(CAST($1 AS TEXT)) AND (substr(run_id, 1, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT) \
-     OR substr(run_id, length(run_id) - length(CAST($1 AS TEXT)) + 1) = CAST($1 AS TEXT))) \
+     OR substr(run_id, length(run_id) - length(CAST($1 AS TEXT)) + 1) = CAST($1 AS TEXT) \
+     OR (length(run_id) > 8 AND substr(run_id, length(run_id) - 7, length(CAST($1 AS TEXT))) = CAST($1 AS TEXT)))) \
      ORDER BY created_at DESC, run_id DESC LIMIT 20";
 
 /// Takes or renews a claim.

@@ -4,6 +4,7 @@
 //! that tests can hold all of them still. Holds no rule of evaluation.
 
 pub mod archive;
+pub mod browse;
 mod clock;
 mod env;
 pub mod files;

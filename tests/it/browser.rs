@@ -5,6 +5,8 @@
 mod chromium;
 #[path = "browser/hostile.rs"]
 mod hostile;
+#[path = "browser/reader.rs"]
+mod reader;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,10 +26,14 @@ use chromium::{Chromium, Screen, installed};
 
 const INSPECT: &str = include_str!("browser/inspect.js");
 /// Opens sections and the first examples with all their steps, as a curious reader would.
-const OPEN_ALL: &str =
-    "document.querySelectorAll('details:not(.example *):not(.example)').forEach(d => { d.open = true });
-    Array.from(document.querySelectorAll('details.example')).slice(0, 60).forEach((d, n) => { d.open = true;
-        if (n < 12) d.querySelectorAll('details').forEach(d => { d.open = true }) })";
+const OPEN_ALL: &str = "(async () => {
+    document.querySelectorAll('details:not(.example *):not(.example)').forEach(d => { d.open = true });
+    const examples = Array.from(document.querySelectorAll('details.example')).slice(0, 60);
+    examples.forEach(d => { d.open = true });
+    // What is in an example is made when it is opened.
+    await new Promise(done => requestAnimationFrame(() => setTimeout(done, 50)));
+    examples.slice(0, 12).forEach(d => d.querySelectorAll('details').forEach(d => { d.open = true }));
+})()";
 
 const SCREENS: [Screen; 4] = [
     Screen { width: 1400, dark: false, scripts: true },
@@ -37,7 +43,7 @@ const SCREENS: [Screen; 4] = [
 ];
 
 fn url(file: &Path) -> String {
-    format!("file://{}", file.display())
+    format!("file://{}", file.display()).replace(' ', "%20")
 }
 
 /// Leaves a picture where a developer can look at it: `target/tmp/reports`.
@@ -130,9 +136,10 @@ fn check_own_script(browser: &mut Chromium, file: &Path) {
             box.dispatchEvent(new Event('input')); return {shown} }})()"
     ));
     assert!(narrowed.as_u64().unwrap() > 0 && narrowed.as_u64().unwrap() < all, "{narrowed} of {all}");
-    let anchor = browser.value("document.querySelectorAll('details.example > .opened')[20].id");
+    let anchor = browser.value("document.querySelectorAll('details.example')[20].dataset.anchor");
     browser.open(&format!("{}#{}", url(file), anchor.as_str().unwrap()), SCREENS[2]);
     assert_eq!(browser.value("document.querySelectorAll('details.example')[20].open"), true);
+    assert_eq!(browser.value("document.querySelectorAll('details.example')[20].querySelectorAll('.opened').length"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ mod cost;
 mod datasets;
 mod deciding;
 mod detecting;
+mod documents;
 mod drifting;
 mod explain;
 mod faults;

@@ -276,11 +276,11 @@ fn markdown_keeps_its_size_with_many_metrics() {
 
 #[test]
 fn big_runs_are_listed_up_to_a_limit_and_say_so() {
-    let big = Sample { rows: 2500, opened: 20, ..REALISTIC };
+    let big = Sample { rows: 10_500, opened: 20, ..REALISTIC };
     let page = compare(&big, "html");
     check_page(&page);
     assert!(page.contains("500 further examples are not listed here"));
-    assert!(page.contains("for 20 of 2,500 examples"));
+    assert!(page.contains("for 20 of 10,500 examples"));
 }
 
 #[test]

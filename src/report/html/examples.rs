@@ -1,21 +1,23 @@
 //! The list of examples, worst first: one line each with what moved, opened where details were given.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
 use super::opened::{self, Opened};
 use super::text;
 use crate::compare::{ExampleDetail, ExampleRow};
-use crate::model::{Digest, ExampleId};
+use crate::model::{Digest, Direction, ExampleId};
 use crate::report::moves::{self, MetricFacts, Move};
 use crate::report::{Material, Subject, number, words};
 use crate::sys::text::one_line;
 
-/// Rows in the file.
-const ROWS_SHOWN: usize = 2000;
+/// Rows in the file. Each takes about a kilobyte; a browser lays out only those that are looked at.
+const ROWS_SHOWN: usize = 10_000;
 /// Metrics named in a row.
 const CHIPS_SHOWN: usize = 4;
+/// Metrics that the list can be sorted by.
+const SORTS_OFFERED: usize = 12;
 
 /// The list's head.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +28,8 @@ pub(super) struct Head {
     pub count: String,
     /// How many of each kind.
     pub kinds: Vec<Kind>,
+    /// Metrics the list can be sorted by, in the order of [`ExampleView::keys`].
+    pub sorts: Vec<String>,
     /// Whether there are none.
     pub empty: bool,
 }
@@ -65,6 +69,8 @@ pub(super) struct ExampleView {
     pub word: &'static str,
     /// Words that the filter looks for.
     pub state: String,
+    /// One number for each metric of [`Head::sorts`], less is worse; `x` where there is none.
+    pub keys: String,
     /// Metrics that moved.
     pub chips: Vec<Chip>,
     /// Metrics not named.
@@ -73,6 +79,18 @@ pub(super) struct ExampleView {
     pub flaky: bool,
     /// What is shown when opened.
     pub opened: Option<Opened>,
+    /// Page that has it opened.
+    pub link: String,
+}
+
+/// How an example stands in a list.
+pub(super) enum Form {
+    /// A row.
+    Row,
+    /// A row that leads to the page where it is opened.
+    Link(String),
+    /// A row that can be opened.
+    Opened,
 }
 
 /// One metric in a row.
@@ -95,6 +113,7 @@ pub(super) struct List<'a> {
     facts: HashMap<String, MetricFacts>,
     details: HashMap<&'a ExampleId, &'a ExampleDetail>,
     anchors: Vec<String>,
+    sorts: Vec<String>,
     given: usize,
 }
 
@@ -106,9 +125,14 @@ impl<'a> List<'a> {
             Subject::Comparison(view) => (&view.examples, true),
         };
         let shown = rows.get(..ROWS_SHOWN).unwrap_or(rows);
+        let sorts = match material.subject {
+            Subject::Run(view) => names(view.metrics.iter().map(|metric| &metric.name)),
+            Subject::Comparison(view) => names(view.metrics.iter().map(|metric| &metric.name)),
+        };
         Self {
             rows,
             compared,
+            sorts,
             facts: moves::facts(&material.subject),
             details: moves::by_id(material.details),
             anchors: anchors(shown),
@@ -126,10 +150,19 @@ impl<'a> List<'a> {
         self.rows.get(index).is_some_and(|row| self.details.contains_key(&row.id))
     }
 
-    /// What stands above the rows.
+    /// What stands above all rows.
     pub(super) fn head(&self) -> Head {
+        Head {
+            count: words::plural(self.rows.len() as u64, "example", "examples"),
+            empty: self.rows.is_empty(),
+            ..self.head_of(&(0..self.shown()).collect::<Vec<_>>())
+        }
+    }
+
+    /// What stands above some of the rows.
+    pub(super) fn head_of(&self, indices: &[usize]) -> Head {
         let mut counts: HashMap<&str, u64> = HashMap::new();
-        for row in self.rows.iter().take(self.shown()) {
+        for row in indices.iter().filter_map(|index| self.rows.get(*index)) {
             let moved = moves::moves(row, &self.facts, self.compared);
             for state in self.states(row, &moved) {
                 *counts.entry(state).or_default() += 1;
@@ -153,9 +186,10 @@ impl<'a> List<'a> {
             .collect();
         Head {
             compared: self.compared,
-            count: words::plural(self.rows.len() as u64, "example", "examples"),
+            count: words::plural(indices.len() as u64, "example", "examples"),
             kinds,
-            empty: self.rows.is_empty(),
+            sorts: self.sorts.iter().map(|name| one_line(name, 40)).collect(),
+            empty: indices.is_empty(),
         }
     }
 
@@ -169,20 +203,23 @@ impl<'a> List<'a> {
         }
         if self.given < self.rows.len() && self.given > 0 {
             notes.push(format!(
-                "Inputs, outputs and traces are in this file for {} of {}; the store has the others.",
+                "Inputs, outputs and traces are in this report for {} of {}; the store has the others.",
                 number::count(self.given as u64),
                 words::plural(self.rows.len() as u64, "example", "examples")
             ));
         }
         if unopened > 0 {
             let rows = words::plural(unopened as u64, "example", "examples");
-            notes.push(format!("{rows} could not be opened here because the file would be too large."));
+            notes.push(format!(
+                "{rows} could not be opened here because the file would be too large; written to a file, the report \
+                 opens them on pages beside it."
+            ));
         }
         Tail { notes }
     }
 
     /// One row.
-    pub(super) fn example(&self, index: usize, open: bool) -> Option<ExampleView> {
+    pub(super) fn example(&self, index: usize, form: Form) -> Option<ExampleView> {
         let row = self.rows.get(index)?;
         let moved = moves::moves(row, &self.facts, self.compared);
         let detail = self.details.get(&row.id).copied();
@@ -204,11 +241,28 @@ impl<'a> List<'a> {
             sign: moves::sign(tone),
             word: if self.compared { compared_word(tone) } else { run_word(tone) },
             state: self.states(row, &moved).join(" "),
+            keys: self.keys(row),
             chips: moving.iter().take(CHIPS_SHOWN).map(|one| chip(one)).collect(),
             more: more_words(moving.len() - shown, shown, still),
             flaky: row.flaky,
-            opened: detail.filter(|_| open).map(|detail| opened::open(detail, &self.facts, self.compared)),
+            opened: detail
+                .filter(|_| matches!(form, Form::Opened))
+                .map(|detail| opened::open(detail, &self.facts, self.compared)),
+            link: if let Form::Link(page) = form { page } else { String::new() },
         })
+    }
+
+    /// What the list is sorted by when a metric is asked for: its change, or its value in a run's own report.
+    fn keys(&self, row: &ExampleRow) -> String {
+        let of = |side: &BTreeMap<String, Option<f64>>, name: &str| side.get(name).copied().flatten();
+        let key = |name: &String| {
+            let before = if self.compared { of(&row.baseline, name)? } else { 0.0 };
+            let lower = self.facts.get(name).is_some_and(|facts| facts.direction == Direction::Lower);
+            let change = of(&row.candidate, name)? - before;
+            Some(if lower { -change } else { change })
+        };
+        let keys = self.sorts.iter().map(|name| key(name).map_or_else(|| "x".to_owned(), |key| format!("{key:.6}")));
+        keys.collect::<Vec<_>>().join(" ")
     }
 
     /// The shift decides; where no gated metric moved, whatever did.
@@ -233,6 +287,10 @@ impl<'a> List<'a> {
         }
         states
     }
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a String>) -> Vec<String> {
+    all.take(SORTS_OFFERED).cloned().collect()
 }
 
 fn compared_word(tone: &str) -> &'static str {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::plot::{Axis, Plot, ends};
 use super::scatter::{self, Scatter};
-use super::{Assets, registry, write};
+use super::{Assets, TOOL, registry, write};
 use crate::compare::{Matrix, MatrixMetric};
 use crate::report::ReportError;
 use crate::report::matrix::{PairRow, RankRow, differences, pairs, ranking};
@@ -79,7 +79,7 @@ pub(in crate::report) fn render(matrix: &Matrix, made_at: Timestamp) -> Result<V
             .map(|(run, what, before, after, meaning)| DifferenceRow { run, what, before, after, meaning })
             .collect(),
         first: matrix.names.first().map(|name| one_line(name, 60)).unwrap_or_default(),
-        tool: concat!("assize ", env!("CARGO_PKG_VERSION")),
+        tool: TOOL,
     };
     let mut bytes = Vec::with_capacity(1 << 16);
     write(&templates, "matrix", &page, &mut bytes)?;

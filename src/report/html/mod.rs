@@ -4,9 +4,12 @@
 //! `reports/assets`. Plots are drawn here as numbers for SVG attributes. Every text goes through [`escape`]; the page's
 //! policy allows its one style sheet and its one script by digest and nothing else.
 
+mod calls;
 mod diff;
 mod examples;
 mod explained;
+mod index;
+mod listing;
 mod matrix;
 mod metrics;
 mod opened;
@@ -25,35 +28,27 @@ use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Material, ReportError};
+use super::{Folder, Material, Paged, ReportError};
 use crate::sys::text::for_terminal;
+pub use index::IndexedRun;
+pub(super) use index::render as render_index;
 pub(super) use matrix::render as render_matrix;
 
 static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports/templates");
 const STYLE: &str = include_str!("../../../reports/assets/report.css");
 const SCRIPT: &str = include_str!("../../../reports/assets/report.js");
 
-/// Bytes after which further examples are listed but not opened.
-const OPENED_BYTES: usize = 48 << 20;
+/// Who made the page.
+const TOOL: &str = concat!("assize ", env!("CARGO_PKG_VERSION"));
 
-/// Renders the page.
+/// Renders the page as one file.
 pub(super) fn render(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
-    let templates = registry()?;
-    let mut bytes = Vec::with_capacity(1 << 20);
-    write(&templates, "top", &page::top(material, &Assets::new()), &mut bytes)?;
-    let list = examples::List::of(material);
-    write(&templates, "examples_top", &list.head(), &mut bytes)?;
-    let mut unopened = 0;
-    for index in 0..list.shown() {
-        let open = bytes.len() < OPENED_BYTES;
-        if let Some(example) = list.example(index, open) {
-            unopened += usize::from(!open && list.has_details(index));
-            write(&templates, "example", &example, &mut bytes)?;
-        }
-    }
-    write(&templates, "examples_bottom", &list.tail(unopened), &mut bytes)?;
-    write(&templates, "bottom", &page::bottom(material), &mut bytes)?;
-    Ok(bytes)
+    Ok(listing::render(material, None)?.main)
+}
+
+/// Renders the page, with the examples that it does not hold itself in files beside it.
+pub(super) fn render_pages(material: &Material<'_>, folder: &Folder) -> Result<Paged, ReportError> {
+    listing::render(material, Some(folder))
 }
 
 /// The style sheet and the script with the policy that admits exactly them.

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
+use super::calls::{self, CallRow};
 use super::diff::{self, Marked, Segment};
 use super::spans::{self, TraceView};
 use super::text::{self, Block};
 use crate::compare::{ExampleDetail, ScoreDetail, TrialDetail};
-use crate::model::{Asked, Direction, Judged, Score, ScoreValue, Unscored};
+use crate::model::{Asked, Direction, Judged, Score, ScoreValue, Trace, Unscored};
 use crate::report::moves::{self, MetricFacts};
 use crate::report::{number, words};
 use crate::sys::text::{one_line, shorten};
@@ -48,6 +49,8 @@ pub(super) struct TrialView {
     pub note: String,
     /// Graders.
     pub graders: Vec<GraderView>,
+    /// Tool calls of both sides beside each other, where they differ.
+    pub calls: Vec<CallRow>,
     /// Whether any side has steps.
     pub has_traces: bool,
 }
@@ -165,8 +168,11 @@ fn trial_view(title: String, sides: &[Side<'_>], facts: &HashMap<String, MetricF
     {
         note = mark_sides(base, cand);
     }
+    let traces: Vec<&Trace> = sides.iter().filter_map(|(_, _, trial)| trial.as_ref()?.trace.as_ref()).collect();
+    let calls = if let [base, cand] = traces.as_slice() { calls::aligned(base, cand) } else { Vec::new() };
     TrialView {
         title,
+        calls,
         has_traces: views.iter().any(|side| side.trace.is_some()),
         sides: views,
         note,

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::Assets;
 use super::explained::{self, Why};
 use super::metrics::{self, MetricTable};
 use super::origin::{self, LeftOut, Origin};
 use super::slices::{self, PartTable, SliceTable};
+use super::{Assets, TOOL};
 use crate::compare::{Comparison, MetricComparison, RunCard, RunView};
 use crate::model::Change;
 use crate::report::words::{self, Mark};
@@ -159,7 +159,7 @@ pub(super) fn bottom(material: &Material<'_>) -> Bottom {
         left_out,
         origin,
         made_at: material.made_at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string(),
-        tool: concat!("assize ", env!("CARGO_PKG_VERSION")),
+        tool: TOOL,
         assets: Assets::new(),
     }
 }
