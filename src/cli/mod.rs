@@ -23,6 +23,7 @@ pub mod plan;
 mod print;
 mod progress;
 pub mod query;
+pub mod replay;
 mod sample;
 mod selftest;
 mod serve;
@@ -30,6 +31,7 @@ mod show;
 mod table;
 mod trace;
 mod verbs;
+pub mod versus;
 
 use std::process::ExitCode;
 use std::sync::Arc;
