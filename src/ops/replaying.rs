@@ -43,6 +43,8 @@ struct Turn {
 
 struct ToolResult {
     step: usize,
+    /// The call, name and arguments: servers give ids that are not unique, or the same again.
+    call: String,
     recorded: Option<String>,
     set: Option<String>,
 }
@@ -80,9 +82,10 @@ impl Script {
                 *name == tool.name && tool.arguments.as_ref().is_none_or(|made| made == arguments)
             };
             let found = open.iter().position(by_id).or_else(|| open.iter().position(by_call));
-            let Some((id, ..)) = found.map(|place| open.remove(place)) else { continue };
+            let Some((id, name, arguments)) = found.map(|place| open.remove(place)) else { continue };
+            let call = format!("{name}({})", arguments_line(&arguments));
             let recorded = tool.result.as_ref().or(span.output.as_ref()).map(plain);
-            script.results.insert(id, ToolResult { step, recorded, set: None });
+            script.results.insert(id, ToolResult { step, call, recorded, set: None });
         }
         script
     }
@@ -258,11 +261,16 @@ impl Server {
 
     /// Puts recorded results, and those that were set, in place of what the tools gave now.
     fn with_results(&self, mut body: Value) -> Value {
+        let known: Vec<String> = {
+            let called = calls_in(&body);
+            let is = |id: &String, call: &String| called.iter().any(|(made, said)| made == id && said == call);
+            self.script.results.iter().filter(|(id, result)| is(id, &result.call)).map(|(id, _)| id.clone()).collect()
+        };
         let messages = body.get_mut("messages").and_then(Value::as_array_mut);
         for message in messages.into_iter().flatten() {
             let id = message.get("tool_call_id").and_then(Value::as_str).unwrap_or_default();
-            let known = self.script.results.get(id);
-            if let Some(text) = known.and_then(|result| result.set.as_ref().or(result.recorded.as_ref())) {
+            let result = self.script.results.get(id).filter(|_| known.iter().any(|known| known == id));
+            if let Some(text) = result.and_then(|result| result.set.as_ref().or(result.recorded.as_ref())) {
                 message["content"] = json!(text);
             }
         }
@@ -293,6 +301,19 @@ impl Server {
         }
         serde_json::from_str(&text).map_err(|error| format!("the upstream's answer is not JSON: {error}"))
     }
+}
+
+/// Calls that the assistant's messages of a request ask for: id, and name with arguments.
+fn calls_in(body: &Value) -> Vec<(String, String)> {
+    let messages = body.get("messages").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let calls = messages.iter().filter_map(|message| message.get("tool_calls")?.as_array()).flatten();
+    let told = |call: &Value| {
+        let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default();
+        let arguments = arguments_line(call.pointer("/function/arguments").unwrap_or(&Value::Null));
+        let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
+        (id.to_owned(), format!("{name}({arguments})"))
+    };
+    calls.map(told).collect()
 }
 
 fn tool_messages(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
