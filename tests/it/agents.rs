@@ -219,7 +219,7 @@ fn a_script_of_turns_is_one_trial() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_plays_the_user_until_it_is_done() {
     let said =
-        |text: &str| json!([{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]);
+        |text: &str| json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
     let choices = vec![
         ("ANSWER 2".to_owned(), said("[DONE]")),
         ("ANSWER 1".to_owned(), said("and then?")),
