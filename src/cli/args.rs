@@ -105,6 +105,9 @@ pub enum Verb {
     /// Run, compare with the baseline, gate and write the PR comment, in one command.
     #[command(after_help = "Example:\n  assize ci support --report markdown=comment.md --report junit=junit.xml")]
     Ci(CiArgs),
+    /// Run two variants side by side, call by call in turns, and compare them: one verdict, one report.
+    #[command(after_help = super::versus::EXAMPLES)]
+    Versus(super::versus::VersusArgs),
     /// Say how many examples, trials and draws a wished margin takes, and at what price.
     #[command(after_help = super::plan::EXAMPLES)]
     Plan(super::plan::PlanArgs),
@@ -473,6 +476,9 @@ pub enum TracesVerb {
         /// Trace id, or its first characters.
         trace: String,
     },
+    /// Run a target again on a trace with another input or tool result: recorded answers until it diverges.
+    #[command(after_help = super::replay::EXAMPLES)]
+    Replay(Box<super::replay::ReplayArgs>),
     /// Find failure modes in the spans: loops, races, lost handoffs, made-up results and others.
     #[command(after_help = super::diagnose::EXAMPLES)]
     Diagnose(super::diagnose::DiagnoseArgs),

@@ -24,6 +24,7 @@ pub mod plan;
 mod print;
 mod progress;
 pub mod query;
+pub mod replay;
 mod report;
 mod sample;
 mod selftest;
@@ -32,6 +33,7 @@ mod show;
 mod table;
 mod trace;
 mod verbs;
+pub mod versus;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -43,13 +43,14 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Compare(args) => verb_compare(&project, world, args, printer).await,
         Verb::Outcomes(args) => super::outcomes::run(&project, world, *args, printer).await,
         Verb::Ci(args) => verb_ci(&project, world, args, printer).await,
+        Verb::Versus(args) => super::versus::run(&project, world, args, printer).await,
         Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => super::report::run(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
-        Verb::Traces(verb) => verb_traces(&project, world, verb, printer),
+        Verb::Traces(verb) => verb_traces(&project, world, verb, printer).await,
         Verb::Selftest(args) => super::selftest::run(&project, world, args, printer).await,
         Verb::Lake(verb) => lake::verb(&project, world, verb, printer).await,
         Verb::Cache(verb) => super::cache::verb(&project, world, verb, printer).await,
@@ -136,7 +137,7 @@ fn verb_dataset(project: &Project, world: &World, verb: DatasetVerb, printer: &P
     Ok(Exit::Pass)
 }
 
-fn how(args: RunHow) -> How {
+pub(super) fn how(args: RunHow) -> How {
     How {
         target: args.target,
         trials: args.trials,
@@ -355,7 +356,7 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
     Ok(Exit::Pass)
 }
 
-fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
+async fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Printer) -> Done<Exit> {
     match verb {
         TracesVerb::Ls { filter, errors, since, limit } => {
             let ask = traces::ListAsk { filter, errors, since, limit };
@@ -371,6 +372,7 @@ fn verb_traces(project: &Project, world: &World, verb: TracesVerb, printer: &Pri
             let shown = traces::show(project, world, &trace)?;
             printer.result(&shown, || super::trace::trace(&shown, printer.ascii))?;
         }
+        TracesVerb::Replay(args) => return super::replay::run(project, world, *args, printer).await,
         TracesVerb::Query(args) => return query::verb(project, world, args, printer),
         TracesVerb::Tables => return query::tables(printer),
     }

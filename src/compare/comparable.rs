@@ -71,6 +71,8 @@ pub fn comparability(
     add("trials", before.trials.to_string(), after.trials.to_string(), true);
     let money = policy.metrics.get("cost_usd").is_some_and(|demanded| demanded.role == MetricRole::Gate);
     add("prices", before.price_digest.short().to_owned(), after.price_digest.short().to_owned(), money);
+    let commit = |header: &RunHeader| header.git_commit.clone().unwrap_or_else(|| "none".to_owned());
+    add("commit", commit(before), commit(after), false);
     add("target.kind", before.target.kind.clone(), after.target.kind.clone(), false);
     add("target.name", before.target.name.clone(), after.target.name.clone(), false);
     add("target.digest", before.target.digest.short().to_owned(), after.target.digest.short().to_owned(), false);

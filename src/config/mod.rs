@@ -13,18 +13,21 @@ mod model_names;
 mod place;
 mod prices;
 mod raw;
+mod raw_target;
 mod validate;
+mod variants;
 
 use std::path::{Path, PathBuf};
 
 pub use faults::Faults;
 pub use judging::{Cascade, Others, Panel, SureRule};
 pub use prices::{Call, Price, PriceError, PriceTable};
-pub use raw::{OnInconclusive, Raw, RawSure, RawVote};
+pub use raw::{OnInconclusive, Raw, RawConversation, RawHooks, RawSure, RawVote};
 pub use validate::{
     Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
     TargetConfig,
 };
+pub use variants::Around;
 
 /// The commented configuration that `assize init` writes.
 pub const DEFAULT_TOML: &str = include_str!("default.toml");

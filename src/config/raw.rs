@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+pub use super::raw_target::{RawAround, RawCollect, RawConversation, RawHooks, RawMatrix, RawTarget, RawVariant};
 use crate::model::{DriftPolicy, Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy, SliceRate};
 
 /// The whole file.
@@ -238,6 +239,12 @@ pub struct RawSuite {
     pub max_time: Option<String>,
     /// The things under test, by name: `kind` and the options of that kind.
     pub targets: BTreeMap<String, RawTarget>,
+    /// Further things under test: each is one of `targets` with something set otherwise.
+    #[serde(default)]
+    pub variants: BTreeMap<String, RawVariant>,
+    /// Things under test by combination: a target with each combination of the values of some settings.
+    #[serde(default)]
+    pub matrix: BTreeMap<String, RawMatrix>,
     /// Target of a run when none is named. Needed when there is more than one.
     pub candidate: Option<String>,
     /// Target that `assize ci` runs as baseline when no run has been blessed.
@@ -259,16 +266,6 @@ pub struct RawConcurrency {
     /// Judge calls. Default 32.
     #[schemars(range(min = 1, max = 100_000))]
     pub judges: Option<u32>,
-}
-
-/// A thing under test.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-pub struct RawTarget {
-    /// `recorded`, `http`, `command` or `prompt`.
-    pub kind: String,
-    /// Options of that kind: see `assize schema target.KIND`.
-    #[serde(flatten)]
-    pub options: Map<String, Value>,
 }
 
 /// A grader: a scorer with its options, or a judge with its model.

@@ -12,7 +12,8 @@ use super::gate::{MEASURES, gate};
 use super::judging::{self, Others};
 use super::place::below;
 use super::prices::PriceTable;
-use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite, RawTarget};
+use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite};
+use super::variants::{self, Around};
 use crate::model::{DriftPolicy, GatePolicy, RedactPolicy};
 use crate::sys::objects::S3Options;
 
@@ -159,6 +160,8 @@ pub struct TargetConfig {
     pub kind: String,
     /// Options.
     pub options: Map<String, Value>,
+    /// What stands around it.
+    pub around: Around,
     /// Where it stands, as a JSON pointer.
     pub pointer: String,
 }
@@ -308,7 +311,7 @@ fn source(name: &str, raw: RawSource, faults: &mut Faults) -> SourceConfig {
     SourceConfig { kind: raw.kind, options: raw.options, pointer }
 }
 
-fn duration(text: &str, pointer: &str, faults: &mut Faults) -> Option<Duration> {
+pub(super) fn duration(text: &str, pointer: &str, faults: &mut Faults) -> Option<Duration> {
     let parsed = text.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
     if parsed.is_none_or(|span| span.is_zero()) {
         faults.add(pointer, format!("expected a time such as `90s` or `5m`, found `{text}`"));
@@ -320,9 +323,14 @@ fn duration(text: &str, pointer: &str, faults: &mut Faults) -> Option<Duration> 
 fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults) -> Suite {
     let pointer = below("/suites", name);
     let dataset = dataset(&raw, &pointer, faults);
-    let candidate = candidate(&raw, &pointer, faults);
-    let known: Vec<String> = raw.targets.keys().cloned().collect();
-    if let Some(baseline) = raw.baseline.as_ref().filter(|baseline| !raw.targets.contains_key(*baseline)) {
+    let targets = variants::targets(&raw, &pointer, faults);
+    let known: Vec<String> = targets.keys().cloned().collect();
+    let candidate = candidate(&raw, &known, &pointer, faults);
+    if let Some(conversation) = targets.values().find_map(|target| unknown_player(target, known_models)) {
+        let (pointer, model) = conversation;
+        faults.add(&pointer, format!("no model `{model}`{}", suggestion(&model, known_models)));
+    }
+    if let Some(baseline) = raw.baseline.as_ref().filter(|baseline| !targets.contains_key(*baseline)) {
         faults.add(&format!("{pointer}/baseline"), format!("no target `{baseline}`{}", suggestion(baseline, &known)));
     }
     // Of all graders, broken ones too: a demand on one of those is not a second mistake.
@@ -334,11 +342,6 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
     let on_inconclusive = raw.gate.on_inconclusive;
     let gate = gate(raw.gate, names_known.then_some(metric_names.as_slice()), &gate_pointer, faults);
     let max_time = raw.max_time.and_then(|text| duration(&text, &format!("{pointer}/max_time"), faults));
-    let targets_pointer = format!("{pointer}/targets");
-    let target = |(name, raw): (String, RawTarget)| {
-        let pointer = below(&targets_pointer, &name);
-        (name, TargetConfig { kind: raw.kind, options: raw.options, pointer })
-    };
     Suite {
         name: name.to_owned(),
         dataset,
@@ -351,7 +354,7 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
         max_cost: raw.max_cost,
         judge_share: raw.judge_share,
         max_time,
-        targets: raw.targets.into_iter().map(target).collect(),
+        targets,
         candidate,
         baseline: raw.baseline,
         graders,
@@ -359,6 +362,12 @@ fn suite(name: &str, raw: RawSuite, known_models: &[String], faults: &mut Faults
         on_inconclusive,
         pointer,
     }
+}
+
+/// The model that plays a user and is not there.
+fn unknown_player(target: &TargetConfig, known_models: &[String]) -> Option<(String, String)> {
+    let model = target.around.conversation.as_ref()?.model.as_ref()?;
+    (!known_models.contains(model)).then(|| (format!("{}/conversation/model", target.pointer), model.clone()))
 }
 
 /// The examples of a suite; where they are not said, something empty that only a configuration with faults holds.
@@ -382,15 +391,14 @@ fn dataset(raw: &RawSuite, pointer: &str, faults: &mut Faults) -> DatasetChoice 
 }
 
 /// The candidate of a suite; where it is not known, something empty that only a configuration with faults holds.
-fn candidate(raw: &RawSuite, pointer: &str, faults: &mut Faults) -> String {
-    let known: Vec<String> = raw.targets.keys().cloned().collect();
-    match (&raw.candidate, known.as_slice()) {
+fn candidate(raw: &RawSuite, known: &[String], pointer: &str, faults: &mut Faults) -> String {
+    match (&raw.candidate, known) {
         (_, []) => {
             let message = "has no target; add one, such as `v2 = { kind = \"recorded\" }`";
             faults.add(&format!("{pointer}/targets"), message);
         }
         (Some(name), _) if !known.contains(name) => {
-            faults.add(&format!("{pointer}/candidate"), format!("no target `{name}`{}", suggestion(name, &known)));
+            faults.add(&format!("{pointer}/candidate"), format!("no target `{name}`{}", suggestion(name, known)));
         }
         (None, [_, _, ..]) => {
             let message =
@@ -399,7 +407,7 @@ fn candidate(raw: &RawSuite, pointer: &str, faults: &mut Faults) -> String {
         }
         _ => {}
     }
-    raw.candidate.clone().or_else(|| known.into_iter().next()).unwrap_or_default()
+    raw.candidate.clone().or_else(|| known.first().cloned()).unwrap_or_default()
 }
 
 fn name_of(raw: &RawGrader) -> Option<String> {

@@ -105,6 +105,11 @@ impl Assembler {
         self.spans.is_empty()
     }
 
+    /// The spans held, in the order met.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
     /// Takes a span.
     pub fn add(&mut self, span: Span) {
         self.weight += weight(&span);

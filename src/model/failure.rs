@@ -80,18 +80,28 @@ pub struct Failure {
     /// How long the server asked to wait, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// Whether another attempt might do harm, whatever the class: the call may have taken effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsafe_to_repeat: bool,
 }
 
 impl Failure {
     /// A failure of a class with its message.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), retry_after_ms: None }
+        Self { kind, message: message.into(), retry_after_ms: None, unsafe_to_repeat: false }
     }
 
     /// The same failure with the wait the server asked for.
     #[must_use]
     pub fn retry_after_ms(mut self, wait: Option<u64>) -> Self {
         self.retry_after_ms = wait;
+        self
+    }
+
+    /// The same failure of a call that may have taken effect.
+    #[must_use]
+    pub fn not_repeated(mut self) -> Self {
+        self.unsafe_to_repeat = true;
         self
     }
 }

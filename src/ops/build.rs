@@ -10,6 +10,7 @@ use super::exit::{Done, Failed};
 use super::graders::Maker;
 use super::project::{Project, World};
 use super::services::Services;
+use super::staging::staged;
 use crate::config::{Faults, GraderConfig, GraderUse, Suite, TargetConfig};
 use crate::judge::{self, Grade, Judge, JudgeModel, Labelled, Shots};
 use crate::model::{Digester, GraderInfo, GraderKind, canonical_json};
@@ -83,6 +84,13 @@ impl<'a> Builder<'a> {
         Ok(Parts { target, graders, judges })
     }
 
+    /// Builds one target alone.
+    pub fn target_of(mut self, name: &str, config: &TargetConfig) -> Done<Arc<dyn Target>> {
+        let built = self.target(name, config);
+        self.faults.done(&self.project.file).map_err(Failed::usage)?;
+        built.ok_or_else(|| Failed::usage(anyhow!("target `{name}` could not be built")))
+    }
+
     fn target(&mut self, name: &str, config: &TargetConfig) -> Option<Arc<dyn Target>> {
         let options = Value::Object(config.options.clone());
         let models = |alias: &str| self.services.model(alias);
@@ -96,7 +104,8 @@ impl<'a> Builder<'a> {
         };
         let built = target::find(&config.kind).ok_or_else(|| no_such("target kind", &config.kind));
         let built = built.and_then(|info| (info.build)(&options, &context));
-        built.map(Arc::from).map_err(|message| self.faults.add(&config.pointer, message)).ok()
+        let built = built.and_then(|target| staged(target, &config.around, self.project, self.world, self.services));
+        built.map_err(|message| self.faults.add(&config.pointer, message)).ok()
     }
 
     fn scorer(&mut self, config: &GraderConfig, name: &str, options: &Value) -> Option<Grader> {

@@ -1,6 +1,6 @@
 //! `assize compare` and `assize report`: findings from the store, reports from findings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::anyhow;
 
@@ -13,7 +13,7 @@ use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
 use super::standing::distrusted;
-use crate::compare::{self, Comparison, Details, ExampleMeta, RunView};
+use crate::compare::{self, Comparison, Details, Difference, ExampleMeta, RunView, TrialDetail};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
 use crate::report::{Material, Subject};
@@ -89,10 +89,28 @@ pub async fn compare_runs(
     comparison.breakdown = breakdown;
     evidence::set_beside(store, &baseline, &candidate, &mut comparison).await?;
     let details = findings::details(store, Some(&baseline.results), &candidate.results, &comparison.examples).await?;
+    comparison.comparability.differences.extend(served(&details));
     let subject = Subject::Comparison(&comparison);
     let written = outputs::write(wanted, &Material { subject, details: &details, made_at: world.clock.now() })?;
     let exit = exit_of(comparison.verdict, comparison.instrument_failed, on_inconclusive(project, suite));
     Ok(Compared { comparison, details, written, exit })
+}
+
+/// The models that servers say they answered with, where they differ between the runs: a name in the configuration may
+/// stand for another snapshot today. Seen in the examples that the report opens.
+fn served(details: &Details) -> Option<Difference> {
+    let of = |trials: &mut dyn Iterator<Item = &TrialDetail>| {
+        let mut models = BTreeSet::new();
+        for trace in trials.filter_map(|trial| trial.trace.as_ref()) {
+            models.extend(trace.spans.iter().filter_map(|span| span.model.as_ref()?.response.clone()));
+        }
+        models.into_iter().collect::<Vec<_>>().join(", ")
+    };
+    let baseline = of(&mut details.iter().flat_map(|example| &example.baseline));
+    let candidate = of(&mut details.iter().flat_map(|example| &example.candidate));
+    let differ = baseline != candidate && !baseline.is_empty() && !candidate.is_empty();
+    let what = "target.model served".to_owned();
+    differ.then_some(Difference { what, baseline, candidate, blocking: false, allowed: false })
 }
 
 /// Findings of one run and its reports.
@@ -230,7 +248,7 @@ pub(super) fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive
 
 /// Examples of both runs; where both know one, the candidate's word holds.
 pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
-    let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
+    let known: BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
     candidate.metas.iter().chain(only_baseline).cloned().collect()
 }

@@ -144,6 +144,34 @@ pub struct RunDone {
     pub exit: Exit,
 }
 
+/// A run that is planned and not yet begun.
+pub(super) struct Ready<'a> {
+    pub suite: &'a Suite,
+    pub how: How,
+    pub planned: Planned,
+    header: RunHeader,
+    examples: Chosen,
+    parts: Parts,
+    resumed: bool,
+    looks: Option<Arc<decide::Plan>>,
+    pub warnings: Vec<String>,
+}
+
+/// A run that is begun: what is carried out, and what is left to look at when it has ended.
+pub(super) struct Begun {
+    pub job: Job,
+    watcher: Option<(Arc<decide::Plan>, decide::Looks)>,
+}
+
+/// What a run is asked with beside [`How`].
+#[derive(Clone, Copy, Default)]
+pub(super) struct Around<'a> {
+    /// Run that goes on.
+    pub earlier: Option<&'a RunHeader>,
+    /// Whether a comparison follows.
+    pub compared: bool,
+}
+
 /// Runs a suite, or goes on with a run.
 pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -> Done<RunDone> {
     let wanted = outputs::plan(&ask.reports, &world.here)?;
@@ -162,77 +190,27 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
         target: earlier.as_ref().map(|header| header.target.name.clone()).or_else(|| ask.how.target.clone()),
         ..ask.how.clone()
     };
-    let target = how.target.as_deref().unwrap_or(&suite.candidate);
-    let parts = Builder::new(project, world, &services).parts(suite, target)?;
-    let examples = choose(project, world, suite, &how, earlier.as_ref())?;
-    let mut warnings: Vec<String> = examples.warning().into_iter().collect();
-    warnings.extend(examples.reach());
-    let header = header(project, world, suite, &how, &parts, &examples, earlier.as_ref())?;
-    let looked = earlier.as_ref().and_then(|header| header.until_decided.clone());
-    let until = ask
-        .how
-        .until_decided
-        .clone()
-        .filter(|_| earlier.is_none())
-        .or_else(|| looked.as_ref().map(|_| Until::default()));
-    let watch_plan = match &until {
-        Some(until) => {
-            let store = store.as_ref();
-            Some(Arc::new(decide::prepare(project, world, store, until, &header, &examples, looked.as_ref()).await?))
-        }
-        None => None,
-    };
-    let header = RunHeader { until_decided: watch_plan.as_ref().map(|plan| plan.marked.clone()), ..header };
-    let notes = preflight::check(suite, &parts, &examples, header.trials, (ask.compared, how.anyway))?;
-    let mut planned = plan(project, suite, store.as_ref(), &header, &examples, &parts, &how).await?;
-    planned.notes.extend(notes);
-    if ask.compared {
-        planned.notes.extend(preflight::forecasts(store.as_ref(), suite, &header).await?);
-    }
-    planned.notes.extend(Calibrations::read(project)?.notes(&header.graders, today(world)));
-    planned.notes.extend(holdout::note(project, store.as_ref(), examples.header(), &header.id).await?);
-    (watch.on_plan)(&planned);
-    if how.dry_run {
+    let around = Around { earlier: earlier.as_ref(), compared: ask.compared };
+    let ready = prepare(project, world, (store.as_ref(), &services), suite, how, around).await?;
+    (watch.on_plan)(&ready.planned);
+    let (planned, mut warnings) = (ready.planned.clone(), ready.warnings.clone());
+    if ready.how.dry_run {
         let exit = Exit::Pass;
         return Ok(RunDone { planned, run: None, viewed: None, stop: None, decision: None, warnings, exit });
     }
-    let header = keep_examples(store.as_ref(), header, &examples).await?;
-    let action = if earlier.is_some() { "resume" } else { "run" };
-    let detail = format!("suite {}, target {}, {}", header.suite, header.target.name, header.dataset);
-    let actor = trail::actor(project, world);
-    trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
-    let mut listeners = (watch.listeners)(&header);
-    let mut options = options(suite, &how, &planned, services.waits_long());
-    options.lost = services.lost();
-    let mut looks = decide::Looks::default();
-    if let Some(plan) = &watch_plan {
-        let fold = if earlier.is_some() { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
-        let (watcher, counted) = plan.watcher(fold, watch.control.clone());
-        listeners.push(watcher);
-        looks = counted;
-        options.order = Order::Given(Arc::clone(&plan.order));
+    let Begun { mut job, watcher } = begin(project, world, (&store, &services), ready, watch).await?;
+    if earlier.is_some() {
+        job.mode = Mode::Resume { force: ask.force };
     }
-    let job = Job {
-        mode: if earlier.is_some() { Mode::Resume { force: ask.force } } else { Mode::Fresh },
-        examples: Arc::new(examples),
-        target: parts.target,
-        graders: parts.graders,
-        store: store.clone(),
-        clock: world.clock.clone(),
-        listeners,
-        options,
-        control: watch.control.clone(),
-        header,
-    };
-    let outcome = runner::execute(job).await.map_err(Failed::instrument)?;
+    let (outcome, more) = carry_out(job).await?;
     let viewed = compare::view_run(project, world, store.as_ref(), &outcome.run, &wanted).await?;
     warnings.extend(services.warnings());
+    warnings.extend(more);
     warnings.extend(compare::unscored_causes(&viewed.details));
     warnings.extend(compare::hostile_material(&viewed.details));
-    warnings.extend(outcome.listener_failures.iter().cloned());
     let mut finished = viewed.exit;
     let mut decision = None;
-    if let Some(plan) = &watch_plan {
+    if let Some((plan, looks)) = &watcher {
         let results = findings::load(store.as_ref(), &outcome.run).await?.results;
         let settled = matches!(outcome.stop, Some(CancelReason::Decided { .. }));
         let found = plan.decision(&results, settled, looks.count(), &planned);
@@ -245,7 +223,101 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     Ok(RunDone { planned, run, viewed: Some(viewed), stop: outcome.stop, decision, warnings, exit })
 }
 
-fn exit_of(outcome: &RunOutcome, finished: Exit) -> Exit {
+/// Builds, chooses, plans and prices. Nothing is called.
+pub(super) async fn prepare<'a>(
+    project: &Project,
+    world: &World,
+    (store, services): (&dyn Store, &Services),
+    suite: &'a Suite,
+    how: How,
+    Around { earlier, compared }: Around<'_>,
+) -> Done<Ready<'a>> {
+    let target = how.target.as_deref().unwrap_or(&suite.candidate);
+    let parts = Builder::new(project, world, services).parts(suite, target)?;
+    let examples = choose(project, world, suite, &how, earlier)?;
+    let mut warnings: Vec<String> = examples.warning().into_iter().collect();
+    warnings.extend(examples.reach());
+    let header = header(project, world, suite, &how, &parts, &examples, earlier)?;
+    let looked = earlier.and_then(|header| header.until_decided.clone());
+    let until =
+        how.until_decided.clone().filter(|_| earlier.is_none()).or_else(|| looked.as_ref().map(|_| Until::default()));
+    let looks = match &until {
+        Some(until) => {
+            Some(Arc::new(decide::prepare(project, world, store, until, &header, &examples, looked.as_ref()).await?))
+        }
+        None => None,
+    };
+    let header = RunHeader { until_decided: looks.as_ref().map(|plan| plan.marked.clone()), ..header };
+    let notes = preflight::check(suite, &parts, &examples, header.trials, (compared, how.anyway))?;
+    let mut planned = plan(project, suite, store, &header, &examples, &parts, &how).await?;
+    planned.notes.extend(notes);
+    if compared {
+        planned.notes.extend(preflight::forecasts(store, suite, &header).await?);
+    }
+    planned.notes.extend(Calibrations::read(project)?.notes(&header.graders, today(world)));
+    planned.notes.extend(holdout::note(project, store, examples.header(), &header.id).await?);
+    let resumed = earlier.is_some();
+    Ok(Ready { suite, how, planned, header, examples, parts, resumed, looks, warnings })
+}
+
+/// Keeps the examples, tells the trail, and puts the job together.
+pub(super) async fn begin(
+    project: &Project,
+    world: &World,
+    (store, services): (&Arc<dyn Store>, &Services),
+    ready: Ready<'_>,
+    watch: &Watch<'_>,
+) -> Done<Begun> {
+    let Ready { suite, how, planned, header, examples, parts, resumed, looks: plan, .. } = ready;
+    let header = keep_examples(store.as_ref(), header, &examples).await?;
+    let action = if resumed { "resume" } else { "run" };
+    let detail = format!("suite {}, target {}, {}", header.suite, header.target.name, header.dataset);
+    let actor = trail::actor(project, world);
+    trail::record(store.as_ref(), world, &actor, action, header.id.as_str(), &detail).await?;
+    let mut listeners = (watch.listeners)(&header);
+    let mut options = options(suite, &how, &planned, services.waits_long());
+    if let Some(width) = parts.target.width() {
+        options.target_concurrency = options.target_concurrency.min(width);
+    }
+    options.lost = services.lost();
+    let mut watcher = None;
+    if let Some(plan) = plan {
+        let fold = if resumed { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
+        let (listener, counted) = plan.watcher(fold, watch.control.clone());
+        listeners.push(listener);
+        options.order = Order::Given(Arc::clone(&plan.order));
+        watcher = Some((plan, counted));
+    }
+    let job = Job {
+        mode: Mode::Fresh,
+        examples: Arc::new(examples),
+        target: parts.target,
+        graders: parts.graders,
+        store: Arc::clone(store),
+        clock: world.clock.clone(),
+        listeners,
+        options,
+        control: watch.control.clone(),
+        header,
+    };
+    Ok(Begun { job, watcher })
+}
+
+/// Gets the target ready, runs the job, and cleans up whatever came of it. Gives what went wrong beside it.
+pub(super) async fn carry_out(job: Job) -> Done<(RunOutcome, Vec<String>)> {
+    let target = Arc::clone(&job.target);
+    let opened = target.open().await;
+    let ended = match opened {
+        Ok(()) => runner::execute(job).await.map_err(Failed::instrument),
+        Err(failure) => Err(Failed::instrument(anyhow!("the run does not begin: {}", failure.message))),
+    };
+    let mut warnings = target.close().await;
+    let outcome = ended?;
+    warnings.extend(outcome.listener_failures.iter().cloned());
+    Ok((outcome, warnings))
+}
+
+pub(super) fn exit_of(outcome: &RunOutcome, finished: Exit) -> Exit {
     match (outcome.status, &outcome.stop) {
         (RunStatus::Complete, _) | (_, Some(CancelReason::Decided { .. })) => finished,
         (_, Some(CancelReason::Interrupted)) => Exit::Interrupted,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::collect::Collectors;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::provider::{self, CacheUse, Client, EndpointOptions, ModelHandle, Recorder, ReplyCache};
@@ -19,6 +20,7 @@ pub struct Services {
     cache_use: CacheUse,
     recorder: Option<Arc<Recorder>>,
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
+    collectors: Collectors,
 }
 
 impl Services {
@@ -39,12 +41,18 @@ impl Services {
             cache_use: if no_cache { CacheUse::Refresh } else { CacheUse::ReadWrite },
             recorder,
             clients: Mutex::new(BTreeMap::new()),
+            collectors: Collectors::default(),
         })
     }
 
     /// The HTTP client they share.
     pub fn http(&self) -> &reqwest::Client {
         &self.http
+    }
+
+    /// Receivers of spans that targets of this command share.
+    pub(super) fn collectors(&self) -> &Collectors {
+        &self.collectors
     }
 
     /// A model of the configuration, ready to be asked; says why there is none.

@@ -99,7 +99,7 @@ impl Program {
 
     fn failure_of(&self, trouble: Trouble, timeout: Duration) -> Failure {
         match trouble {
-            Trouble::TimedOut(_) => {
+            Trouble::TimedOut { .. } => {
                 let text = format!("did not answer within {} s and was killed", timeout.as_secs_f64());
                 self.failure(FailureKind::Timeout, &text)
             }

@@ -120,6 +120,7 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
             String::new()
         },
     ));
+    page.push(&configuration(view));
     page.push(&comparison_table("", &view.metrics));
     page.push(&comparison_table("**Cost and speed**\n\n", &view.measures));
     page.push(&beside(view));
@@ -130,6 +131,14 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
 }
 
 /// Where the change sits and what quality costs: a sentence each, and the slices behind a click.
+fn configuration(view: &Comparison) -> String {
+    let lines = words::configuration(view);
+    let told: Vec<String> = lines.iter().take(20).map(|line| format!("- {}\n", escape(line, 260))).collect();
+    let more = lines.len().saturating_sub(told.len());
+    let more = if more > 0 { format!("- and {more} more\n") } else { String::new() };
+    if told.is_empty() { String::new() } else { format!("**Configuration**\n\n{}{more}", told.concat()) }
+}
+
 fn why(view: &Comparison) -> String {
     let told = explained::told(view);
     let lines: Vec<String> = told

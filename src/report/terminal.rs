@@ -81,6 +81,7 @@ impl Page {
             ("candidate", card(&comparison.candidate)),
             ("compared", coverage(comparison)),
         ]);
+        self.sentences("configuration", words::configuration(comparison).iter().map(String::as_str));
         let rows = comparison.metrics.iter().map(|metric| self.metric_row(metric)).collect();
         self.table("metrics", rows);
         let rows = comparison.measures.iter().map(|metric| self.metric_row(metric)).collect();

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Subject, number};
-use crate::compare::{RunCard, RunView};
+use crate::compare::{Comparison, Difference, RunCard, RunView};
 use crate::model::{Change, FailureKind, MetricRole, RunStatus, UnscoredReason, Verdict};
+use crate::sys::text::one_line;
 
 /// A finding as a word, a sign that works without color, and a class for color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -149,6 +150,18 @@ pub(super) fn main_run<'a>(subject: &Subject<'a>) -> &'a RunCard {
         Subject::Run(view) => &view.run,
         Subject::Comparison(comparison) => &comparison.candidate,
     }
+}
+
+/// In what the two configurations differ, one line each: what is compared, apart from names and digests.
+pub(super) fn configuration(comparison: &Comparison) -> Vec<String> {
+    let told = ["target.name", "target.digest"];
+    let of_target = |what: &str| (what.starts_with("target.") || what == "commit") && !told.contains(&what);
+    let differences = comparison.comparability.differences.iter().filter(|one| !one.blocking && of_target(&one.what));
+    let line = |one: &Difference| {
+        let what = one.what.strip_prefix("target.").unwrap_or(&one.what);
+        format!("{}: {} -> {}", one_line(what, 60), one_line(&one.baseline, 100), one_line(&one.candidate, 100))
+    };
+    differences.map(line).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::dispatch::{Audience, Dispatched, Dispatcher, Journal, Outbox, outbox}
 use super::lease::Lease;
 use super::resume::{Progress, Slot};
 use super::trial::{self, Broken};
+use super::turns::Lane;
 use super::{Control, Examples, Grader, Job, Mode, Order, RunError, RunOutcome};
 use crate::model::{CancelReason, Event, RunHeader, RunId, RunStatus};
 use crate::store::Store;
@@ -36,6 +37,7 @@ pub(super) struct Bench {
     pub(super) outbox: Outbox,
     pub(super) target_slots: Semaphore,
     pub(super) judge_slots: Semaphore,
+    pub(super) lane: Option<Arc<Lane>>,
     order: Option<Arc<Vec<u32>>>,
     /// Whether all trials of an example come before the next example.
     together: bool,
@@ -109,6 +111,7 @@ async fn run(job: Job, lease: &mut Lease) -> Result<RunOutcome, RunError> {
         outbox: sender,
         target_slots: Semaphore::new(options.target_concurrency.max(1)),
         judge_slots: Semaphore::new(options.judge_concurrency.max(1)),
+        lane: options.lane,
         next: AtomicUsize::new(0),
     };
     work_through(bench, trials, &control, options.budget.max_time).await;

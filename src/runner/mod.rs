@@ -26,6 +26,7 @@ mod plan;
 mod resume;
 mod target_call;
 mod trial;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ pub use control::Control;
 pub use execute::execute;
 pub use plan::{CallEstimate, CallRange, GraderPlan, Plan, Quantity};
 pub use resume::{Progress, differences};
+pub use turns::Lane;
 
 /// The examples of a run, read when they are needed.
 pub trait Examples: Send + Sync {
@@ -125,6 +127,8 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// Order of the examples.
     pub order: Order,
+    /// Takes turns with another run: then `target_concurrency` is that of both together.
+    pub lane: Option<Arc<Lane>>,
     /// Limits.
     pub budget: Budget,
     /// Money that stands in no finding and counts all the same.
@@ -144,6 +148,7 @@ impl Default for Options {
             judge_concurrency: 16,
             retry: RetryPolicy::default(),
             order: Order::default(),
+            lane: None,
             budget: Budget::default(),
             lost: Lost::default(),
             holder: format!("process {}", std::process::id()),

@@ -12,7 +12,8 @@ use super::dispatch::panic_words;
 use super::execute::Bench;
 use crate::model::{CancelReason, Digester, Event, Example, Failure, FailureKind, TrialKey};
 use crate::provider::Notice;
-use crate::target::{TargetCall, TargetReply};
+use crate::sys::RetryPolicy;
+use crate::target::{Stage, TargetCall, TargetReply};
 
 /// How a target's trial ended for now.
 pub(super) enum Asked {
@@ -33,15 +34,24 @@ pub(super) async fn ask(bench: &Bench, key: &TrialKey, example: &Example) -> Ask
     };
     // The semaphore is never closed; without it there is no bound, and nothing must be asked.
     let Ok(_slot) = slot else { return Asked::Left };
+    let _turn = match &bench.lane {
+        None => None,
+        Some(lane) => tokio::select! {
+            biased;
+            () = bench.halt.stopping() => return Asked::Left,
+            turn = lane.turn() => turn,
+        },
+    };
     let mut attempt = 1;
+    let retry = limits(bench);
     loop {
-        let failure = match attempt_once(bench, key, example, attempt).await {
+        let failure = match attempt_once(bench, key, example, attempt, retry.attempt_timeout).await {
             Asked::Failed(failure) => failure,
             ended => return ended,
         };
         let retried = bench.target.retried_by_runner();
         let delay = match retried {
-            true => bench.retry.delay(attempt, &failure, jitter(bench.seed, key, attempt)),
+            true => retry.delay(attempt, &failure, jitter(bench.seed, key, attempt)),
             false => None,
         };
         if retried {
@@ -72,7 +82,18 @@ pub(super) fn attempt_failed(
     Event::AttemptFailed { trial: key.clone(), grader: grader.map(str::to_owned), attempt, failure, retry_in_ms }
 }
 
-async fn attempt_once(bench: &Bench, key: &TrialKey, example: &Example, attempt: u32) -> Asked {
+/// The run's limits, with those that the target has of its own.
+fn limits(bench: &Bench) -> RetryPolicy {
+    let (timeout, attempts) = bench.target.limits();
+    let RetryPolicy { max_attempts, attempt_timeout, .. } = bench.retry;
+    RetryPolicy {
+        max_attempts: attempts.unwrap_or(max_attempts),
+        attempt_timeout: timeout.unwrap_or(attempt_timeout),
+        ..bench.retry
+    }
+}
+
+async fn attempt_once(bench: &Bench, key: &TrialKey, example: &Example, attempt: u32, timeout: Duration) -> Asked {
     let hold = tokio::select! {
         biased;
         () = bench.halt.stopping() => return Asked::Left,
@@ -85,12 +106,12 @@ async fn attempt_once(bench: &Bench, key: &TrialKey, example: &Example, attempt:
     let on_notice = |notice: Notice| {
         bench.outbox.notice(attempt_failed(key, None, notice.attempt, notice.failure, notice.retry_in));
     };
-    let timeout = bench.retry.attempt_timeout;
-    let call = TargetCall { example, trial: key.trial, attempt, timeout, on_notice: &on_notice };
+    let stage = &Stage::BARE;
+    let call = TargetCall { example, trial: key.trial, attempt, timeout, on_notice: &on_notice, stage };
     let running = AssertUnwindSafe(bench.target.run(&call)).catch_unwind();
     let ended = if bench.target.retried_by_runner() {
         // The target keeps the limit itself and knows what it waited for; this is for one that does not.
-        let grace = timeout.mul_f64(0.1) + Duration::from_millis(50);
+        let grace = timeout.mul_f64(0.1) + Duration::from_millis(50) + bench.target.overtime();
         tokio::time::timeout(timeout.saturating_add(grace), running).await
     } else {
         Ok(running.await)

@@ -37,6 +37,9 @@ pub(crate) fn plain_variables(env: &Env) -> BTreeMap<String, String> {
 /// How long pipes are read on after the process itself has ended: what it left running may hold them open for ever.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long a group that was asked to end (TERM) may take before it is killed.
+const TERM_GRACE: Duration = Duration::from_millis(1000);
+
 /// Bytes of standard error that are kept: its end, where programs say why they stop.
 const STDERR_TAIL: usize = 4096;
 
@@ -56,8 +59,13 @@ pub(crate) enum Trouble {
     Io(std::io::Error),
     /// It wrote more than it may.
     TooMuchOutput,
-    /// It did not end in time; what it had said on standard error until then.
-    TimedOut(String),
+    /// It did not end in time.
+    TimedOut {
+        /// What it had said on standard error until then.
+        stderr: String,
+        /// Whether it was asked to end and did not.
+        ignored_term: bool,
+    },
 }
 
 impl From<std::io::Error> for Trouble {
@@ -66,25 +74,46 @@ impl From<std::io::Error> for Trouble {
     }
 }
 
-/// Runs a command in a process group of its own. Whatever happens, also when the future is dropped, the whole group
-/// is killed: the children of its children too, unless they left the group.
+/// Longest time that a call takes beyond its limit.
+pub(crate) const OVERTIME: Duration = Duration::from_millis(1500);
+
+/// Starts a command in a process group of its own, with pipes. The group is killed when what is given back is dropped.
+pub(crate) fn spawn(mut command: Command) -> std::io::Result<(Child, Group)> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let child = command.spawn()?;
+    let group = Group::of(&child);
+    Ok((child, group))
+}
+
+/// Asks a group to end, waits a moment, and kills what is left. Says whether its leader had to be killed.
+pub(crate) async fn end(child: &mut Child, group: Group) -> bool {
+    group.terminate();
+    let stubborn = timeout(TERM_GRACE, child.wait()).await.is_err();
+    drop(group);
+    stubborn
+}
+
+/// Runs a command in a process group of its own. One that does not end in time is asked to, then killed. Whatever
+/// happens, also when the future is dropped, the whole group is killed: the children of its children too, unless they
+/// left the group.
 pub(crate) async fn run(
-    mut command: Command,
+    command: Command,
     input: &[u8],
     stdout_limit: usize,
     limit: Duration,
 ) -> Result<Finished, Trouble> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    #[cfg(unix)]
-    command.process_group(0);
-    let mut child = command.spawn()?;
-    let _group = Group::of(&child);
+    let (mut child, group) = spawn(command)?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let outcome = timeout(limit, converse(&mut child, input, &mut stdout, stdout_limit, &mut stderr)).await;
     let stderr = String::from_utf8_lossy(&stderr).into_owned();
     match outcome {
         Ok(status) => Ok(Finished { status: status?, stdout, stderr }),
-        Err(_) => Err(Trouble::TimedOut(stderr)),
+        Err(_) => {
+            let ignored_term = end(&mut child, group).await;
+            Err(Trouble::TimedOut { stderr, ignored_term })
+        }
     }
 }
 
@@ -135,10 +164,15 @@ async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut block = [0_u8; 4096];
     while let Ok(read @ 1..) = pipe.read(&mut block).await {
-        to.extend_from_slice(block.get(..read).unwrap_or_default());
-        if to.len() > 2 * STDERR_TAIL {
-            to.drain(..to.len() - STDERR_TAIL);
-        }
+        keep_tail(to, block.get(..read).unwrap_or_default());
+    }
+}
+
+/// Adds to what is kept of standard error, and lets go of its beginning.
+pub(crate) fn keep_tail(tail: &mut Vec<u8>, more: &[u8]) {
+    tail.extend_from_slice(more);
+    if tail.len() > 2 * STDERR_TAIL {
+        tail.drain(..tail.len() - STDERR_TAIL);
     }
 }
 
@@ -147,7 +181,7 @@ async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
 /// The group's number is the leader's. It stays taken as long as any member lives, so no stranger is hit while there
 /// is somebody to kill; only when the whole group is gone could the number be reused, within the moment between the
 /// leader's end and this.
-struct Group {
+pub(crate) struct Group {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
 }
@@ -162,6 +196,15 @@ impl Group {
     #[cfg(not(unix))]
     fn of(_child: &Child) -> Self {
         Self {}
+    }
+
+    /// Asks the whole group to end.
+    fn terminate(&self) {
+        #[cfg(unix)]
+        if let Some(leader) = self.leader {
+            // The usual error is that nobody is left.
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::TERM);
+        }
     }
 }
 

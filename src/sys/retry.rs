@@ -34,7 +34,7 @@ impl RetryPolicy {
     /// `jitter` is a uniform draw from [0, 1). The server's wish is a floor, with jitter on top, so that many
     /// callers told "one second" do not come back together.
     pub fn delay(&self, attempt: u32, failure: &Failure, jitter: f64) -> Option<Duration> {
-        if attempt >= self.max_attempts || !failure.kind.is_transient() {
+        if attempt >= self.max_attempts || !failure.kind.is_transient() || failure.unsafe_to_repeat {
             return None;
         }
         let doublings = attempt.saturating_sub(1).min(20);

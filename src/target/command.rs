@@ -1,35 +1,41 @@
 //! A program under test: the example as JSON on standard input, the output on standard output.
 //!
-//! No shell takes part: program and arguments are given one by one, so nothing in an example is ever run.
+//! No shell takes part: program and arguments are given one by one, so nothing in an example is ever run. Either one
+//! process per trial, or a pool of long-lived workers that read and write JSON lines.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::foreign::{Places, read_output};
-use super::http::{resolved, traceparent};
-use super::template::context_of;
+use super::hooks::{program_at, trial_variables};
+use super::pool::{Broken, Pool, Size};
+use super::stage::{TraceIds, context_of};
 use super::{BuildContext, Target, TargetCall, TargetReply, options};
 use crate::model::{Digest, Digester, Failure, FailureKind, Output, Spend, TargetInfo, canonical_json};
 use crate::sys::files::read_bytes;
-use crate::sys::process::{Finished, Trouble, plain_variables, run};
+use crate::sys::process::{OVERTIME, Trouble, plain_variables, run};
 use crate::sys::text::one_line;
-use crate::sys::{Clock, SecretText, Secrets};
+use crate::sys::{Clock, Env, EnvironmentText, SecretText, Secrets};
 
 pub(super) const SAMPLE: &str = r#"command = ["python3", "-c", "import json, sys; print(json.load(sys.stdin)['input'])"]
 "#;
 
 /// Most bytes of standard output unless the options say otherwise.
 const STDOUT_LIMIT: usize = 16 << 20;
+/// Workers of a pool unless the options say otherwise.
+const WORKERS: usize = 4;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -53,9 +59,19 @@ struct Options {
     /// How standard output is read.
     #[serde(default)]
     format: Format,
-    /// Most bytes of standard output.
+    /// Most bytes of standard output, per trial.
     #[schemars(range(min = 1))]
     stdout_limit: Option<usize>,
+    /// `process` starts the program for each trial, `pool` keeps workers that get one line of JSON per trial and
+    /// answer it with one.
+    #[serde(default)]
+    mode: Mode,
+    /// Workers of a pool. Default 4.
+    #[schemars(range(min = 1, max = 1024))]
+    workers: Option<usize>,
+    /// Trials after which a worker of a pool is replaced by a fresh one. Default: never.
+    #[schemars(range(min = 1))]
+    recycle: Option<u64>,
 }
 
 /// How standard output is read.
@@ -71,6 +87,17 @@ enum Format {
     Text,
 }
 
+/// How the program is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// One process per trial.
+    #[default]
+    Process,
+    /// Long-lived workers over JSON lines.
+    Pool,
+}
+
 pub(super) fn schema() -> Value {
     schemars::schema_for!(Options).to_value()
 }
@@ -81,32 +108,44 @@ pub(super) fn build(value: &Value, context: &BuildContext<'_>) -> Result<Box<dyn
         Some((program, args)) if !program.trim().is_empty() => (program.clone(), args.to_vec()),
         _ => return Err("`command` names no program".to_owned()),
     };
-    let is_path = typed.contains('/') || typed.contains(std::path::MAIN_SEPARATOR);
-    let program = if is_path { context.base.join(&typed) } else { PathBuf::from(&typed) };
+    if read.mode == Mode::Process && (read.workers.is_some() || read.recycle.is_some()) {
+        return Err("`workers` and `recycle` belong to `mode = \"pool\"`; set it, or leave them out".to_owned());
+    }
+    if read.mode == Mode::Pool && read.format == Format::Text {
+        return Err("workers of a pool answer with lines of JSON; leave out `format = \"text\"`".to_owned());
+    }
+    let program = program_at(&typed, context.base);
     let mut variables = plain_variables(context.env);
     let mut secrets = Secrets::default();
-    let named = read.pass_env.iter().map(|name| (name.clone(), passed(name)));
-    for (name, text) in named.chain(read.env.clone()) {
-        let value = resolved(&format!("`env.{name}`"), &text, context, &mut secrets)?;
-        variables.insert(name, value);
-    }
+    add_variables(&mut variables, &mut secrets, context.env, &read.env, &read.pass_env, "`env")?;
     let mut watched: Vec<PathBuf> = read.files.iter().map(|file| context.base.join(file)).collect();
-    if is_path {
+    if program != Path::new(&typed) {
         watched.push(program.clone());
     }
     let cwd = read.cwd.as_ref().map_or_else(|| context.base.to_owned(), |cwd| context.base.join(cwd));
+    let cwd = if cwd.as_os_str().is_empty() { PathBuf::from(".") } else { cwd };
+    let stdout_limit = read.stdout_limit.unwrap_or(STDOUT_LIMIT);
+    let start = {
+        let (program, args, cwd, variables) = (program.clone(), args.clone(), cwd.clone(), variables.clone());
+        move || {
+            let mut command = Command::new(&program);
+            command.args(&args).current_dir(&cwd).env_clear().envs(&variables);
+            command
+        }
+    };
+    let size = Size { workers: read.workers.unwrap_or(WORKERS), recycle: read.recycle, line_limit: stdout_limit };
     let places = |name: &str| Some(format!("/{name}"));
     Ok(Box::new(CommandTarget {
         name: context.name.to_owned(),
         digest: digest_of(value, &watched)?,
         line: read.command.join(" "),
-        program,
-        args,
-        cwd: if cwd.as_os_str().is_empty() { PathBuf::from(".") } else { cwd },
-        variables,
+        settings: settings_of(&read),
+        pool: (read.mode == Mode::Pool).then(|| Pool::new(Box::new(start.clone()), size)),
+        start: Box::new(start),
+        cwd,
         secrets,
         format: read.format,
-        stdout_limit: read.stdout_limit.unwrap_or(STDOUT_LIMIT),
+        stdout_limit,
         places: Places {
             output: places("output"),
             trace: places("trace"),
@@ -119,11 +158,45 @@ pub(super) fn build(value: &Value, context: &BuildContext<'_>) -> Result<Box<dyn
     }))
 }
 
-fn passed(name: &str) -> SecretText {
-    SecretText::Variable(crate::sys::EnvironmentText { env: name.to_owned(), prefix: String::new() })
+/// What of the options is worth showing beside the command: variables by their names, values that are no secret.
+fn settings_of(read: &Options) -> BTreeMap<String, Value> {
+    let mut settings = BTreeMap::from([("command".to_owned(), json!(one_line(&read.command.join(" "), 200)))]);
+    for (name, text) in &read.env {
+        let shown = match text {
+            SecretText::Plain(text) => one_line(text, 80),
+            SecretText::Variable(EnvironmentText { env, .. }) => format!("from ${env}"),
+        };
+        settings.insert(format!("env.{name}"), json!(shown));
+    }
+    if read.mode == Mode::Pool {
+        settings.insert("workers".to_owned(), json!(read.workers.unwrap_or(WORKERS)));
+    }
+    settings
 }
 
-/// The options name variables and do not hold their values, so no secret enters the digest.
+/// Adds variables of the configuration to those of a program, and remembers what must not be shown.
+pub(super) fn add_variables(
+    variables: &mut BTreeMap<String, String>,
+    secrets: &mut Secrets,
+    env: &Env,
+    given: &BTreeMap<String, SecretText>,
+    passed: &[String],
+    what: &str,
+) -> Result<(), String> {
+    let by_name = |name: &String| SecretText::Variable(EnvironmentText { env: name.to_owned(), prefix: String::new() });
+    let named = passed.iter().map(|name| (name.clone(), by_name(name)));
+    for (name, text) in named.chain(given.clone()) {
+        let missing =
+            |wanted| format!("{what}.{name}` needs `{wanted}`, which is not set; run `export {wanted}=...` first");
+        let (value, _) = text.resolve(env).map_err(missing)?;
+        secrets.add_text(&text, env);
+        variables.insert(name, value.expose_secret().to_owned());
+    }
+    Ok(())
+}
+
+/// The options name variables and do not hold their values, so no secret enters the digest. How many workers there are
+/// is no part of what the program is.
 fn digest_of(value: &Value, watched: &[PathBuf]) -> Result<Digest, String> {
     let mut digester = Digester::new().part("kind", b"command").part("options", canonical_json(value).as_bytes());
     for path in watched {
@@ -138,10 +211,10 @@ struct CommandTarget {
     digest: Digest,
     /// Program and arguments as they are shown.
     line: String,
-    program: PathBuf,
-    args: Vec<String>,
+    settings: BTreeMap<String, Value>,
+    start: Box<dyn Fn() -> Command + Send + Sync>,
+    pool: Option<Pool>,
     cwd: PathBuf,
-    variables: BTreeMap<String, String>,
     secrets: Secrets,
     format: Format,
     stdout_limit: usize,
@@ -152,28 +225,19 @@ struct CommandTarget {
 #[async_trait]
 impl Target for CommandTarget {
     fn info(&self) -> TargetInfo {
-        let settings = BTreeMap::from([("command".to_owned(), json!(one_line(&self.line, 200)))]);
+        let settings = self.settings.clone();
         TargetInfo { kind: "command".to_owned(), name: self.name.clone(), digest: self.digest.clone(), settings }
     }
 
     async fn run(&self, call: &TargetCall<'_>) -> Result<TargetReply, Failure> {
-        let (trace_id, traceparent) = traceparent(self.clock.as_ref());
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).current_dir(&self.cwd).env_clear().envs(&self.variables);
-        command.env("TRACEPARENT", &traceparent);
-        let mut input = context_of(call.example, call.trial).to_string();
-        input.push('\n');
+        let ids = TraceIds::of(call, self.clock.as_ref());
         let started = Instant::now();
-        let finished = run(command, input.as_bytes(), self.stdout_limit, call.timeout).await;
-        let took_ms = started.elapsed().as_secs_f64() * 1000.0;
-        let finished = finished.map_err(|trouble| self.failure_of(trouble, call))?;
-        if !finished.status.success() {
-            let how = how_it_ended(finished.status);
-            return Err(self.failure(FailureKind::TargetError, &format!("{how}{}", self.tail(&finished.stderr))));
-        }
-        let mut output = self.read(&finished, &trace_id)?;
-        output.latency_ms = output.latency_ms.or(Some(took_ms));
-        output.metadata.insert("trace_id".to_owned(), json!(trace_id));
+        let mut output = match &self.pool {
+            Some(pool) => self.ask_worker(pool, call, &ids).await?,
+            None => self.run_process(call, &ids).await?,
+        };
+        output.latency_ms = output.latency_ms.or_else(|| Some(started.elapsed().as_secs_f64() * 1000.0));
+        output.metadata.insert("trace_id".to_owned(), json!(ids.trace));
         let mut spend = Spend::of_call(output.usage.clone(), output.cost_usd);
         if output.cost_usd.is_none() && output.usage.is_unknown() {
             // A program that says nothing of tokens or money is not a model call without a price.
@@ -181,26 +245,85 @@ impl Target for CommandTarget {
         }
         Ok(TargetReply { output, spend, cached: false })
     }
+
+    fn overtime(&self) -> Duration {
+        OVERTIME
+    }
+
+    fn width(&self) -> Option<usize> {
+        self.pool.as_ref().map(Pool::workers)
+    }
+
+    async fn close(&self) -> Vec<String> {
+        if let Some(pool) = &self.pool {
+            pool.close().await;
+        }
+        Vec::new()
+    }
 }
 
 impl CommandTarget {
-    fn read(&self, finished: &Finished, trace_id: &str) -> Result<Output, Failure> {
+    async fn run_process(&self, call: &TargetCall<'_>, ids: &TraceIds) -> Result<Output, Failure> {
+        let mut command = (self.start)();
+        command.envs(trial_variables(call)).env("TRACEPARENT", ids.traceparent());
+        let mut input = context_of(call).to_string();
+        input.push('\n');
+        let finished = run(command, input.as_bytes(), self.stdout_limit, call.timeout).await;
+        let finished = finished.map_err(|trouble| self.failure_of(trouble, call))?;
+        if !finished.status.success() {
+            let how = how_it_ended(finished.status);
+            return Err(self.failure(FailureKind::TargetError, &format!("{how}{}", self.tail(&finished.stderr))));
+        }
+        self.read(&finished.stdout, &finished.stderr, &ids.trace)
+    }
+
+    async fn ask_worker(&self, pool: &Pool, call: &TargetCall<'_>, ids: &TraceIds) -> Result<Output, Failure> {
+        let mut context = context_of(call);
+        context["attempt"] = json!(call.attempt);
+        context["traceparent"] = json!(ids.traceparent());
+        if let Some(endpoint) = &call.stage.collector {
+            context["otlp_endpoint"] = json!(endpoint);
+        }
+        if let Some(folder) = &call.stage.folder {
+            context["folder"] = json!(folder.display().to_string());
+        }
+        let line = pool.ask(context, call.timeout).await.map_err(|broken| match broken {
+            Broken::Trouble(trouble) => self.failure_of(trouble, call),
+            Broken::Ended { status, started, stderr } => {
+                let how = status.map_or_else(|| "closed its stdout".to_owned(), how_it_ended);
+                let half = match started.is_empty() {
+                    true => "before it answered".to_owned(),
+                    false => format!("in the middle of its answer: `{}`", one_line(&started, 120)),
+                };
+                self.failure(FailureKind::TargetError, &format!("{how} {half}{}", self.tail(&stderr)))
+            }
+            Broken::OutOfStep { line, stderr } => {
+                let text = format!("answered another request than it was asked: `{}`", one_line(&line, 120));
+                self.failure(FailureKind::TargetError, &format!("{text}{}", self.tail(&stderr)))
+            }
+        })?;
+        self.read(&line, "", &ids.trace)
+    }
+
+    fn read(&self, stdout: &[u8], stderr: &str, trace_id: &str) -> Result<Output, Failure> {
         let parsed = match self.format {
             Format::Text => None,
-            _ => serde_json::from_slice::<Value>(&finished.stdout).ok(),
+            _ => serde_json::from_slice::<Value>(stdout).ok(),
         };
         let answers = |value: &Value| value.get("output").is_some() || value.get("error").is_some();
         let what = format!("target `{}`", self.name);
-        match (self.format, parsed) {
-            (Format::Json, Some(value)) if answers(&value) => read_output(&what, &value, &self.places, trace_id),
-            (Format::Json, _) => {
-                let start = one_line(&String::from_utf8_lossy(&finished.stdout), 120);
-                let text = format!("stdout is no JSON object with `output`: `{start}`{}", self.tail(&finished.stderr));
+        let json_only = self.format == Format::Json || self.pool.is_some();
+        match parsed {
+            Some(value) if json_only && answers(&value) => read_output(&what, &value, &self.places, trace_id),
+            _ if json_only => {
+                let start = one_line(&String::from_utf8_lossy(stdout), 120);
+                let tail = if self.pool.is_some() { String::new() } else { self.tail(stderr) };
+                let text = format!("stdout is no JSON object with `output`: `{start}`{tail}");
                 Err(self.failure(FailureKind::TargetError, &text))
             }
-            (_, Some(value)) if value.get("output").is_some() => read_output(&what, &value, &self.places, trace_id),
+            Some(value) if value.get("output").is_some() => read_output(&what, &value, &self.places, trace_id),
             _ => {
-                let text = String::from_utf8_lossy(&finished.stdout);
+                let text = String::from_utf8_lossy(stdout);
                 // One line break is how programs end their output, not a part of it.
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 Ok(Output::of_text(text.strip_suffix('\r').unwrap_or(text)))
@@ -214,9 +337,10 @@ impl CommandTarget {
 
     fn failure_of(&self, trouble: Trouble, call: &TargetCall<'_>) -> Failure {
         match trouble {
-            Trouble::TimedOut(stderr) => {
+            Trouble::TimedOut { stderr, ignored_term } => {
                 let seconds = call.timeout.as_secs_f64();
-                let text = format!("did not end within {seconds} s and was killed{}", self.tail(&stderr));
+                let how = if ignored_term { "; it ignored TERM" } else { "" };
+                let text = format!("did not end within {seconds} s and was killed{how}{}", self.tail(&stderr));
                 self.failure(FailureKind::Timeout, &text)
             }
             Trouble::TooMuchOutput => {
@@ -225,7 +349,8 @@ impl CommandTarget {
             }
             // It will not be there for the next trial either.
             Trouble::Io(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                let text = format!("cannot be started in `{}`: {error}; check `program` and `cwd`", shown(&self.cwd));
+                let folder = self.cwd.display();
+                let text = format!("cannot be started in `{folder}`: {error}; check `command` and `cwd`");
                 self.failure(FailureKind::NotFound, &text)
             }
             Trouble::Io(error) => self.failure(FailureKind::Connection, &format!("cannot be run: {error}")),
@@ -250,11 +375,7 @@ impl CommandTarget {
     }
 }
 
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn how_it_ended(status: ExitStatus) -> String {
+pub(super) fn how_it_ended(status: ExitStatus) -> String {
     #[cfg(unix)]
     {
         use std::os::unix::process::ExitStatusExt;

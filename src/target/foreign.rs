@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use crate::ingest::{Assembler, Gathered, ReadOptions, Request, read_request};
 use crate::model::{Failure, FailureKind, Output, Span, SpanId, ToolUse, Trace, TraceId, Usage};
 use crate::sys::text::one_line;
 
@@ -75,9 +76,12 @@ fn read_usage(value: &Value) -> Usage {
     }
 }
 
-/// A trace, or a list of spans in order. A span needs `kind` and `name`; ids that are left out are given, and a
-/// start that is left out is 0, so that the order of the list holds.
+/// A trace, a list of spans in order, or OTLP in JSON. A span needs `kind` and `name`, a call of a tool only `tool`; ids
+/// that are left out are given, and a start that is left out is 0, so that the order of the list holds.
 fn read_trace(value: &Value, trace_id: &str) -> Result<Trace, String> {
+    if ["resourceSpans", "resource_spans"].iter().any(|key| value.get(key).is_some()) {
+        return read_otlp(value, trace_id);
+    }
     let spans = value.get("spans").unwrap_or(value);
     let spans = spans.as_array().ok_or("the trace is neither a list of spans nor an object with `spans`")?;
     let mut read = Vec::with_capacity(spans.len());
@@ -91,9 +95,33 @@ fn read_trace(value: &Value, trace_id: &str) -> Result<Trace, String> {
     Ok(Trace { id, session_id, spans: read, faults: Vec::new() })
 }
 
+/// The trace of the id that was sent along; the largest where the target made up its own.
+fn read_otlp(value: &Value, trace_id: &str) -> Result<Trace, String> {
+    let mut gathered = Assembler::new();
+    let text = value.to_string();
+    let request = Request::Json(text.as_bytes());
+    read_request(request, "the reply", &ReadOptions::default(), &mut gathered).map_err(|error| error.to_string())?;
+    let Gathered { traces, rejected, .. } = gathered.drain();
+    let wanted = traces.iter().position(|trace| trace.id.as_str() == trace_id);
+    let largest = || (0..traces.len()).max_by_key(|place| traces.get(*place).map(|trace| trace.spans.len()));
+    let chosen = wanted.or_else(largest).and_then(|place| traces.into_iter().nth(place));
+    chosen.ok_or_else(|| match rejected.first() {
+        Some(first) => format!("the trace holds no span that can be read: {first}"),
+        None => "the trace holds no span".to_owned(),
+    })
+}
+
 fn read_span(span: &Value, index: usize, trace_id: &str) -> Result<Span, String> {
     let Value::Object(fields) = span else { return Err("it is not an object".to_owned()) };
     let mut fields: Map<String, Value> = fields.clone();
+    if let Some(Value::String(name)) = fields.get("tool").cloned() {
+        // The short form of a step: `{"tool": "search", "arguments": {...}, "result": ...}`.
+        let mut part = |key: &str| fields.remove(key).filter(|value| !value.is_null());
+        let tool = json!({"name": name, "arguments": part("arguments"), "result": part("result")});
+        fields.entry("kind").or_insert_with(|| json!("tool"));
+        fields.entry("name").or_insert_with(|| json!(name));
+        fields.insert("tool".to_owned(), tool);
+    }
     fields.entry("trace_id").or_insert_with(|| json!(trace_id));
     fields.entry("span_id").or_insert_with(|| json!(SpanId::new(format!("{:016x}", index + 1))));
     fields.entry("start_ns").or_insert_with(|| json!(0));
@@ -137,6 +165,28 @@ mod tests {
         assert_eq!((trace.id.as_str(), trace.spans.len()), ("t1", 2));
         let tools = trace.tools_used();
         assert_eq!((tools[0].name.as_str(), &tools[0].arguments), ("search", &Some(json!({"q": "x"}))));
+    }
+
+    #[test]
+    fn traces_come_as_steps_or_as_otlp() {
+        let steps = json!({"output": 1, "trace": [{"tool": "search", "arguments": {"q": "x"}, "result": ["d1"]}]});
+        let trace = read_output("app", &steps, &places(), "t1").unwrap().trace.unwrap();
+        assert_eq!(trace.tools_used()[0].arguments, Some(json!({"q": "x"})));
+        let span = |trace: &str, name: &str| {
+            json!({
+                "traceId": trace, "spanId": "00000000000000a1", "name": name, "startTimeUnixNano": "1000",
+                "endTimeUnixNano": "2000", "attributes": [
+                    {"key": "gen_ai.operation.name", "value": {"stringValue": "execute_tool"}},
+                    {"key": "gen_ai.tool.name", "value": {"stringValue": name}},
+                ],
+            })
+        };
+        let (ours, other) = ("0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c");
+        let otlp = json!({"resourceSpans": [{"scopeSpans": [{"spans": [span(other, "b"), span(ours, "search")]}]}]});
+        let trace = read_output("app", &json!({"output": 1, "trace": otlp}), &places(), ours).unwrap().trace.unwrap();
+        assert_eq!((trace.id.as_str(), trace.tools_used()[0].name.as_str()), (ours, "search"));
+        let none = json!({"output": 1, "trace": {"resourceSpans": []}});
+        assert!(read_output("app", &none, &places(), ours).unwrap_err().message.contains("no span"));
     }
 
     #[test]

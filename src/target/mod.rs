@@ -15,12 +15,27 @@ use crate::model::{Example, Failure, Output, Spend, TargetInfo};
 use crate::provider::{ModelHandle, OnNotice};
 use crate::sys::{Clock, Env};
 
+mod body;
+mod collect;
 mod command;
 mod foreign;
+mod hooks;
 mod http;
+mod poll;
+mod pool;
 mod prompt;
 mod recorded;
+mod sse;
+mod stage;
+mod staged;
+mod talk;
 mod template;
+
+pub use collect::{Collected, Collector};
+pub use hooks::Hooks;
+pub use stage::{Stage, TraceIds};
+pub use staged::{Staged, Staging};
+pub use talk::{Goals, Talk, User};
 
 /// One attempt of one trial.
 pub struct TargetCall<'a> {
@@ -34,6 +49,8 @@ pub struct TargetCall<'a> {
     pub timeout: Duration,
     /// Takes notices of calls that a target retries by itself (models behind `prompt`).
     pub on_notice: OnNotice<'a>,
+    /// What is around it: trace, folder, conversation.
+    pub stage: &'a Stage,
 }
 
 /// What one attempt gave.
@@ -60,6 +77,34 @@ pub trait Target: Send + Sync {
     /// say no: there is one retry layer.
     fn retried_by_runner(&self) -> bool {
         true
+    }
+
+    /// Time limit of one attempt and most attempts, where it has its own; else the run's hold.
+    fn limits(&self) -> (Option<Duration>, Option<u32>) {
+        (None, None)
+    }
+
+    /// How long an attempt may go on beyond its time limit, to end what it started and to gather what comes late.
+    fn overtime(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Most attempts that it carries out at once; `None` where it does not care.
+    fn width(&self) -> Option<usize> {
+        None
+    }
+
+    /// Gets ready, once, before the first attempt of a run: ports, set-up of the user's. Nothing was paid yet.
+    ///
+    /// # Errors
+    /// What is missing; the run does not begin.
+    async fn open(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Cleans up, once, after the last attempt; says what went wrong, which changes no finding.
+    async fn close(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::stage::context_of;
 use super::template::Template;
 use super::{BuildContext, Target, TargetCall, TargetReply, options};
 use crate::model::{
@@ -67,6 +68,10 @@ pub(super) fn build(value: &Value, context: &BuildContext<'_>) -> Result<Box<dyn
         name: context.name.to_owned(),
         digest: digest_of(&model, system.as_deref(), &user, &answer, json),
         alias: read.model,
+        prompt: Digester::new()
+            .part("system", system.as_deref().unwrap_or_default().as_bytes())
+            .part("user", user.as_bytes())
+            .finish(),
         system: system.as_deref().map(|text| template("system", text)).transpose()?,
         user: template("user", &user)?,
         model,
@@ -107,6 +112,8 @@ fn digest_of(model: &ModelHandle, system: Option<&str>, user: &str, answer: &Ans
 struct PromptTarget {
     name: String,
     alias: String,
+    /// Digest of its templates: which prompt it is, whatever model it is put to.
+    prompt: Digest,
     digest: Digest,
     system: Option<Template>,
     user: Template,
@@ -123,6 +130,7 @@ impl Target for PromptTarget {
             ("alias", Some(json!(self.alias))),
             ("temperature", self.model.temperature.map(|temperature| json!(temperature))),
             ("max_tokens", self.model.max_tokens.map(|most| json!(most))),
+            ("prompt", Some(json!(self.prompt.short()))),
         ];
         let settings: BTreeMap<String, Value> =
             settings.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
@@ -160,11 +168,14 @@ impl Target for PromptTarget {
 
 impl PromptTarget {
     fn request(&self, call: &TargetCall<'_>) -> Result<ChatRequest, Failure> {
-        let mut messages = Vec::with_capacity(2);
+        let context = context_of(call);
+        let said = call.stage.said.as_deref().unwrap_or_default();
+        let mut messages = Vec::with_capacity(said.len() + 2);
         if let Some(system) = &self.system {
-            messages.push(ChatMessage { role: Role::System, content: system.render(call.example, call.trial)? });
+            messages.push(ChatMessage { role: Role::System, content: system.render(&context)? });
         }
-        messages.push(ChatMessage { role: Role::User, content: self.user.render(call.example, call.trial)? });
+        messages.extend_from_slice(said);
+        messages.push(ChatMessage { role: Role::User, content: self.user.render(&context)? });
         Ok(self.model.request(messages, self.answer.clone()))
     }
 }

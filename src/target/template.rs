@@ -6,9 +6,9 @@
 use handlebars::{
     Context, Handlebars, Helper, HelperResult, Output as HandlebarsOutput, RenderContext, RenderErrorReason,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::model::{Example, Failure, FailureKind};
+use crate::model::{Failure, FailureKind};
 
 /// A parsed template.
 pub(super) struct Template {
@@ -45,29 +45,23 @@ impl Template {
         Ok(Self { registry, takes_input_whole: squeezed.contains("{{input}}") })
     }
 
-    /// Fills it in for one trial.
-    pub fn render(&self, example: &Example, trial: u32) -> Result<String, Failure> {
-        let mut context = context_of(example, trial);
-        if self.takes_input_whole && !example.input.is_string() {
-            // Handlebars would write `[object]`.
-            context["input"] = Value::String(example.input.to_string());
-        }
-        self.registry.render(NAME, &context).map_err(|error| {
-            let text = format!("the template cannot be filled in for example `{}`: {error}", example.id);
+    /// Fills it in with what is shown to a target of its example.
+    pub fn render(&self, context: &Value) -> Result<String, Failure> {
+        let filled = match context.get("input") {
+            Some(input) if self.takes_input_whole && !input.is_string() => {
+                // Handlebars would write `[object]`.
+                let mut context = context.clone();
+                context["input"] = Value::String(input.to_string());
+                self.registry.render(NAME, &context)
+            }
+            _ => self.registry.render(NAME, context),
+        };
+        filled.map_err(|error| {
+            let id = context.get("id").and_then(Value::as_str).unwrap_or_default();
+            let text = format!("the template cannot be filled in for example `{id}`: {error}");
             Failure::new(FailureKind::BadRequest, text)
         })
     }
-}
-
-/// What is shown to a target of an example.
-pub(super) fn context_of(example: &Example, trial: u32) -> Value {
-    json!({
-        "id": example.id,
-        "input": example.input,
-        "trial": trial,
-        "metadata": example.metadata,
-        "dimensions": example.dimensions,
-    })
 }
 
 /// The value at the path of a template of the form `{{json PATH}}`, which stands for a whole JSON value.
@@ -112,18 +106,20 @@ fn percent_encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
+    use super::super::{Stage, TargetCall, stage::context_of};
     use super::*;
+    use crate::model::Example;
 
-    fn example(input: Value) -> Example {
+    fn filled(template: Result<Template, String>, input: Value) -> Result<String, String> {
         let mut example = Example::new("e1".into(), input);
         example.reference = Some(json!("the answer"));
         example.metadata.insert("tone".to_owned(), json!("kind"));
-        example
-    }
-
-    fn filled(template: Result<Template, String>, input: Value) -> Result<String, String> {
-        template.unwrap().render(&example(input), 2).map_err(|failure| failure.message)
+        let timeout = std::time::Duration::from_secs(1);
+        let (example, stage) = (&example, &Stage::BARE);
+        let call = TargetCall { example, trial: 2, attempt: 1, timeout, on_notice: &|_| {}, stage };
+        template.unwrap().render(&context_of(&call)).map_err(|failure| failure.message)
     }
 
     #[test]

@@ -12,6 +12,7 @@
 mod mock;
 mod world;
 
+mod agents;
 mod bad_input;
 mod bad_traces;
 mod browser;

@@ -28,6 +28,7 @@ pub(super) struct Top<'a> {
     headline: String,
     reasons: Vec<String>,
     sides: Vec<SideCard>,
+    configuration: Vec<String>,
     tiles: Vec<Tile>,
     nav: Vec<NavItem>,
     metrics: MetricTable,
@@ -138,6 +139,10 @@ pub(super) fn top<'a>(material: &Material<'a>, assets: &'a Assets) -> Top<'a> {
         headline: one_line(headline, 500),
         reasons: reasons.iter().take(REASONS_SHOWN).map(|reason| one_line(reason, 800)).collect(),
         sides,
+        configuration: match subject {
+            Subject::Run(_) => Vec::new(),
+            Subject::Comparison(view) => words::configuration(view),
+        },
         tiles,
         nav,
         metrics,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use assize::model::{Example, Failure, FailureKind};
 use assize::provider::{CacheUse, Client, ModelHandle, PriceFn, ReplyCache};
 use assize::sys::{Env, SystemClock, http_client};
-use assize::target::{BuildContext, Target, TargetCall, TargetReply, find};
+use assize::target::{BuildContext, Stage, Target, TargetCall, TargetReply, find};
 use serde_json::{Value, json};
 
 use super::{openai, request};
@@ -36,7 +36,9 @@ fn example(input: Value) -> Example {
 
 async fn run_within(target: &dyn Target, input: Value, timeout: Duration) -> Result<TargetReply, Failure> {
     let example = example(input);
-    target.run(&TargetCall { example: &example, trial: 1, attempt: 1, timeout, on_notice: &|_| {} }).await
+    target
+        .run(&TargetCall { example: &example, trial: 1, attempt: 1, timeout, on_notice: &|_| {}, stage: &Stage::BARE })
+        .await
 }
 
 async fn run(target: &dyn Target, input: Value) -> Result<TargetReply, Failure> {
@@ -294,8 +296,14 @@ async fn recorded_outputs_cost_nothing_now() {
     let output = assize::model::Output { cost_usd: Some(3.0), ..assize::model::Output::of_text("a") };
     example.recorded.push(assize::model::Recorded { variant: Some("v1".to_owned()), trial: 0, output });
     let target = built("recorded", &json!({"variant": "v1"}), None, Path::new(".")).unwrap();
-    let call =
-        TargetCall { example: &example, trial: 0, attempt: 1, timeout: Duration::from_secs(1), on_notice: &|_| {} };
+    let call = TargetCall {
+        example: &example,
+        trial: 0,
+        attempt: 1,
+        timeout: Duration::from_secs(1),
+        on_notice: &|_| {},
+        stage: &Stage::BARE,
+    };
     let reply = target.run(&call).await.unwrap();
     assert_eq!((reply.output.cost_usd, reply.spend.calls, reply.spend.cost_usd), (Some(3.0), 0, 0.0));
 }
