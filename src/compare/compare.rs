@@ -2,6 +2,7 @@
 
 use super::{
     Comparison, ExampleMeta, Explanation, Features, MetricComparison, Quarantine, RunCard, RunResults, WithAll,
+    abreast::abreast,
     change::{self, Assessed, Setting},
     comparable::comparability,
     explain::explain_units,
@@ -110,14 +111,12 @@ fn judge(
     let mut metrics = graded_metrics(runs, policy);
     metrics.extend(MEASURES.iter().map(|measure| Metric::of_measure(*measure, policy)));
     let columns = Columns::read_all(units, &metrics);
-    let mut assessed: Vec<Assessed> = metrics
-        .into_iter()
-        .zip(columns)
-        .filter(|(metric, columns)| {
-            !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
-        })
-        .map(|(metric, columns)| change::assess(metric, columns, &setting))
-        .collect();
+    let kept = |(metric, columns): &(Metric, Columns)| {
+        !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
+    };
+    let subjects: Vec<(Metric, Columns)> = metrics.into_iter().zip(columns).filter(kept).collect();
+    let mut assessed =
+        abreast(&subjects, |(metric, columns)| change::assess(metric.clone(), columns.clone(), &setting));
     for metric in assessed.iter_mut().filter(|metric| metric.metric.wants_bounds() && metric.metric.ends().is_some()) {
         let ends =
             [false, true].map(|best| change::assess(metric.metric.clone(), at_end(metric, best, units), &setting));

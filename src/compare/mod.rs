@@ -3,6 +3,7 @@
 //! Pure rules. The comparison is computed once, here; terminal, HTML, Markdown, JUnit and JSON render it and decide
 //! nothing. Nothing here reads a store or a file.
 
+mod abreast;
 mod beside;
 mod board;
 mod breakdown;
@@ -18,6 +19,7 @@ mod explain;
 mod explain_tests;
 mod explained;
 mod features;
+mod few;
 #[cfg(test)]
 mod fixtures;
 mod flaky;
@@ -72,6 +74,7 @@ pub use matrix::{Matrix, MatrixMetric, PairCompared, Ranked, compare_many};
 pub use nearest::Nearest;
 pub use plan::{DEFAULT_POWER, Forecast, Point, Wish, forecast};
 pub use repeated::{RepeatedCompared, RepeatedTrials, repeated, repeated_compared};
+pub use few::Few;
 pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count};
 pub use spread::{Spread, spreads};
 pub use summarize::summarize;

@@ -1,6 +1,7 @@
 //! `assize compare` and `assize report`: findings from the store, reports from findings.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 
@@ -77,8 +78,7 @@ pub async fn compare_runs(
     allow: &[String],
     wanted: &[Wanted],
 ) -> Done<Compared> {
-    let baseline = findings::load(store, baseline).await?;
-    let candidate = findings::load(store, candidate).await?;
+    let (baseline, candidate) = findings::load_both(store, baseline, candidate).await?;
     let suite = &candidate.results.header.suite;
     let mut policy = policy_of(project, world, suite)?;
     policy.distrusted = distrusted(project, [&baseline.results.header, &candidate.results.header])?;
@@ -229,8 +229,11 @@ pub(super) fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive
 }
 
 /// Examples of both runs; where both know one, the candidate's word holds.
-pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Arc<Vec<ExampleMeta>> {
+    if Arc::ptr_eq(&baseline.metas, &candidate.metas) {
+        return candidate.metas.clone();
+    }
     let known: std::collections::BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
-    candidate.metas.iter().chain(only_baseline).cloned().collect()
+    Arc::new(candidate.metas.iter().chain(only_baseline).cloned().collect())
 }

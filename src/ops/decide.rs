@@ -234,7 +234,7 @@ pub async fn earlier(store: &dyn Store, run: &RunId) -> Done<Fold> {
 }
 
 /// Examples of both runs; where a run was looked at, its own, because they say which there are.
-pub fn metas_of(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub fn metas_of(baseline: &Loaded, candidate: &Loaded) -> Arc<Vec<ExampleMeta>> {
     let looked = [candidate, baseline].into_iter().find(|run| run.results.header.until_decided.is_some());
     looked.map_or_else(|| all_metas(baseline, candidate), |run| run.metas.clone())
 }
@@ -244,7 +244,7 @@ fn savings(results: &RunResults, planned: &Planned) -> Savings {
     let judges = |info: &&crate::model::GraderInfo| info.kind == GraderKind::Judge;
     let draws: u64 = results.header.graders.iter().filter(judges).map(|info| u64::from(info.draws)).sum();
     let answers = results.examples.values().flat_map(|example| example.trials.values()).map(|trial| {
-        let of = |info: &crate::model::GraderInfo| trial.scores.get(&info.name).map_or(0, |draws| draws.len() as u64);
+        let of = |info: &crate::model::GraderInfo| trial.scores.get(info.name.as_str()).map_or(0, |draws| draws.len() as u64);
         results.header.graders.iter().filter(judges).map(of).sum::<u64>()
     });
     let ended = totals.trials_ok + totals.trials_failed;

@@ -77,7 +77,7 @@ pub async fn compare_runs(
     let mut known = std::collections::HashSet::new();
     for id in ids {
         let loaded = findings::load(store, id).await?;
-        metas.extend(loaded.metas.into_iter().filter(|meta| known.insert(meta.id.clone())));
+        metas.extend(std::sync::Arc::unwrap_or_clone(loaded.metas).into_iter().filter(|meta| known.insert(meta.id.clone())));
         runs.push(loaded.results);
     }
     let suite = runs.last().map(|run| run.header.suite.clone()).unwrap_or_default();
