@@ -55,6 +55,7 @@ pub fn compare_with(
     let all = (left_out > 0).then(|| judge(&everyone, runs, &comparability, policy, looking));
     let mut ruling = limit_quarantine(ruling, (left_out, everyone.len()), policy);
     ruling.reasons.extend(looking.as_ref().map(looking::remark));
+    ruling.reasons.extend(assessed.iter().filter(|metric| metric.metric.is_gated()).filter_map(doubt));
     for metric in &mut assessed {
         metric.put_into_words();
     }
@@ -171,6 +172,11 @@ fn quarantined(everyone: &[Unit<'_>], assessed: &[Assessed], verdict: Verdict, p
         verdict_with_all: verdict,
         with_all: with_all.collect(),
     }
+}
+
+/// That a gated metric rests on a judge of whom too little is known.
+fn doubt(metric: &Assessed) -> Option<String> {
+    metric.comparison.beside.doubt.as_ref().map(|sentence| format!("{}: {sentence}", metric.metric.name))
 }
 
 /// The sentence that is read first.

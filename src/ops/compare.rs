@@ -13,7 +13,7 @@ use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
-use super::standing::distrusted;
+use super::standing::weigh;
 use crate::compare::{self, Comparison, Details, ExampleMeta, RunView};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
@@ -81,7 +81,7 @@ pub async fn compare_runs(
     let (baseline, candidate) = findings::load_both(store, baseline, candidate).await?;
     let suite = &candidate.results.header.suite;
     let mut policy = policy_of(project, world, suite)?;
-    policy.distrusted = distrusted(project, [&baseline.results.header, &candidate.results.header])?;
+    weigh(&mut policy, project, [&baseline.results.header, &candidate.results.header])?;
     let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
@@ -106,7 +106,7 @@ pub async fn view_run(
     let loaded = findings::load(store, run).await?;
     let suite = loaded.results.header.suite.clone();
     let mut policy = policy_of(project, world, &suite)?;
-    policy.distrusted = distrusted(project, [&loaded.results.header])?;
+    weigh(&mut policy, project, [&loaded.results.header])?;
     let view = compare::summarize(&loaded.results, &loaded.metas, &policy);
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
     let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
