@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::few::Few;
 use super::RunResults;
+use super::few::Few;
 use super::judging_words::sentences;
 use crate::model::{
     Asked, Cascaded, ExampleId, GraderInfo, GraderKind, Judged, Masses, Orders, Scale, Score, ScoreValue, Scored, Vote,

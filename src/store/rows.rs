@@ -442,7 +442,13 @@ mod tests {
         let unscored = crate::model::Unscored::new(crate::model::UnscoredReason::Timeout, "late");
         let events = [
             Event::TargetFinished { trial, outcome, spend: spend.clone() },
-            Event::ScoreFinished { cell: cell.clone(), scored: Ok(score), spend: spend.clone(), cached: true, took_ms: 7 },
+            Event::ScoreFinished {
+                cell: cell.clone(),
+                scored: Ok(score),
+                spend: spend.clone(),
+                cached: true,
+                took_ms: 7,
+            },
             Event::ScoreFinished { cell, scored: Err(unscored), spend, cached: false, took_ms: 0 },
             Event::RunResumed { cells_done: 4 },
         ];
