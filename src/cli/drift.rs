@@ -1,5 +1,6 @@
 //! `assize drift`: its arguments and its tables.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -57,7 +58,10 @@ fn number(value: f64) -> String {
 fn text(found: &Drifted) -> String {
     let mut text = match &found.suite {
         Some(suite) => format!("Runs of {}\n", one_line(suite, 60)),
-        None => "Live traces by day (UTC)\n".to_owned(),
+        None => match found.window_hours.filter(|hours| *hours < 24) {
+            Some(hours) => format!("Live traces by windows of {hours} hours (UTC)\n"),
+            None => "Live traces by day (UTC)\n".to_owned(),
+        },
     };
     if !found.rules.is_empty() {
         let rows: Vec<Vec<String>> = found.rules.iter().map(rule).collect();
@@ -84,8 +88,20 @@ fn text(found: &Drifted) -> String {
     if !found.charts.is_empty() {
         let rows: Vec<Vec<String>> = found.charts.iter().map(chart).collect();
         text.push_str(&table(&["metric", "points", "usual", "now", "cusum", "ewma", "changed", "p", "drift"], &rows));
-        for charted in found.charts.iter().filter(|charted| charted.drift != Drift::Steady) {
+        for charted in found.charts.iter().filter(|charted| charted.drift != Drift::Steady && !charted.is_short()) {
             let _ = writeln!(text, "{}.", one_line(&charted.sentence, 300));
+        }
+        for (points, names) in short(&found.charts) {
+            let _ = writeln!(
+                text,
+                "{points} points are too few to say what is usual; charts take 5: {}.",
+                names.join(", ")
+            );
+        }
+        for charted in &found.charts {
+            if let Some(sentence) = charted.distrust.as_ref().or(charted.doubt.as_ref()) {
+                let _ = writeln!(text, "{}: {}.", one_line(&charted.name, 40), one_line(sentence, 400));
+            }
         }
     }
     for left_out in &found.left_out {
@@ -93,6 +109,15 @@ fn text(found: &Drifted) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Names of the charts with too few points, by how many they have.
+fn short(charts: &[Charted]) -> BTreeMap<usize, Vec<String>> {
+    let mut short: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for charted in charts.iter().filter(|charted| charted.is_short()) {
+        short.entry(charted.points.len()).or_default().push(one_line(&charted.name, 40));
+    }
+    short
 }
 
 fn title(watched: &Watched) -> String {

@@ -105,7 +105,7 @@ pub async fn run(project: &Project, world: &World, args: PlanArgs, printer: &Pri
 
 fn shown(planned: &Planned) -> String {
     let mut text = String::new();
-    for reason in &planned.hopeless {
+    for reason in planned.hopeless.iter().chain(&planned.judges) {
         let _ = writeln!(text, "! {}", one_line(reason, 400));
     }
     if !planned.pilot.is_empty() {

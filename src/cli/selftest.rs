@@ -71,6 +71,19 @@ fn simulated(done: &Simulated) -> String {
     let rows: Vec<Vec<String>> = done.checks.iter().map(row).collect();
     let head = ["promise", "of", "scenarios", "overall", "worst", "bound", "", "worst scenario"];
     let mut text = table(&head, &rows);
+    for (check, again) in done.checks.iter().filter_map(|check| Some((check, check.again.as_ref()?))) {
+        let _ = writeln!(
+            text,
+            "beyond its bound, drawn again {}: {} of {}: {:.4}, bound {:.4}, {} ({})",
+            count(again.replicates, "time", "times"),
+            check.what,
+            check.group,
+            again.worst,
+            again.bound,
+            if check.pass { "pass" } else { "FAIL" },
+            again.worst_scenario
+        );
+    }
     let _ = write!(
         text,
         "{} scenarios, {} comparisons, {} replicates each, seed {}.\n{} passed, {} failed",

@@ -145,6 +145,9 @@ pub struct Beside {
     /// That the judge cannot be believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distrust: Option<Distrust>,
+    /// That the judge is not credibly better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// A judge that is no better than chance by its calibration, so that its metric decides nothing.

@@ -2,6 +2,7 @@
 
 use super::{
     Comparison, ExampleMeta, Explanation, Features, MetricComparison, Quarantine, RunCard, RunResults, WithAll,
+    abreast::abreast,
     change::{self, Assessed, Setting},
     comparable::comparability,
     explain::explain_units,
@@ -54,6 +55,7 @@ pub fn compare_with(
     let all = (left_out > 0).then(|| judge(&everyone, runs, &comparability, policy, looking));
     let mut ruling = limit_quarantine(ruling, (left_out, everyone.len()), policy);
     ruling.reasons.extend(looking.as_ref().map(looking::remark));
+    ruling.reasons.extend(assessed.iter().filter(|metric| metric.metric.is_gated()).filter_map(doubt));
     for metric in &mut assessed {
         metric.put_into_words();
     }
@@ -110,14 +112,12 @@ fn judge(
     let mut metrics = graded_metrics(runs, policy);
     metrics.extend(MEASURES.iter().map(|measure| Metric::of_measure(*measure, policy)));
     let columns = Columns::read_all(units, &metrics);
-    let mut assessed: Vec<Assessed> = metrics
-        .into_iter()
-        .zip(columns)
-        .filter(|(metric, columns)| {
-            !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
-        })
-        .map(|(metric, columns)| change::assess(metric, columns, &setting))
-        .collect();
+    let kept = |(metric, columns): &(Metric, Columns)| {
+        !metric.is_measure() || columns.baseline.has_values() || columns.candidate.has_values()
+    };
+    let subjects: Vec<(Metric, Columns)> = metrics.into_iter().zip(columns).filter(kept).collect();
+    let mut assessed =
+        abreast(&subjects, |(metric, columns)| change::assess(metric.clone(), columns.clone(), &setting));
     for metric in assessed.iter_mut().filter(|metric| metric.metric.wants_bounds() && metric.metric.ends().is_some()) {
         let ends =
             [false, true].map(|best| change::assess(metric.metric.clone(), at_end(metric, best, units), &setting));
@@ -172,6 +172,11 @@ fn quarantined(everyone: &[Unit<'_>], assessed: &[Assessed], verdict: Verdict, p
         verdict_with_all: verdict,
         with_all: with_all.collect(),
     }
+}
+
+/// That a gated metric rests on a judge of whom too little is known.
+fn doubt(metric: &Assessed) -> Option<String> {
+    metric.comparison.beside.doubt.as_ref().map(|sentence| format!("{}: {sentence}", metric.metric.name))
 }
 
 /// The sentence that is read first.

@@ -27,7 +27,7 @@ pub(super) fn distribution(metric: &Metric, results: &RunResults) -> Vec<(String
         .examples
         .values()
         .flat_map(|example| example.trials.values())
-        .filter_map(|trial| trial.scores.get(&metric.name))
+        .filter_map(|trial| trial.scores.get(metric.name.as_str()))
         .flat_map(|draws| draws.values().flatten());
     for score in cells {
         match &score.value {

@@ -103,6 +103,29 @@ pub struct Charted {
     pub drift: Drift,
     /// The finding in words.
     pub sentence: String,
+    /// Why its judge cannot be believed: the chart is shown and decides nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distrust: Option<String>,
+    /// Why its judge may not be better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+}
+
+impl Charted {
+    /// Whether it has drifted for the worse, by a judge that can be believed.
+    pub fn is_worse(&self) -> bool {
+        self.drift == Drift::Worse && self.distrust.is_none()
+    }
+
+    /// Whether it says anything.
+    pub fn is_known(&self) -> bool {
+        self.drift != Drift::Unknown && self.distrust.is_none()
+    }
+
+    /// Whether it has too few points to say what is usual.
+    pub fn is_short(&self) -> bool {
+        self.usual.is_none()
+    }
 }
 
 /// Puts a series to the charts. The first half of the points, at least 4, says what is usual.
@@ -127,6 +150,8 @@ pub fn chart(name: &str, direction: Direction, points: Vec<DriftPoint>) -> Chart
         drift: Drift::Unknown,
         sentence: String::new(),
         points: Vec::new(),
+        distrust: None,
+        doubt: None,
     };
     if let (Some(mean), Some(sd)) = (usual, sd) {
         let mut sides = Vec::new();

@@ -6,6 +6,7 @@
 
 use super::{
     ExampleMeta, Explanation, Features, MetricComparison, Origin, Overlap, RunResults, SliceEffect,
+    abreast::abreast,
     board::{Board, Scratch, Split},
     contrast::{self, LEVEL, Question},
     measure::Metric,
@@ -73,7 +74,7 @@ pub(super) fn explain_units(
         let (rate, change) = (policy.slice_rate, found.change);
         Some(Subject { units, metric, columns, slices: &slices, question, rate, change })
     });
-    subjects.filter_map(|subject| subject.explain()).collect()
+    abreast(&subjects.collect::<Vec<_>>(), Subject::explain).into_iter().flatten().collect()
 }
 
 /// One metric with all that its explanation needs.

@@ -27,7 +27,8 @@ const SCORE: &str = "score.";
 #[derive(Clone, Debug, Default)]
 pub struct Features {
     conditions: Vec<Condition>,
-    places: HashMap<(String, String), u32>,
+    /// By dimension, then value.
+    places: HashMap<String, HashMap<String, u32>>,
     of: HashMap<ExampleId, Vec<u32>>,
 }
 
@@ -39,16 +40,21 @@ impl Features {
     }
 
     fn add(&mut self, id: &ExampleId, dimension: &str, value: &str, origin: Origin) {
-        let value: String = value.chars().take(VALUE).collect();
-        let key = (dimension.to_owned(), value);
-        let next = self.conditions.len() as u32;
-        let place = *self.places.entry(key).or_insert_with_key(|(dimension, value)| {
-            self.conditions.push(Condition { dimension: dimension.clone(), value: value.clone(), origin });
+        let end = value.char_indices().nth(VALUE).map_or(value.len(), |(end, _)| end);
+        let value = value.get(..end).unwrap_or(value);
+        let known = self.places.get(dimension).and_then(|values| values.get(value)).copied();
+        let place = known.unwrap_or_else(|| {
+            let next = self.conditions.len() as u32;
+            self.conditions.push(Condition { dimension: dimension.to_owned(), value: value.to_owned(), origin });
+            self.places.entry(dimension.to_owned()).or_default().insert(value.to_owned(), next);
             next
         });
-        let mine = self.of.entry(id.clone()).or_default();
-        if !mine.contains(&place) {
-            mine.push(place);
+        match self.of.get_mut(id) {
+            Some(mine) if mine.contains(&place) => {}
+            Some(mine) => mine.push(place),
+            None => {
+                self.of.insert(id.clone(), vec![place]);
+            }
         }
     }
 }
@@ -166,6 +172,7 @@ impl FeatureFold {
                 numbers.entry((name, Origin::Trace)).or_default().extend(value.map(|value| (id, value)));
             }
         }
+        let mut dimensions: HashMap<&str, String> = HashMap::new();
         for (id, left) in &baseline.examples {
             let Some(right) = candidate.examples.get(id) else { continue };
             let sides = [left, right];
@@ -182,9 +189,11 @@ impl FeatureFold {
                 if let Some(TargetOutcome::Failed { failure }) = &trial.target {
                     features.add(id, "target_failure", failure.kind.as_str(), Origin::Outcome);
                 }
-                for (grader, scored) in trial.scores.iter().flat_map(|(name, d)| d.values().map(move |s| (name, s))) {
-                    let found = scored.as_ref().ok().and_then(|score| label(&score.value));
-                    found.inspect(|label| features.add(id, &format!("{SCORE}{grader}"), label, Origin::Outcome));
+                for (grader, draws) in trial.scores.iter() {
+                    let dimension = dimensions.entry(grader.as_ref()).or_insert_with(|| format!("{SCORE}{grader}"));
+                    for label in draws.values().flatten().filter_map(|score| label(&score.value)) {
+                        features.add(id, dimension, label, Origin::Outcome);
+                    }
                 }
             }
         }
@@ -310,16 +319,20 @@ fn bin(features: &mut Features, name: &str, origin: Origin, values: &[(&ExampleI
     edges.dedup();
     // With many ties a range can be empty at the top.
     edges.retain(|edge| sorted.last().is_some_and(|last| edge < last));
+    let range = |place: usize| {
+        let edge = |place: usize| edges.get(place).map(|edge| words::plain(*edge));
+        match (place.checked_sub(1).and_then(edge), edge(place)) {
+            (None, Some(high)) => Some(format!("up to {high}")),
+            (Some(low), Some(high)) => Some(format!("{low} to {high}")),
+            (Some(low), None) => Some(format!("over {low}")),
+            (None, None) => None,
+        }
+    };
+    let ranges: Vec<Option<String>> = (0..=edges.len()).map(range).collect();
     for (id, value) in values {
         let place = edges.iter().take_while(|edge| value > edge).count();
-        let edge = |place: usize| edges.get(place).map(|edge| words::plain(*edge));
-        let range = match (place.checked_sub(1).and_then(edge), edge(place)) {
-            (None, Some(high)) => format!("up to {high}"),
-            (Some(low), Some(high)) => format!("{low} to {high}"),
-            (Some(low), None) => format!("over {low}"),
-            (None, None) => continue,
-        };
-        features.add(id, name, &range, origin);
+        let Some(Some(range)) = ranges.get(place) else { continue };
+        features.add(id, name, range, origin);
     }
 }
 

@@ -107,7 +107,7 @@ fn of_metric(runs: &[RunResults], grader: &GraderInfo, threshold: f64) -> Flaky 
             let (mut trials, mut passes) = (0, 0);
             let tally = tallies.entry(id).or_default();
             for trial in example.trials.values() {
-                let Some(draws) = trial.scores.get(&grader.name) else { continue };
+                let Some(draws) = trial.scores.get(grader.name.as_str()) else { continue };
                 let said: Vec<bool> = draws
                     .values()
                     .flatten()

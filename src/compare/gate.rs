@@ -176,11 +176,14 @@ fn verdicts(
     found
 }
 
-/// Says beside a finding that its judge cannot be believed, gated or not.
+/// Says beside a finding that its judge cannot be believed, or may not be, gated or not.
 fn distrusted(metric: &mut Assessed) {
     if let Some(sentence) = metric.metric.distrust.clone() {
         metric.note(sentence.clone());
         metric.comparison.beside.distrust = Some(Distrust { status: Status::JudgeUninformative, sentence });
+    } else if let Some(sentence) = metric.metric.doubt.clone() {
+        metric.note(sentence.clone());
+        metric.comparison.beside.doubt = Some(sentence);
     }
 }
 

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::RunResults;
+use super::few::Few;
 use super::judging_words::sentences;
 use crate::model::{
     Asked, Cascaded, ExampleId, GraderInfo, GraderKind, Judged, Masses, Orders, Scale, Score, ScoreValue, Scored, Vote,
@@ -194,7 +195,7 @@ fn cells<'a>(results: &'a RunResults, grader: &str) -> Vec<Cell<'a>> {
     let mut cells = Vec::new();
     for (example, result) in &results.examples {
         for trial in result.trials.values() {
-            for scored in trial.scores.get(grader).into_iter().flat_map(BTreeMap::values) {
+            for scored in trial.scores.get(grader).into_iter().flat_map(Few::values) {
                 let judged = scored.as_ref().map_or_else(Judged::of_unscored, Judged::of);
                 cells.push(Cell { example, score: scored.as_ref().ok(), judged: judged.unwrap_or_default() });
             }

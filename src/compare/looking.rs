@@ -81,7 +81,7 @@ fn is_whole(run: &RunResults, id: &ExampleId) -> bool {
     example.trials.len() == run.header.trials as usize
         && example.trials.values().all(|trial| {
             let graded = |grader: &crate::model::GraderInfo| {
-                trial.scores.get(&grader.name).is_some_and(|draws| draws.len() == grader.draws as usize)
+                trial.scores.get(grader.name.as_str()).is_some_and(|draws| draws.len() == grader.draws as usize)
             };
             trial.target.is_some() && run.header.graders.iter().all(graded)
         })

@@ -59,6 +59,12 @@ pub struct MatrixMetric {
     pub pairs: Vec<PairCompared>,
     /// The ranking in one sentence.
     pub sentence: String,
+    /// Why its judge cannot be believed: no pair then differs, and no run is beaten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distrust: Option<String>,
+    /// Why its judge may not be better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// A run among the others.
@@ -148,7 +154,8 @@ pub fn compare_many(runs: &[RunResults], metas: &[ExampleMeta], policy: &GatePol
     }
     let comparable = differences.iter().all(|one| one.comparable);
     let measures = tables.split_off(count).into_iter().filter(|table| !table.ranking.is_empty()).collect();
-    let lead = tables.iter().find(|table| table.role == MetricRole::Gate).or(tables.first());
+    let believed = || tables.iter().filter(|table| table.distrust.is_none());
+    let lead = believed().find(|table| table.role == MetricRole::Gate).or(believed().next()).or(tables.first());
     let headline = match lead {
         _ if !comparable => not_comparable(&differences, &names),
         Some(table) => table.sentence.clone(),
@@ -203,6 +210,8 @@ fn empty(metric: &Metric, runs: &[RunResults], metas: &[ExampleMeta], policy: &G
         ranking: ranked.collect(),
         pairs: Vec::new(),
         sentence: String::new(),
+        distrust: metric.distrust.clone(),
+        doubt: metric.doubt.clone(),
     }
 }
 
@@ -236,10 +245,13 @@ fn finish(table: &mut MatrixMetric, runs: usize) {
         if matches!(pair.change, Change::Regressed | Change::Improved) && adjusted.is_none_or(|p| p > ALPHA) {
             pair.change = Change::Inconclusive;
         }
+        if table.distrust.is_some() {
+            pair.change = Change::Inconclusive;
+        }
     }
     let sign = if table.direction == Direction::Lower { -1.0 } else { 1.0 };
     let ranked = table.ranking.len().min(runs);
-    for one in &mut table.ranking {
+    for one in table.ranking.iter_mut().filter(|_| table.distrust.is_none()) {
         // Methods 1.13: how many are credibly above, how many credibly below.
         let count = |above: bool, found: &dyn Fn(&PairCompared, usize) -> Option<bool>| {
             table.pairs.iter().filter(|pair| found(pair, one.run) == Some(above)).count()
@@ -331,6 +343,10 @@ fn not_comparable(differences: &[Comparability], names: &[String]) -> String {
 /// `Ok: best is a (70.6 %), rank 1 to 2 of 5; 6 of 10 pairs differ after Holm.`
 fn sentence(table: &MatrixMetric, metric: &Metric, names: &[String]) -> String {
     let title = words::title(&table.name);
+    if let Some(distrust) = &table.distrust {
+        return format!("{title}: {distrust}.");
+    }
+    let doubt = table.doubt.as_ref().map(|doubt| format!(" But {doubt}.")).unwrap_or_default();
     let Some(first) = table.ranking.first() else { return format!("{title}: no run has a value.") };
     let name = names.get(first.run).map(String::as_str).unwrap_or_default();
     let level = first.estimate.estimate.map(|value| Form::of(metric).level(value)).unwrap_or_default();
@@ -340,7 +356,7 @@ fn sentence(table: &MatrixMetric, metric: &Metric, names: &[String]) -> String {
     let differ = table.pairs.iter().filter(|pair| pair.p_holm.is_some_and(|p| p <= ALPHA)).count();
     let pairs = if tested == 1 { "pair differs" } else { "pairs differ" };
     format!(
-        "{title}: {name} is first with {level}, {rank} of {}; {differ} of {tested} {pairs} credibly (Holm, {}).",
+        "{title}: {name} is first with {level}, {rank} of {}; {differ} of {tested} {pairs} credibly (Holm, {}).{doubt}",
         table.ranking.len(),
         words::percent(ALPHA)
     )

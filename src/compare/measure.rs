@@ -102,6 +102,8 @@ pub(super) struct Metric {
     pub fault: Option<String>,
     /// Why its judge cannot be believed; the finding is shown and decides nothing.
     pub distrust: Option<String>,
+    /// Why its judge may not be better than chance; the finding decides, and this is told beside it.
+    pub doubt: Option<String>,
 }
 
 impl Metric {
@@ -134,6 +136,7 @@ impl Metric {
             draws: 1,
             fault: None,
             distrust: policy.distrusted.get(name).cloned(),
+            doubt: policy.doubted.get(name).cloned(),
         };
         let Some(demanded) = demanded else { return metric };
         let fault = metric.fault_of(demanded.margin, [demanded.on_unscored, demanded.on_target_failure]);

@@ -3,6 +3,7 @@
 //! Pure rules. The comparison is computed once, here; terminal, HTML, Markdown, JUnit and JSON render it and decide
 //! nothing. Nothing here reads a store or a file.
 
+mod abreast;
 mod beside;
 mod board;
 mod breakdown;
@@ -18,6 +19,7 @@ mod explain;
 mod explain_tests;
 mod explained;
 mod features;
+mod few;
 #[cfg(test)]
 mod fixtures;
 mod flaky;
@@ -64,6 +66,7 @@ pub use drifting::{Charted, Drift, DriftPoint, Limits, Shift, chart};
 pub use explain::explain;
 pub use explained::{Condition, Contrasting, Explanation, Origin, Overlap, SliceEffect};
 pub use features::{FeatureFold, Features, Side};
+pub use few::Few;
 pub use flaky::{Flaky, FlakyRow, FlipSource, flaky};
 pub use frontier::{CostOfGood, Frontier, cost_of_good, frontier};
 pub use hopeless::{Hopeless, hopeless};

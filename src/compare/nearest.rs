@@ -67,6 +67,11 @@ impl<'a> Nearest<'a> {
         self.targets.is_empty()
     }
 
+    /// The examples that got worse.
+    pub fn worse(&self) -> BTreeSet<&'a ExampleId> {
+        self.targets.iter().map(|target| target.id).collect()
+    }
+
     /// First pass: reads the examples that got worse.
     pub fn read(&mut self, example: &Example) {
         for target in self.targets.iter_mut().filter(|target| *target.id == example.id) {

@@ -44,7 +44,8 @@ pub(super) fn ordinal(
 /// All values that the cells of a run have.
 fn values<'a>(metric: &'a Metric, run: &'a RunResults) -> impl Iterator<Item = f64> + 'a {
     let trials = run.examples.values().flat_map(|example| example.trials.values());
-    let cells = trials.filter_map(|trial| trial.scores.get(&metric.name)).flat_map(|draws| draws.values().flatten());
+    let cells =
+        trials.filter_map(|trial| trial.scores.get(metric.name.as_str())).flat_map(|draws| draws.values().flatten());
     cells.filter_map(|score| score.value.number())
 }
 

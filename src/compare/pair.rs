@@ -151,7 +151,7 @@ impl Column {
             squares += number * number;
             count = count.saturating_add(1);
         };
-        let Some(draws) = trial.scores.get(&metric.name) else {
+        let Some(draws) = trial.scores.get(metric.name.as_str()) else {
             // A target that failed may leave no cells at all.
             let failed = matches!(trial.target, Some(TargetOutcome::Failed { .. }));
             return metric.fill.target_failed.filter(|_| failed);
@@ -284,7 +284,7 @@ impl Sample {
     }
 
     fn settle(&mut self) {
-        self.bare &= is_singletons(&self.clusters);
+        self.bare = self.bare && is_singletons(&self.clusters);
         self.plain = self.bare && equal(&self.weights);
     }
 

@@ -2,8 +2,10 @@
 //!
 //! The fold is the only reader of events for findings: live totals, reports and comparisons all come from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::few::Few;
 use crate::model::{Event, ExampleId, JournalEntry, RunHeader, RunStatus, RunTotals, Scored, TargetOutcome};
 
 /// One trial of one example.
@@ -12,14 +14,14 @@ pub struct TrialResult {
     /// How the target ended; `None` while it has not.
     pub target: Option<TargetOutcome>,
     /// Grader to its draws, by draw number.
-    pub scores: BTreeMap<String, BTreeMap<u32, Scored>>,
+    pub scores: Few<Arc<str>, Few<u32, Scored>>,
 }
 
 /// All trials of one example, by trial number.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExampleResult {
     /// Trials.
-    pub trials: BTreeMap<u32, TrialResult>,
+    pub trials: Few<u32, TrialResult>,
 }
 
 /// A run folded.
@@ -56,6 +58,8 @@ pub enum FoldError {
 pub struct Fold {
     results: Option<RunResults>,
     next_seq: u64,
+    /// Names of graders, each kept once.
+    names: BTreeSet<Arc<str>>,
 }
 
 impl Fold {
@@ -73,7 +77,7 @@ impl Fold {
         match (&mut self.results, entry.event) {
             (None, Event::RunStarted { header }) => self.results = Some(start(*header)),
             (None, _) => return Err(FoldError::NoStart),
-            (Some(results), event) => apply(results, event),
+            (Some(results), event) => apply(results, event, &mut self.names),
         }
         Ok(())
     }
@@ -101,17 +105,17 @@ fn start(header: RunHeader) -> RunResults {
     RunResults { header, totals, status: RunStatus::Open, examples: BTreeMap::new() }
 }
 
-fn apply(results: &mut RunResults, event: Event) {
+fn apply(results: &mut RunResults, event: Event, names: &mut BTreeSet<Arc<str>>) {
     count(&mut results.totals, &event);
     match event {
         Event::TargetFinished { trial, outcome, .. } => {
             let example = results.examples.entry(trial.example).or_default();
-            example.trials.entry(trial.trial).or_default().target = Some(outcome);
+            example.trials.or_default(trial.trial).target = Some(outcome);
         }
         Event::ScoreFinished { cell, scored, .. } => {
             let example = results.examples.entry(cell.trial.example).or_default();
-            let trial = example.trials.entry(cell.trial.trial).or_default();
-            trial.scores.entry(cell.grader).or_default().insert(cell.draw, scored);
+            let trial = example.trials.or_default(cell.trial.trial);
+            trial.scores.or_default(shared(names, &cell.grader)).insert(cell.draw, scored);
         }
         Event::RunFinished { complete, .. } => {
             results.status = if complete { RunStatus::Complete } else { RunStatus::Stopped };
@@ -119,6 +123,16 @@ fn apply(results: &mut RunResults, event: Event) {
         Event::RunResumed { .. } => results.status = RunStatus::Open,
         Event::RunStarted { .. } | Event::AttemptFailed { .. } | Event::CancelRequested { .. } => {}
     }
+}
+
+/// The one copy of a name.
+fn shared(names: &mut BTreeSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return known.clone();
+    }
+    let name: Arc<str> = Arc::from(name);
+    names.insert(name.clone());
+    name
 }
 
 /// Adds one event to running counts; what the dispatcher shows live and what [`Fold`] keeps.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{
     SliceComparison, SliceSummary,
+    abreast::abreast,
     change::Assessed,
     contrast::{self, Question},
     measure::Metric,
@@ -67,37 +68,15 @@ pub(super) fn adjusted(rate: SliceRate, family: &[Option<f64>]) -> Vec<Option<f6
 
 /// Every graded metric in every slice, the most credible change first.
 pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], policy: &GatePolicy) -> Vec<SliceComparison> {
-    let slices = slices(units, |unit| unit.is_paired());
-    let mut found = Vec::new();
-    let mut family = Vec::new();
-    for metric in assessed.iter().filter(|metric| !metric.unpaired) {
-        let question = Question {
-            sign: metric.metric.sign(),
-            bounds: metric.metric.bounds(),
-            margin: metric.comparison.margin,
-            alpha: policy.alpha,
-            anytime: None,
-        };
-        for slice in &slices {
-            let pairs = Pairs::of(units, &metric.columns, slice.members.iter().copied());
-            if pairs.len() < SHOWN {
-                continue;
-            }
-            let contrast = contrast::paired(&pairs, &question);
-            family.push(contrast.p_two_sided().filter(|_| pairs.len() >= TESTED));
-            found.push(SliceComparison {
-                dimension: slice.dimension.to_owned(),
-                value: slice.value.to_owned(),
-                metric: metric.metric.name.clone(),
-                direction: metric.metric.direction,
-                baseline: contrast::arm(&pairs.baseline, question.bounds),
-                candidate: contrast::arm(&pairs.candidate, question.bounds),
-                difference: contrast.estimate,
-                q: None,
-                change: Change::Inconclusive,
-            });
-        }
+    let mut slices = slices(units, |unit| unit.is_paired());
+    // Estimates want clusters together: one sorting for each slice and not one for each of its metrics.
+    for slice in &mut slices {
+        slice.members.sort_by_key(|member| units.get(*member).map(|unit| (unit.stratum, unit.cluster)));
     }
+    let metrics = assessed.iter().filter(|metric| !metric.unpaired);
+    let cells: Vec<_> = metrics.flat_map(|metric| slices.iter().map(move |slice| (metric, slice))).collect();
+    let compared = abreast(&cells, |(metric, slice)| compare_slice(units, metric, slice, policy));
+    let (family, mut found): (Vec<Option<f64>>, Vec<SliceComparison>) = compared.into_iter().flatten().unzip();
     for ((slice, q), p) in found.iter_mut().zip(adjusted(policy.slice_rate, &family)).zip(&family) {
         slice.q = q.filter(|_| p.is_some());
         let turned = slice.difference.estimate.map_or(0.0, |change| match slice.direction {
@@ -119,6 +98,41 @@ pub(super) fn compare_slices(units: &[Unit<'_>], assessed: &[Assessed], policy: 
         })
     });
     ranked.into_iter().map(|(_, slice)| slice).collect()
+}
+
+/// One metric in one slice, with the p of its change where the slice is large enough; `None` where it is too small to be
+/// shown.
+fn compare_slice(
+    units: &[Unit<'_>],
+    metric: &Assessed,
+    slice: &Slice<'_>,
+    policy: &GatePolicy,
+) -> Option<(Option<f64>, SliceComparison)> {
+    let pairs = Pairs::of(units, &metric.columns, slice.members.iter().copied());
+    if pairs.len() < SHOWN {
+        return None;
+    }
+    let question = Question {
+        sign: metric.metric.sign(),
+        bounds: metric.metric.bounds(),
+        margin: metric.comparison.margin,
+        alpha: policy.alpha,
+        anytime: None,
+    };
+    let contrast = contrast::paired(&pairs, &question);
+    let p = contrast.p_two_sided().filter(|_| pairs.len() >= TESTED);
+    let found = SliceComparison {
+        dimension: slice.dimension.to_owned(),
+        value: slice.value.to_owned(),
+        metric: metric.metric.name.clone(),
+        direction: metric.metric.direction,
+        baseline: contrast::arm(&pairs.baseline, question.bounds),
+        candidate: contrast::arm(&pairs.candidate, question.bounds),
+        difference: contrast.estimate,
+        q: None,
+        change: Change::Inconclusive,
+    };
+    Some((p, found))
 }
 
 /// Every graded metric in every slice of one run, by dimension, value and metric.

@@ -59,8 +59,8 @@ pub(super) fn run(name: &str, graders: &[(&str, Scale)]) -> RunResults {
 /// Adds one cell.
 pub(super) fn put(run: &mut RunResults, example: &str, trial: u32, grader: &str, scored: Scored) {
     let example = run.examples.entry(ExampleId::from(example)).or_default();
-    let trial = example.trials.entry(trial).or_default();
-    let draws = trial.scores.entry(grader.to_owned()).or_default();
+    let trial = example.trials.or_default(trial);
+    let draws = trial.scores.or_default(grader);
     draws.insert(draws.len() as u32, scored);
 }
 
@@ -87,13 +87,13 @@ pub(super) fn output(run: &mut RunResults, example: &str, trial: u32, latency_ms
         cost_usd: Some(cost_usd),
         usage: Usage { input: Some(100), output: Some(20), ..Usage::default() },
     };
-    run.examples.entry(ExampleId::from(example)).or_default().trials.entry(trial).or_default().target = Some(outcome);
+    run.examples.entry(ExampleId::from(example)).or_default().trials.or_default(trial).target = Some(outcome);
 }
 
 /// Makes the target of a trial fail.
 pub(super) fn fail(run: &mut RunResults, example: &str, trial: u32) {
     let outcome = TargetOutcome::Failed { failure: Failure::new(FailureKind::Timeout, "late") };
-    run.examples.entry(ExampleId::from(example)).or_default().trials.entry(trial).or_default().target = Some(outcome);
+    run.examples.entry(ExampleId::from(example)).or_default().trials.or_default(trial).target = Some(outcome);
 }
 
 /// A run of one yes-or-no grader `ok`, one trial per example `e000`, `e001`, ...

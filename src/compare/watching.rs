@@ -1,7 +1,8 @@
-//! Days of live traces put to alert conditions, and breaches to incidents.
+//! Windows of live traces, days or hours, put to alert conditions, and breaches to incidents.
 //!
-//! Each day is held against the days before it that were within the limit and did not fire; while a rule fires its
-//! baseline stays where it was.
+//! Each window is held against those before it that were within the limit and did not fire; while a rule fires its
+//! baseline stays where it was. Where the hour of the week counts, these are the same hours of four weeks: what comes back
+//! every night or every weekend is no drift. All rules and scores share one budget of false alarms.
 //! A day with too little is unknown: it neither fires nor clears. What is measured of a trace is the caller's.
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::drifting::{Charted, DriftPoint, chart};
 use crate::model::{Direction, DriftPolicy};
 use crate::stats::{
-    Alarm, Condition, Gather, Level, Rhythm, Told, cost_ratio, e_detector, error_rate, p95_above, p95_ratio,
+    Alarm, Condition, Gather, Level, Rhythm, Told, cost_ratio, e_detector_against, error_rate, p95_above, p95_ratio,
     quality_drop, quantile_sorted,
 };
 
@@ -25,13 +26,15 @@ const HYSTERESIS: f64 = 0.8;
 const TOLERATED: f64 = 0.02;
 /// Bet of the running evidence.
 const BET: f64 = 0.9;
+/// Weeks that say what is usual at an hour of the week (methods 1.15).
+const WEEKS: usize = 4;
 /// Fewest values of a day that make a point of a chart.
 const LEAST_POINT: usize = 5;
 
-/// What is known of one day.
+/// What is known of one window.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Day {
-    /// The day, `2026-01-31`.
+    /// The day, `2026-01-31`, or the beginning of the window, `2026-01-31 06:00`.
     pub date: String,
     /// Values of scores in the order of time, by name.
     pub scores: BTreeMap<String, Vec<f64>>,
@@ -77,7 +80,8 @@ pub struct Seen {
 /// Evidence that a score has fallen, added up over all values: it may be looked at at any time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evidenced {
-    /// Mean below which evidence gathers: the first days', less what is put up with.
+    /// Mean below which evidence gathers: the first days', less what is put up with; where the hour of the week counts,
+    /// the mean of these over its hours.
     pub m0: f64,
     /// Evidence at which it alarms; the mean number of values between false alarms is at least this.
     pub threshold: f64,
@@ -124,11 +128,28 @@ impl Watched {
 /// Puts days, oldest first and without gaps, to all rules. Scores with values outside 0 to 1 have no rule, only a chart.
 pub fn watch(days: &[Day], policy: &DriftPolicy) -> Vec<Watched> {
     let mut rules: Vec<Rule> = names(days).into_iter().filter(|name| is_share(days, name)).map(Rule::Quality).collect();
+    let scores = rules.len();
     rules.extend([Rule::Latency, Rule::Loops, Rule::ToolErrors, Rule::Cost]);
-    rules.into_iter().map(|rule| follow(&rule, days, policy)).collect()
+    // Each score is watched twice: by its rule and by running evidence.
+    let share = policy.false_alarms_per_week / 7.0 / (rules.len() + scores) as f64;
+    let alpha = policy.alpha.min(share / policy.windows_a_day() as f64);
+    let policy = DriftPolicy { alpha, ..policy.clone() };
+    rules.into_iter().map(|rule| follow(&rule, days, &policy, share)).collect()
 }
 
-/// Charts of all that is watched, a point per day.
+/// The latest calm windows.
+fn latest<'a>(calm: &[&'a Day], policy: &DriftPolicy) -> Vec<&'a Day> {
+    let back = calm.len().saturating_sub(policy.windows_a_day() * policy.baseline_days as usize);
+    calm.get(back..).unwrap_or_default().to_vec()
+}
+
+/// Of the usual windows, by their places, those of the same hours of the week in the latest four weeks that have them.
+fn same_hours<'a>(usual: &[(usize, &'a Day)], place: usize, week: usize) -> Vec<&'a Day> {
+    let alike = usual.iter().rev().filter(|(other, _)| (place - other).is_multiple_of(week));
+    alike.take(WEEKS).map(|(_, day)| *day).collect()
+}
+
+/// Charts of all that is watched, a point per window.
 pub fn charts(days: &[Day]) -> Vec<Charted> {
     let series = |of: &dyn Fn(&Day) -> Option<(usize, f64)>| -> Vec<DriftPoint> {
         let point = |day: &Day| {
@@ -170,7 +191,8 @@ fn is_share(days: &[Day], name: &str) -> bool {
     days.iter().filter_map(|day| day.scores.get(name)).flatten().all(|value| (0.0..=1.0).contains(value))
 }
 
-fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
+/// `share`: false alarms a day that may be expected of this rule.
+fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy, share: f64) -> Watched {
     let often = |fire: u32, of: u32| Rhythm {
         fire: fire as usize,
         of: of.max(fire) as usize,
@@ -180,13 +202,18 @@ fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
     // A day that is surely beyond the limit need not wait for a second one.
     let (mut warned, mut critical) = (Alarm::new(often(policy.fire, policy.of)), Alarm::new(often(1, 1)));
     let mut calm: Vec<&Day> = Vec::new();
+    // What the hours of the week are like is learnt from all of the first weeks: held against other hours, the nights of
+    // these may fire, and are usual all the same.
+    let mut usual: Vec<(usize, &Day)> = Vec::new();
+    let week = 7 * policy.windows_a_day();
     let (mut seen, mut events, mut since) = (Vec::new(), Vec::new(), None);
-    for day in days {
+    for (place, day) in days.iter().enumerate() {
         let firing = warned.is_firing() || critical.is_firing();
-        let back = calm.len().saturating_sub(policy.baseline_days as usize);
-        let before = calm.get(back..).unwrap_or_default();
-        let (found, baseline_n, n) = rule.look(before, day, policy, 1.0);
-        let breach = if firing { rule.look(before, day, policy, HYSTERESIS).0 } else { found };
+        let learning = place < WEEKS * week;
+        let seasonal = policy.by_hour_of_week() && !learning;
+        let before = if seasonal { same_hours(&usual, place, week) } else { latest(&calm, policy) };
+        let (found, baseline_n, n) = rule.look(&before, day, policy, 1.0);
+        let breach = if firing { rule.look(&before, day, policy, HYSTERESIS).0 } else { found };
         let told = [
             warned.push(breach.level.warns()),
             critical.push(if firing { breach.level.warns() } else { found.level.is_critical() }),
@@ -200,14 +227,15 @@ fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
             events.extend(told.contains(&Some(Told::Resolve)).then(|| (day.date.clone(), "resolve")));
         }
         // What is beyond the limit must not become usual before it fires.
-        if !fires && found.level.warns() != Some(true) {
-            calm.push(day);
-        }
+        let is_calm = !fires && found.level.warns() != Some(true);
+        calm.extend(is_calm.then_some(day));
+        usual.extend((is_calm || learning).then_some((place, day)));
         seen.push(Seen {
             day: day.date.clone(),
             level: word(found.level),
             estimate: found.estimate,
-            bound: found.lower,
+            // A t bound knows no ends of the scale; a share is never below 0.
+            bound: found.lower.map(|lower| if *rule == Rule::ToolErrors { lower.max(0.0) } else { lower }),
             limit: found.threshold,
             n: n as u64,
             baseline_n: baseline_n as u64,
@@ -220,7 +248,7 @@ fn follow(rule: &Rule, days: &[Day], policy: &DriftPolicy) -> Watched {
         _ => "ok",
     };
     let score = if let Rule::Quality(name) = rule { Some(name.clone()) } else { None };
-    let evidence = score.as_ref().and_then(|name| evidence(name, days, policy));
+    let evidence = score.as_ref().and_then(|name| evidence(name, days, policy, share));
     Watched { rule: rule.name(), score, state, since, events, days: seen, evidence }
 }
 
@@ -286,22 +314,34 @@ impl Rule {
 }
 
 /// Evidence over all values after the first days, which say what is usual.
-fn evidence(name: &str, days: &[Day], policy: &DriftPolicy) -> Option<Evidenced> {
-    let (first, rest) = days.split_at_checked(policy.baseline_days as usize)?;
-    let usual: Vec<f64> = first.iter().filter_map(|day| day.scores.get(name)).flatten().copied().collect();
+fn evidence(name: &str, days: &[Day], policy: &DriftPolicy, share: f64) -> Option<Evidenced> {
+    let week = 7 * policy.windows_a_day();
+    let seasonal = policy.by_hour_of_week() && days.len() > WEEKS * week;
+    let first = if seasonal { WEEKS * week } else { policy.windows_a_day() * policy.baseline_days as usize };
+    let (first, rest) = days.split_at_checked(first)?;
+    let of = |day: &Day| day.scores.get(name).cloned().unwrap_or_default();
+    let usual: Vec<f64> = first.iter().flat_map(of).collect();
     if usual.len() < LEAST_JUDGED {
         return None;
     }
-    let m0 = (usual.iter().sum::<f64>() / usual.len() as f64 - TOLERATED).max(0.0);
-    let values: Vec<(&Day, f64)> = rest
-        .iter()
-        .flat_map(|day| day.scores.get(name).into_iter().flatten().map(move |value| (day, *value)))
+    let least = |usual: &[f64]| (usual.iter().sum::<f64>() / usual.len() as f64 - TOLERATED).max(0.0);
+    let all = least(&usual);
+    let by_hour: Vec<f64> = (0..week)
+        .map(|hour| first.iter().skip(hour).step_by(week).filter(|_| seasonal).flat_map(of).collect::<Vec<f64>>())
+        .map(|usual| if usual.len() < LEAST_JUDGED { all } else { least(&usual) })
         .collect();
-    let numbers: Vec<f64> = values.iter().map(|(_, value)| *value).collect();
-    let found = e_detector(&numbers, m0, BET, Gather::Sum, policy.false_alarm_every)?;
+    let mut values: Vec<(&Day, (f64, f64))> = Vec::new();
+    for (place, day) in rest.iter().enumerate() {
+        let m0 = by_hour.get((first.len() + place) % week).copied().unwrap_or(all);
+        values.extend(of(day).into_iter().map(|value| (day, (value, m0))));
+    }
+    let a_day = values.len() as f64 / rest.len().max(1) as f64 * policy.windows_a_day() as f64;
+    let threshold = policy.false_alarm_every.max(a_day / share);
+    let pairs: Vec<(f64, f64)> = values.iter().map(|(_, pair)| *pair).collect();
+    let found = e_detector_against(&pairs, BET, Gather::Sum, threshold)?;
     Some(Evidenced {
-        m0,
-        threshold: policy.false_alarm_every,
+        m0: pairs.iter().map(|(_, m0)| m0).sum::<f64>() / pairs.len().max(1) as f64,
+        threshold,
         now: found.path.last().copied()?,
         alarm: found.alarm.and_then(|place| values.get(place)).map(|(day, _)| day.date.clone()),
     })
@@ -309,6 +349,8 @@ fn evidence(name: &str, days: &[Day], policy: &DriftPolicy) -> Option<Evidenced>
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     /// Sixty judged traces a day; `good` of ten pass.
@@ -343,6 +385,75 @@ mod tests {
         assert_eq!(of(&found, "latency_p95").state, "ok");
         assert_eq!(of(&found, "loop_count_p95").state, "stale");
         assert!(!of(&found, "cost_ratio").is_known());
+    }
+
+    /// Six weeks of windows of six hours, 120 judged traces each; by night six of ten pass and by day nine, and from `fall`
+    /// on so many fewer everywhere.
+    fn nightly(seed: u64, fall: usize, fewer: f64) -> Vec<Day> {
+        let mut random = rand_pcg::Pcg64::seed_from_u64(seed);
+        let window = |number: usize| {
+            let rate = if number % 4 < 2 { 0.6 } else { 0.9 } - if number >= fall { fewer } else { 0.0 };
+            let scores = (0..120).map(|_| f64::from(u8::from(random.random_bool(rate)))).collect();
+            Day { date: format!("{number:03}"), scores: [("right".to_owned(), scores)].into(), ..Day::default() }
+        };
+        (0..6 * 28).map(window).collect()
+    }
+
+    fn six_hours(hour_of_week: Option<bool>) -> DriftPolicy {
+        DriftPolicy { window_hours: 6, hour_of_week, ..DriftPolicy::default() }
+    }
+
+    #[test]
+    fn what_comes_back_every_night_is_no_drift() {
+        let (mut with, mut without, mut found_late) = (0, 0, 0);
+        for seed in 0..20 {
+            let days = nightly(seed, usize::MAX, 0.0);
+            // The first four weeks have no hours of the week to be held against.
+            let late = |watched: &Watched| watched.events.iter().any(|(day, what)| *what == "fire" && **day >= *"112");
+            let fired = |policy: &DriftPolicy| u32::from(late(of(&watch(&days, policy), "quality_drop")));
+            with += fired(&six_hours(None));
+            without += fired(&six_hours(Some(false)));
+            let fell = nightly(seed, 140, 0.35);
+            found_late += u32::from(late(of(&watch(&fell, &six_hours(None)), "quality_drop")));
+        }
+        assert!(with <= 1 && without == 20 && found_late >= 19, "{with} {without} {found_late}");
+        let days = nightly(3, usize::MAX, 0.0);
+        let evidence = |hour_of_week| {
+            let found = watch(&days, &six_hours(hour_of_week));
+            of(&found, "quality_drop").evidence.clone().unwrap()
+        };
+        assert_eq!(evidence(None).alarm, None, "{:?}", evidence(None));
+        assert!(evidence(Some(false)).alarm.is_some(), "{:?}", evidence(Some(false)));
+    }
+
+    /// Ten scores where nothing happens, for 26 weeks of days: the budget is for all of them together.
+    #[test]
+    fn the_budget_of_false_alarms_is_shared() {
+        let policy = |false_alarms_per_week| DriftPolicy {
+            false_alarms_per_week,
+            alpha: 0.2,
+            quality_drop: 0.0,
+            fire: 1,
+            of: 1,
+            ..DriftPolicy::default()
+        };
+        let fires = |false_alarms_per_week: f64| -> usize {
+            let mut random = rand_pcg::Pcg64::seed_from_u64(5);
+            let mut values = || (0..60).map(|_| f64::from(u8::from(random.random_bool(0.8)))).collect::<Vec<f64>>();
+            let day = |number: usize| Day {
+                date: format!("{number:03}"),
+                scores: (0..10).map(|score| (format!("s{score}"), values())).collect(),
+                ..Day::default()
+            };
+            let days: Vec<Day> = (0..26 * 7).map(day).collect();
+            let found = watch(&days, &policy(false_alarms_per_week));
+            assert!(
+                found.iter().filter_map(|watched| watched.evidence.as_ref()).all(|found| found.threshold >= 1_000.0)
+            );
+            found.iter().flat_map(|watched| &watched.events).filter(|(_, what)| *what == "fire").count()
+        };
+        let (tight, loose) = (fires(0.5), fires(50.0));
+        assert!(tight <= 13 && loose > 60, "{tight} in 26 weeks at one in two, {loose} at 50 a week");
     }
 
     #[test]

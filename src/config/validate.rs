@@ -257,6 +257,11 @@ fn drift(policy: DriftPolicy, faults: &mut Faults) -> DriftPolicy {
             format!("`{}` of the last `{}` days can never be: set `of` to at least `fire`", policy.fire, policy.of);
         faults.add("/drift/of", message);
     }
+    if policy.window_hours == 0 || !24_u32.is_multiple_of(policy.window_hours) {
+        let message =
+            format!("expected a divisor of 24, found {}: windows must share out the day", policy.window_hours);
+        faults.add("/drift/window_hours", message);
+    }
     policy
 }
 

@@ -39,8 +39,10 @@ pub(super) fn look(found: &mut Found<'_>, rules: &Rules) {
     for (id, results) in shown {
         for (place, result) in results {
             match runs.by_id.get(id) {
-                Some(run) if is_altered(found, *run, result) => {
-                    found.add(Detector::FabricatedToolOutput, "altered_result", &[place, *run]);
+                // A provider may give one id to several calls; which of them is shown, the id does not say.
+                Some(ran) if ran.iter().all(|run| is_altered(found, *run, result)) => {
+                    let first = ran.first().copied().unwrap_or(place);
+                    found.add(Detector::FabricatedToolOutput, "altered_result", &[place, first]);
                 }
                 Some(_) => {}
                 None if !requested.contains(id) => {
@@ -56,8 +58,8 @@ pub(super) fn look(found: &mut Found<'_>, rules: &Rules) {
 struct Runs<'a> {
     /// Calls that models asked for, with the execution of each.
     asked: Vec<(usize, &'a Requested, Option<usize>)>,
-    /// Executions by the id of the call.
-    by_id: HashMap<&'a str, usize>,
+    /// Executions by the id of the call, in order; never empty.
+    by_id: HashMap<&'a str, Vec<usize>>,
 }
 
 impl<'a> Runs<'a> {
@@ -66,10 +68,10 @@ impl<'a> Runs<'a> {
     fn of(found: &Found<'a>, rules: &Rules) -> Self {
         let tree = found.tree;
         let ran = |place: &usize| matches!(tree.step(*place).kind, Kind::Tool | Kind::Handoff);
-        let mut by_id: HashMap<&str, usize> = HashMap::new();
+        let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
         for place in tree.places().filter(ran) {
             if let Some(id) = &tree.step(place).call_id {
-                by_id.entry(id).or_insert(place);
+                by_id.entry(id).or_default().push(place);
             }
         }
         let calls =
@@ -86,10 +88,10 @@ impl<'a> Runs<'a> {
         }
         let mut asked = Vec::new();
         for (place, call) in calls {
-            let known = call.id.as_deref().and_then(|id| by_id.get(id)).copied();
+            let known = call.id.as_deref().and_then(|id| by_id.get(id)?.first()).copied();
             let run = known.or_else(|| take(tree, free.get_mut(call.name.as_str())?, place, call));
             if let Some((run, id)) = run.zip(call.id.as_deref()) {
-                by_id.entry(id).or_insert(run);
+                by_id.entry(id).or_insert_with(|| vec![run]);
             }
             asked.push((place, call, run));
         }

@@ -10,6 +10,16 @@ pub struct DriftPolicy {
     /// One-sided error of each look at a day. Default 0.01.
     #[schemars(range(min = 0.000_001, max = 0.2))]
     pub alpha: f64,
+    /// Hours of a window of live traces, a divisor of 24. Default 24: days.
+    #[schemars(range(min = 1, max = 24))]
+    pub window_hours: u32,
+    /// Whether a window is held against the same hours of the week in the four weeks before, once there are so many.
+    /// Default: where windows are shorter than a day.
+    pub hour_of_week: Option<bool>,
+    /// False alarms a week that may be expected of all rules and scores together. Default 1. Each has the same share of
+    /// them: its error is never above its share, nor above `alpha`.
+    #[schemars(range(min = 0.001, max = 1000))]
+    pub false_alarms_per_week: f64,
     /// Days before a day that it is held against, those left out that were beyond the limit or fired. Default 7.
     #[schemars(range(min = 1, max = 365))]
     pub baseline_days: u32,
@@ -46,15 +56,31 @@ pub struct DriftPolicy {
     /// Days between two notices of the same rule. Default 0.
     #[schemars(range(min = 0, max = 1000))]
     pub cooldown: u32,
-    /// Judged traces after which a false alarm of the running evidence may be expected on average. Default 1000.
+    /// Judged traces after which a false alarm of the running evidence may be expected on average; more where the share
+    /// of `false_alarms_per_week` asks for it. Default 1000.
     #[schemars(range(min = 10))]
     pub false_alarm_every: f64,
+}
+
+impl DriftPolicy {
+    /// Windows of a day.
+    pub fn windows_a_day(&self) -> usize {
+        (24 / self.window_hours.clamp(1, 24)) as usize
+    }
+
+    /// Whether the hour of the week counts.
+    pub fn by_hour_of_week(&self) -> bool {
+        self.hour_of_week.unwrap_or(self.window_hours < 24)
+    }
 }
 
 impl Default for DriftPolicy {
     fn default() -> Self {
         Self {
             alpha: 0.01,
+            window_hours: 24,
+            hour_of_week: None,
+            false_alarms_per_week: 1.0,
             baseline_days: 7,
             quality_drop: 10.0,
             latency_p95_ms: None,

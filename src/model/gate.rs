@@ -216,6 +216,10 @@ pub struct GatePolicy {
     /// pass nor fail.
     #[serde(default)]
     pub distrusted: BTreeMap<String, String>,
+    /// Metrics whose judge is not credibly better than chance, with the sentence that says so. They decide; it is told
+    /// beside the verdict.
+    #[serde(default)]
+    pub doubted: BTreeMap<String, String>,
 }
 
 fn tenth() -> f64 {
@@ -240,6 +244,7 @@ impl Default for GatePolicy {
             quarantine: BTreeMap::new(),
             max_quarantined: tenth(),
             distrusted: BTreeMap::new(),
+            doubted: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `assize compare` and `assize report`: findings from the store, reports from findings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::anyhow;
 
@@ -12,7 +13,7 @@ use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
-use super::standing::distrusted;
+use super::standing::weigh;
 use crate::compare::{self, Comparison, Details, Difference, ExampleMeta, RunView, TrialDetail};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
@@ -77,11 +78,10 @@ pub async fn compare_runs(
     allow: &[String],
     wanted: &[Wanted],
 ) -> Done<Compared> {
-    let baseline = findings::load(store, baseline).await?;
-    let candidate = findings::load(store, candidate).await?;
+    let (baseline, candidate) = findings::load_both(store, baseline, candidate).await?;
     let suite = &candidate.results.header.suite;
     let mut policy = policy_of(project, world, suite)?;
-    policy.distrusted = distrusted(project, [&baseline.results.header, &candidate.results.header])?;
+    weigh(&mut policy, project, [&baseline.results.header, &candidate.results.header])?;
     let metas = metas_of(&baseline, &candidate);
     let Evidence { features, breakdown } = evidence::gather(store, &baseline, &candidate).await?;
     let (before, after) = (&baseline.results, &candidate.results);
@@ -124,7 +124,7 @@ pub async fn view_run(
     let loaded = findings::load(store, run).await?;
     let suite = loaded.results.header.suite.clone();
     let mut policy = policy_of(project, world, &suite)?;
-    policy.distrusted = distrusted(project, [&loaded.results.header])?;
+    weigh(&mut policy, project, [&loaded.results.header])?;
     let view = compare::summarize(&loaded.results, &loaded.metas, &policy);
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
     let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
@@ -247,8 +247,11 @@ pub(super) fn exit_of(verdict: Verdict, instrument_failed: bool, on_inconclusive
 }
 
 /// Examples of both runs; where both know one, the candidate's word holds.
-pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Arc<Vec<ExampleMeta>> {
+    if Arc::ptr_eq(&baseline.metas, &candidate.metas) {
+        return candidate.metas.clone();
+    }
     let known: BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
-    candidate.metas.iter().chain(only_baseline).cloned().collect()
+    Arc::new(candidate.metas.iter().chain(only_baseline).cloned().collect())
 }

@@ -14,6 +14,7 @@ use super::findings::{self, Loaded};
 use super::project::{Project, World};
 use super::refs::{find_run, no_baseline};
 use super::run::Planned;
+use super::standing::weigh;
 use crate::compare::{self, Comparison, ExampleMeta, Fold, RunResults};
 use crate::model::{
     Event, GatePolicy, GraderKind, JournalEntry, MetricRole, RunHeader, RunId, RunTotals, UntilDecided, Verdict,
@@ -99,7 +100,7 @@ pub async fn prepare(
             None => return Err(no_baseline(&header.suite)),
         },
     };
-    let policy = policy_of(project, world, &header.suite)?;
+    let mut policy = policy_of(project, world, &header.suite)?;
     if !policy.metrics.values().any(|demanded| demanded.role == MetricRole::Gate) {
         return Err(Failed::usage(anyhow!(
             "`--until-decided` needs a gate, and suite `{}` gates no metric; name one under its `gate`",
@@ -107,6 +108,8 @@ pub async fn prepare(
         )));
     }
     let baseline = findings::load(store, &baseline).await?;
+    weigh(&mut policy, project, [&baseline.results.header, header])?;
+    refuse_chance(&policy)?;
     let rule = UntilDecided::RULE.to_owned();
     let marked = UntilDecided { baseline: baseline.results.header.id.clone(), rule };
     let mut metas = Vec::with_capacity(examples.len());
@@ -118,6 +121,17 @@ pub async fn prepare(
     let plan = Plan { marked, order, baseline, metas, policy, allow: until.allow.clone() };
     plan.refuse_the_incomparable(header)?;
     Ok(plan)
+}
+
+/// A metric whose judge is no better than chance is never settled: the run would go on to its end and decide nothing.
+fn refuse_chance(policy: &GatePolicy) -> Done<()> {
+    let gated = policy.metrics.iter().filter(|(_, demanded)| demanded.role == MetricRole::Gate);
+    match gated.filter_map(|(name, _)| policy.distrusted.get_key_value(name)).next() {
+        Some((name, sentence)) => {
+            Err(Failed::usage(anyhow!("`--until-decided` can decide nothing: `{name}`: {sentence}")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Clusters in their seeded order, the examples of each as in the dataset.
@@ -234,7 +248,7 @@ pub async fn earlier(store: &dyn Store, run: &RunId) -> Done<Fold> {
 }
 
 /// Examples of both runs; where a run was looked at, its own, because they say which there are.
-pub fn metas_of(baseline: &Loaded, candidate: &Loaded) -> Vec<ExampleMeta> {
+pub fn metas_of(baseline: &Loaded, candidate: &Loaded) -> Arc<Vec<ExampleMeta>> {
     let looked = [candidate, baseline].into_iter().find(|run| run.results.header.until_decided.is_some());
     looked.map_or_else(|| all_metas(baseline, candidate), |run| run.metas.clone())
 }
@@ -244,7 +258,9 @@ fn savings(results: &RunResults, planned: &Planned) -> Savings {
     let judges = |info: &&crate::model::GraderInfo| info.kind == GraderKind::Judge;
     let draws: u64 = results.header.graders.iter().filter(judges).map(|info| u64::from(info.draws)).sum();
     let answers = results.examples.values().flat_map(|example| example.trials.values()).map(|trial| {
-        let of = |info: &crate::model::GraderInfo| trial.scores.get(&info.name).map_or(0, |draws| draws.len() as u64);
+        let of = |info: &crate::model::GraderInfo| {
+            trial.scores.get(info.name.as_str()).map_or(0, |draws| draws.len() as u64)
+        };
         results.header.graders.iter().filter(judges).map(of).sum::<u64>()
     });
     let ended = totals.trials_ok + totals.trials_failed;

@@ -6,22 +6,23 @@
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::anyhow;
-use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::compare::policy_of;
 use super::exit::{Done, Exit, Failed};
 use super::findings;
 use super::project::{Project, World};
+use super::standing::weigh;
 use super::traces::between;
-use crate::compare::{Charted, Day, Drift, DriftPoint, Watched, chart, charts, summarize, watch};
+use crate::compare::{Charted, Day, DriftPoint, Watched, chart, charts, summarize, watch};
 use crate::diagnose::{Rules, diagnose};
 use crate::lake::TraceFilter;
 use crate::model::{Direction, RunHeader, RunStatus, Trace, TraceId};
 
-/// Most days in a row: a wrong clock must not make a century of them.
-const MOST_DAYS: usize = 1_000;
+/// Most windows in a row: a wrong clock must not make a century of them.
+const MOST_WINDOWS: usize = 9_000;
+const HOUR_NS: i64 = 3_600_000_000_000;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +48,9 @@ pub struct Drifted {
     pub format: u32,
     /// `runs` or `traces`.
     pub of: &'static str,
+    /// Hours of a window, for traces.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_hours: Option<u32>,
     /// Suite, for runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suite: Option<String>,
@@ -74,10 +78,9 @@ pub async fn drift(project: &Project, world: &World, ask: &Ask) -> Done<(Drifted
     }
     let fires = match ask.live {
         true => found.rules.iter().any(Watched::is_firing),
-        false => found.charts.iter().any(|charted| charted.drift == Drift::Worse),
+        false => found.charts.iter().any(Charted::is_worse),
     };
-    let known =
-        found.rules.iter().any(Watched::is_known) || found.charts.iter().any(|charted| charted.drift != Drift::Unknown);
+    let known = found.rules.iter().any(Watched::is_known) || found.charts.iter().any(Charted::is_known);
     let exit = match (fires, known) {
         (true, _) => Exit::GateFailed,
         (false, true) => Exit::Pass,
@@ -97,7 +100,8 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     let Some(latest) = complete.iter().map(|run| &run.header).max_by_key(|header| header.created_at).cloned() else {
         return Err(Failed::usage(anyhow!("suite `{suite}` has no complete run yet; `assize run` makes one")));
     };
-    let policy = policy_of(project, world, &suite)?;
+    let mut policy = policy_of(project, world, &suite)?;
+    weigh(&mut policy, project, [&latest])?;
     let mut left_out = Vec::new();
     let mut series: BTreeMap<String, (Direction, Vec<DriftPoint>)> = BTreeMap::new();
     let mut headers: Vec<RunHeader> = complete.into_iter().map(|run| run.header).collect();
@@ -127,21 +131,30 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
             series.entry(metric.name.clone()).or_insert((metric.direction, Vec::new())).1.push(point);
         }
     }
-    let charts = series.into_iter().map(|(name, (direction, points))| chart(&name, direction, points)).collect();
-    Ok(Drifted { format: 1, of: "runs", suite: Some(suite), rules: Vec::new(), charts, left_out })
+    let charts = series.into_iter().map(|(name, (direction, points))| Charted {
+        distrust: policy.distrusted.get(&name).cloned(),
+        doubt: policy.doubted.get(&name).cloned(),
+        ..chart(&name, direction, points)
+    });
+    let charts = charts.collect();
+    Ok(Drifted { format: 1, of: "runs", window_hours: None, suite: Some(suite), rules: Vec::new(), charts, left_out })
 }
 
 fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     let (since, until) = between(world, ask.since.as_deref(), ask.until.as_deref())?;
     let within = TraceFilter { since, until, ..TraceFilter::default() };
     let lake = project.lake(&world.env)?;
-    let mut days: BTreeMap<Date, Day> = BTreeMap::new();
-    let mut began: HashMap<TraceId, Date> = HashMap::new();
+    let hours = project.config.drift.window_hours;
+    let window_ns = i64::from(hours) * HOUR_NS;
+    // By the number of the window since 1970.
+    let mut days: BTreeMap<i64, Day> = BTreeMap::new();
+    let mut began: HashMap<TraceId, i64> = HashMap::new();
     for trace in lake.traces(&within).map_err(Failed::instrument)? {
         let trace = trace.map_err(Failed::instrument)?;
-        let Some(date) = trace.spans.iter().map(|span| span.start_ns).min().and_then(date_of) else { continue };
-        began.insert(trace.id.clone(), date);
-        measure(days.entry(date).or_default(), &trace);
+        let Some(start) = trace.spans.iter().map(|span| span.start_ns).min() else { continue };
+        let window = start.div_euclid(window_ns);
+        began.insert(trace.id.clone(), window);
+        measure(days.entry(window).or_default(), &trace);
     }
     if days.is_empty() {
         return Err(Failed::usage(anyhow!("no trace in that time; `assize lake stats` says what there is")));
@@ -151,13 +164,13 @@ fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     scores.sort_by_key(|score| score.at_ns);
     let (mut wordy, mut elsewhere) = (BTreeMap::<String, u64>::new(), 0_u64);
     for score in scores {
-        // A score counts for the day of its trace: a judge may be days behind.
-        let Some(date) = score.trace_id.as_ref().and_then(|id| began.get(id)) else {
+        // A score counts for the window of its trace: a judge may be days behind.
+        let Some(window) = score.trace_id.as_ref().and_then(|id| began.get(id)) else {
             elsewhere += 1;
             continue;
         };
         match score.value {
-            Some(value) => days.entry(*date).or_default().scores.entry(score.name).or_default().push(value),
+            Some(value) => days.entry(*window).or_default().scores.entry(score.name).or_default().push(value),
             None => *wordy.entry(score.name).or_default() += 1,
         }
     }
@@ -165,7 +178,7 @@ fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
     if elsewhere > 0 {
         left_out.push(format!("{elsewhere} scores: they are of no trace in that time"));
     }
-    let days = without_gaps(days)?;
+    let days = without_gaps(days, hours)?;
     for (name, _) in days.iter().flat_map(|day| &day.scores).collect::<BTreeMap<_, _>>() {
         let outside = days.iter().filter_map(|day| day.scores.get(name)).flatten().any(|v| !(0.0..=1.0).contains(v));
         if outside {
@@ -174,12 +187,22 @@ fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
         }
     }
     let rules = watch(&days, &project.config.drift);
-    Ok(Drifted { format: 1, of: "traces", suite: None, rules, charts: charts(&days), left_out })
+    Ok(Drifted {
+        format: 1,
+        of: "traces",
+        window_hours: Some(hours),
+        suite: None,
+        rules,
+        charts: charts(&days),
+        left_out,
+    })
 }
 
-fn date_of(ns: i64) -> Option<Date> {
+/// The day of a window, with its beginning where it is shorter.
+fn label(window: i64, hours: u32) -> Option<String> {
+    let ns = window.checked_mul(i64::from(hours) * HOUR_NS)?;
     let moment = Timestamp::from_nanosecond(i128::from(ns)).ok()?;
-    Some(moment.to_zoned(TimeZone::UTC).date())
+    Some(moment.strftime(if hours < 24 { "%Y-%m-%d %H:%M" } else { "%Y-%m-%d" }).to_string())
 }
 
 fn measure(day: &mut Day, trace: &Trace) {
@@ -192,18 +215,20 @@ fn measure(day: &mut Day, trace: &Trace) {
     }
 }
 
-/// All days from the first to the last; days without a trace are empty, and so unknown to every rule.
-fn without_gaps(mut known: BTreeMap<Date, Day>) -> Done<Vec<Day>> {
-    let ends = known.keys().next().copied().zip(known.keys().next_back().copied());
-    let mut days = Vec::new();
-    let Some((mut date, last)) = ends else { return Ok(days) };
-    while date <= last {
-        if days.len() == MOST_DAYS {
-            let words = "the traces span more than 1000 days; name a shorter time with `--since` and `--until`";
-            return Err(Failed::usage(anyhow!(words)));
-        }
-        days.push(Day { date: date.to_string(), ..known.remove(&date).unwrap_or_default() });
-        date = date.checked_add(1.day()).map_err(Failed::instrument)?;
+/// All windows from the first to the last; those without a trace are empty, and so unknown to every rule.
+fn without_gaps(mut known: BTreeMap<i64, Day>, hours: u32) -> Done<Vec<Day>> {
+    let Some((first, last)) = known.keys().next().copied().zip(known.keys().next_back().copied()) else {
+        return Ok(Vec::new());
+    };
+    if usize::try_from(last - first).is_ok_and(|more| more >= MOST_WINDOWS) {
+        return Err(Failed::usage(anyhow!(
+            "the traces span more than {MOST_WINDOWS} windows of {hours} hours; name a shorter time with `--since` and \
+             `--until`"
+        )));
     }
-    Ok(days)
+    let of = |window: i64| {
+        let date = label(window, hours).unwrap_or_else(|| window.to_string());
+        Day { date, ..known.remove(&window).unwrap_or_default() }
+    };
+    Ok((first..=last).map(of).collect())
 }

@@ -26,9 +26,8 @@ pub struct Evidence {
 pub async fn gather(store: &dyn Store, baseline: &Loaded, candidate: &Loaded) -> Done<Evidence> {
     let mut parts = BreakdownFold::default();
     let mut features = FeatureFold::new();
-    for loaded in [candidate, baseline] {
-        findings::each_example(store, &loaded.results, |example| features.push_example(&example)).await?;
-    }
+    let runs = [&candidate.results, &baseline.results];
+    findings::each_example(store, &runs, |example| features.push_example(&example)).await?;
     let sides = [(Side::Baseline, baseline), (Side::Candidate, candidate)];
     let sliced = sides.iter().all(|(_, loaded)| outputs(loaded).count() <= MOST_OUTPUTS);
     for (side, loaded) in sides {
@@ -71,12 +70,10 @@ pub async fn set_beside(
     if nearest.is_empty() {
         return Ok(());
     }
-    for loaded in [candidate, baseline] {
-        findings::each_example(store, &loaded.results, |example| nearest.read(&example)).await?;
-    }
-    for loaded in [candidate, baseline] {
-        findings::each_example(store, &loaded.results, |example| nearest.look(&example)).await?;
-    }
+    let runs = [&candidate.results, &baseline.results];
+    let worse = nearest.worse();
+    findings::some_examples(store, &runs, &worse, |example| nearest.read(&example)).await?;
+    findings::each_example(store, &runs, |example| nearest.look(&example)).await?;
     let mut found: BTreeMap<_, _> = nearest.finish();
     for explanation in &mut comparison.explanations {
         explanation.contrasting = found.remove(&explanation.metric).unwrap_or_default();

@@ -3,9 +3,12 @@
 //! Everything a report needs comes from the store, so that it can be made again on a machine that has neither the
 //! dataset nor the configuration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use anyhow::anyhow;
+use futures::{StreamExt, stream};
+use serde::Deserialize;
 
 use super::exit::{Done, Failed};
 use crate::compare::{
@@ -16,6 +19,8 @@ use crate::store::Store;
 
 /// How many journal entries are read at once.
 const PAGE: u32 = 5_000;
+/// How many pages are read at once.
+const AHEAD: usize = 3;
 /// How many examples stand in one blob.
 pub const EXAMPLES_PER_BLOB: usize = 256;
 /// Most examples that a report opens; the rest stay in the table without their texts.
@@ -25,44 +30,106 @@ pub const MOST_DETAILS: usize = 2_500;
 pub struct Loaded {
     /// The folded journal.
     pub results: RunResults,
-    /// Examples of the run, in dataset order.
-    pub metas: Vec<ExampleMeta>,
+    /// Examples of the run, in dataset order; shared by runs that keep the same.
+    pub metas: Arc<Vec<ExampleMeta>>,
 }
 
 /// Reads a run.
 pub async fn load(store: &dyn Store, run: &RunId) -> Done<Loaded> {
+    let results = folded(store, run).await?;
+    let metas = metas(store, &results).await?;
+    Ok(Loaded { results, metas })
+}
+
+/// Reads two runs, both journals at once; examples that both keep are read once.
+pub async fn load_both(store: &dyn Store, first: &RunId, second: &RunId) -> Done<(Loaded, Loaded)> {
+    let (left, right) = futures::try_join!(folded(store, first), folded(store, second))?;
+    let of_left = metas(store, &left).await?;
+    let same = left.header.example_blobs == right.header.example_blobs;
+    let of_right = if same { of_left.clone() } else { metas(store, &right).await? };
+    Ok((Loaded { results: left, metas: of_left }, Loaded { results: right, metas: of_right }))
+}
+
+async fn folded(store: &dyn Store, run: &RunId) -> Done<RunResults> {
     let mut fold = Fold::new();
     replay(store, run, &mut fold).await?;
-    let results = fold.finish().map_err(Failed::instrument)?;
-    let mut metas = Vec::new();
-    each_example(store, &results, |example| metas.push(ExampleMeta::of(&example))).await?;
-    Ok(Loaded { results, metas })
+    fold.finish().map_err(Failed::instrument)
+}
+
+async fn metas(store: &dyn Store, results: &RunResults) -> Done<Arc<Vec<ExampleMeta>>> {
+    let mut metas = Vec::with_capacity(results.examples.len());
+    each_example(store, &[results], |example| metas.push(ExampleMeta::of(&example))).await?;
+    Ok(Arc::new(metas))
 }
 
 /// Folds a run's journal from its first entry.
 pub async fn replay(store: &dyn Store, run: &RunId, fold: &mut Fold) -> Done<()> {
-    let mut next = 0;
-    loop {
-        let page = store.replay(run, next, PAGE).await.map_err(Failed::instrument)?;
-        let Some(last) = page.last() else { return Ok(()) };
-        next = last.seq + 1;
+    // Numbers have no gaps: where a page begins is known before the one ahead of it is read.
+    let starts = (0_u64..).step_by(PAGE as usize);
+    let mut pages = stream::iter(starts).map(|start| store.replay(run, start, PAGE)).buffered(AHEAD);
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(Failed::instrument)?;
+        let last = page.len() < PAGE as usize;
         for entry in page {
             fold.push(entry).map_err(Failed::instrument)?;
         }
-    }
-}
-
-/// Walks the examples kept with a run, in dataset order.
-pub(super) async fn each_example(store: &dyn Store, results: &RunResults, mut take: impl FnMut(Example)) -> Done<()> {
-    for digest in &results.header.example_blobs {
-        let bytes = blob(store, digest, "examples").await?;
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let example = serde_json::from_slice(line)
-                .map_err(|error| Failed::instrument(anyhow!("stored examples `{digest}` cannot be read: {error}")))?;
-            take(example);
+        if last {
+            break;
         }
     }
     Ok(())
+}
+
+/// Walks the examples kept with some runs, in dataset order; what several keep comes once.
+pub(super) async fn each_example(store: &dyn Store, runs: &[&RunResults], take: impl FnMut(Example)) -> Done<()> {
+    each_line(store, runs, |line| serde_json::from_slice(line).map(Some), take).await
+}
+
+/// Walks those of the examples that are wanted. Of the others no more than the id is read.
+pub(super) async fn some_examples(
+    store: &dyn Store,
+    runs: &[&RunResults],
+    wanted: &BTreeSet<&ExampleId>,
+    take: impl FnMut(Example),
+) -> Done<()> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: ExampleId,
+    }
+    let wanted: Arc<HashSet<ExampleId>> = Arc::new(wanted.iter().map(|id| (*id).clone()).collect());
+    let read = move |line: &[u8]| {
+        let named: Named = serde_json::from_slice(line)?;
+        wanted.contains(&named.id).then(|| serde_json::from_slice(line)).transpose()
+    };
+    each_line(store, runs, read, take).await
+}
+
+async fn each_line<F>(store: &dyn Store, runs: &[&RunResults], read: F, mut take: impl FnMut(Example)) -> Done<()>
+where
+    F: Fn(&[u8]) -> serde_json::Result<Option<Example>> + Clone + Send + 'static,
+{
+    let mut seen = HashSet::new();
+    let digests = runs.iter().flat_map(|results| &results.header.example_blobs).filter(|digest| seen.insert(*digest));
+    let digests: Vec<&Digest> = digests.collect();
+    let mut pieces = stream::iter(digests).map(|digest| piece(store, digest, read.clone())).buffered(AHEAD);
+    while let Some(piece) = pieces.next().await {
+        piece?.into_iter().for_each(&mut take);
+    }
+    Ok(())
+}
+
+/// One blob of examples. Reading JSON is work: other blobs are fetched meanwhile.
+async fn piece<F>(store: &dyn Store, digest: &Digest, read: F) -> Done<Vec<Example>>
+where
+    F: Fn(&[u8]) -> serde_json::Result<Option<Example>> + Send + 'static,
+{
+    let bytes = blob(store, digest, "examples").await?;
+    let lines = move || {
+        let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.filter_map(|line| read(line).transpose()).collect::<serde_json::Result<Vec<_>>>()
+    };
+    let found = tokio::task::spawn_blocking(lines).await.map_err(Failed::instrument)?;
+    found.map_err(|error| Failed::instrument(anyhow!("stored examples `{digest}` cannot be read: {error}")))
 }
 
 async fn blob(store: &dyn Store, digest: &Digest, what: &str) -> Done<Vec<u8>> {
@@ -86,14 +153,11 @@ pub async fn details(
 ) -> Done<Details> {
     let wanted: BTreeSet<&ExampleId> = rows.iter().take(MOST_DETAILS).map(|row| &row.id).collect();
     let mut texts: BTreeMap<ExampleId, Example> = BTreeMap::new();
-    for results in [Some(candidate), baseline].into_iter().flatten() {
-        each_example(store, results, |example| {
-            if wanted.contains(&example.id) {
-                texts.entry(example.id.clone()).or_insert(example);
-            }
-        })
-        .await?;
-    }
+    let runs: Vec<&RunResults> = [Some(candidate), baseline].into_iter().flatten().collect();
+    some_examples(store, &runs, &wanted, |example| {
+        texts.entry(example.id.clone()).or_insert(example);
+    })
+    .await?;
     let mut details = Vec::new();
     for row in rows.iter().take(MOST_DETAILS) {
         let Some(example) = texts.remove(&row.id) else { continue };
@@ -115,7 +179,7 @@ pub async fn details(
 
 async fn trials(store: &dyn Store, results: &RunResults, id: &ExampleId) -> Done<Vec<TrialDetail>> {
     let mut details = Vec::new();
-    for (number, trial) in results.examples.get(id).map(|example| &example.trials).into_iter().flatten() {
+    for (number, trial) in results.examples.get(id).into_iter().flat_map(|example| example.trials.iter()) {
         details.push(trial_detail(store, *number, trial).await?);
     }
     Ok(details)
@@ -144,9 +208,9 @@ async fn trial_detail(store: &dyn Store, number: u32, trial: &TrialResult) -> Do
         Some(TargetOutcome::Failed { failure }) => detail.failure = Some(failure.clone()),
         None => {}
     }
-    for (grader, draws) in &trial.scores {
-        for (draw, scored) in draws {
-            detail.scores.push(ScoreDetail { grader: grader.clone(), draw: *draw, scored: scored.clone() });
+    for (grader, draws) in trial.scores.iter() {
+        for (draw, scored) in draws.iter() {
+            detail.scores.push(ScoreDetail { grader: grader.to_string(), draw: *draw, scored: scored.clone() });
         }
     }
     Ok(detail)

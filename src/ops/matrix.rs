@@ -8,6 +8,7 @@ use super::findings;
 use super::outputs::{self, Wanted, Written};
 use super::project::{Project, World};
 use super::refs::find_run;
+use super::standing::weigh;
 use crate::compare::{self, ExampleMeta, Matrix};
 use crate::model::RunId;
 use crate::report;
@@ -77,11 +78,15 @@ pub async fn compare_runs(
     let mut known = std::collections::HashSet::new();
     for id in ids {
         let loaded = findings::load(store, id).await?;
-        metas.extend(loaded.metas.into_iter().filter(|meta| known.insert(meta.id.clone())));
+        metas.extend(
+            std::sync::Arc::unwrap_or_clone(loaded.metas).into_iter().filter(|meta| known.insert(meta.id.clone())),
+        );
         runs.push(loaded.results);
     }
     let suite = runs.last().map(|run| run.header.suite.clone()).unwrap_or_default();
-    let matrix = compare::compare_many(&runs, &metas, &policy_of(project, world, &suite)?, allow);
+    let mut policy = policy_of(project, world, &suite)?;
+    weigh(&mut policy, project, runs.iter().map(|run| &run.header))?;
+    let matrix = compare::compare_many(&runs, &metas, &policy, allow);
     let now = world.clock.now();
     let written = outputs::write_with(wanted, |form| report::matrix_report(form, &matrix, now))?;
     let exit = if matrix.comparable { Exit::Pass } else { Exit::Instrument };

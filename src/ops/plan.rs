@@ -9,6 +9,7 @@ use super::exit::{Done, Failed};
 use super::findings;
 use super::project::{Project, World};
 use super::refs::find_run;
+use super::standing::weigh;
 use crate::compare::{self, DEFAULT_POWER, Forecast, RunResults, Spread, Wish};
 use crate::config::{GraderUse, Suite};
 use crate::model::{GatePolicy, GraderInfo, GraderKind, MetricRole};
@@ -67,6 +68,10 @@ pub struct Planned {
     pub forecasts: Vec<Forecast>,
     /// Gates that can never pass with the examples and trials of now.
     pub hopeless: Vec<String>,
+    /// Metrics whose judge is no better than chance by its calibration, or not credibly so: no number of examples mends
+    /// that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub judges: Vec<String>,
 }
 
 /// Plans.
@@ -78,7 +83,9 @@ pub async fn plan(project: &Project, world: &World, ask: Ask) -> Done<Planned> {
     let store = project.store(&world.env).await?;
     let pilot = pilot(project, store.as_ref(), &ask).await?;
     let suite = pilot.candidate.results.header.suite.clone();
-    let policy = policy_of(project, world, &suite)?;
+    let mut policy = policy_of(project, world, &suite)?;
+    let runs = pilot.baseline.iter().chain([&pilot.candidate]);
+    weigh(&mut policy, project, runs.map(|loaded| &loaded.results.header))?;
     let metas = match &pilot.baseline {
         Some(baseline) => all_metas(baseline, &pilot.candidate),
         None => pilot.candidate.metas.clone(),
@@ -87,6 +94,7 @@ pub async fn plan(project: &Project, world: &World, ask: Ask) -> Done<Planned> {
     let candidate = &pilot.candidate.results;
     let found = compare::spreads(baseline, candidate, &metas, &policy, ask.correlation.unwrap_or(0.9));
     let shown = chosen(found, &ask, &policy, &suite)?;
+    let judges = judges(&policy, &shown);
     let of_run = &candidate.header;
     let mut forecasts = Vec::new();
     for spread in shown {
@@ -115,7 +123,18 @@ pub async fn plan(project: &Project, world: &World, ask: Ask) -> Done<Planned> {
         alpha: policy.alpha,
         forecasts,
         hopeless: hopeless.into_iter().map(|found| format!("{}: {}", found.metric, found.reason)).collect(),
+        judges,
     })
+}
+
+/// What calibrations say against the judges of the metrics shown.
+fn judges(policy: &GatePolicy, shown: &[Spread]) -> Vec<String> {
+    let said = |spread: &Spread| {
+        let name = &spread.metric;
+        let sentence = policy.distrusted.get(name).or_else(|| policy.doubted.get(name))?;
+        Some(format!("{name}: {sentence}"))
+    };
+    shown.iter().filter_map(said).collect()
 }
 
 fn check(ask: &Ask) -> Done<()> {
@@ -191,6 +210,7 @@ fn from_assumed(project: &Project, world: &World, ask: &Ask, assumed: Assumed) -
         alpha: policy.alpha,
         forecasts: vec![compare::forecast(spread, &wish)],
         hopeless: Vec::new(),
+        judges: Vec::new(),
     })
 }
 

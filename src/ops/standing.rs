@@ -1,8 +1,6 @@
 //! Whether a judge is better than chance, as its calibration says, and the metrics that decide nothing because it is
 //! not. How calibrations are kept is `calibrations`.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Coefficient;
@@ -10,7 +8,7 @@ use super::calibrations::{Calibrations, Entry};
 use super::exit::Done;
 use super::project::Project;
 use crate::judge;
-use crate::model::{GraderInfo, GraderKind, RunHeader};
+use crate::model::{GatePolicy, GraderInfo, GraderKind, RunHeader};
 use crate::stats::newcombe;
 
 /// What a calibration says of a judge.
@@ -74,23 +72,38 @@ pub(super) fn standing_of(report: &judge::CalibrationReport, beyond: &[Coefficie
     }
 }
 
-/// Metrics of runs whose judge is no better than chance, each with the sentence that says so.
-pub fn distrusted<'a>(
+/// Puts into a policy what is known of the judges of runs: metrics whose judge is no better than chance, and those whose
+/// judge is not credibly better, each with the sentence that says so.
+pub fn weigh<'a>(
+    policy: &mut GatePolicy,
     project: &Project,
     runs: impl IntoIterator<Item = &'a RunHeader>,
-) -> Done<BTreeMap<String, String>> {
+) -> Done<()> {
     let known = Calibrations::read(project)?;
-    let graders = runs.into_iter().flat_map(|header| &header.graders);
-    let entries = graders.filter_map(|grader| Some((grader.name.clone(), of(&known, grader)?)));
-    let chance = entries.filter(|(_, entry)| entry.standing == Some(Standing::Chance));
-    Ok(chance.map(|(name, entry)| (name, sentence(entry))).collect())
+    for grader in runs.into_iter().flat_map(|header| &header.graders) {
+        let Some(entry) = of(&known, grader) else { continue };
+        match entry.standing {
+            Some(Standing::Chance) => policy.distrusted.insert(grader.name.clone(), chance(entry)),
+            Some(Standing::Unclear) => policy.doubted.insert(grader.name.clone(), unclear(entry)),
+            Some(Standing::Informative) | None => None,
+        };
+    }
+    Ok(())
 }
 
-fn sentence(entry: &Entry) -> String {
+fn chance(entry: &Entry) -> String {
     format!(
         "judge `{}` with model `{}` is no better than chance ({}, calibrated on {}), so that this metric decides nothing; \
          mend the rubric or choose another model, and run `assize judge calibrate {}` again",
         entry.judge, entry.model, entry.evidence, entry.on, entry.judge
+    )
+}
+
+fn unclear(entry: &Entry) -> String {
+    format!(
+        "judge `{}` with model `{}` is not credibly better than chance ({}, {} labels, calibrated on {}); label more \
+         outputs and run `assize judge calibrate {}` again",
+        entry.judge, entry.model, entry.evidence, entry.labels, entry.on, entry.judge
     )
 }
 

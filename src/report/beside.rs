@@ -66,7 +66,8 @@ pub(super) fn asides(metric: &MetricComparison) -> Vec<Aside> {
         format!("{was}, accepted until {}{by}: {}", waived.until, one_line(&waived.reason, 300))
     });
     add("Waived", waived, true);
-    let judge = beside.distrust.as_ref().map(|distrust| one_line(&distrust.sentence, 300));
+    let judge = beside.distrust.as_ref().map(|distrust| &distrust.sentence).or(beside.doubt.as_ref());
+    let judge = judge.map(|sentence| one_line(sentence, 300));
     add("Judge", judge, true);
     if let Some(panel) = &beside.ordinal {
         add("Net sign", Some(net_sign(panel)), panel.conflict);

@@ -70,12 +70,13 @@ pub fn bootstrap_mean_drawn(values: &[f64], clusters: &[usize], draws: Draws, le
     let count = draws.count as usize;
     let share = count.div_ceil(draws.threads.clamp(1, count.max(1)));
     let mut means = vec![0.0; count];
+    let table = Table::of(&groups);
     std::thread::scope(|scope| {
         for (part, means) in means.chunks_mut(share.max(1)).enumerate() {
-            let groups = &groups;
+            let table = &table;
             scope.spawn(move || {
                 for (place, mean) in means.iter_mut().enumerate() {
-                    *mean = drawn(groups, draws.seed, (part * share + place) as u64);
+                    *mean = table.mean(draws.seed, (part * share + place) as u64);
                 }
             });
         }
@@ -83,32 +84,70 @@ pub fn bootstrap_mean_drawn(values: &[f64], clusters: &[usize], draws: Draws, le
     of_means(&groups, means, level)
 }
 
-/// The mean of one resample: its number and the seed fix what is drawn.
-fn drawn(groups: &[(f64, f64)], seed: u64, number: u64) -> f64 {
-    // Two generators and two sums each: neither waits for the other's multiplication or addition.
-    let start = |stream: u64| Pcg64Mcg::seed_from_u64(seed ^ (2 * number + stream).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let (mut left, mut right) = (start(0), start(1));
-    let bound = groups.len() as u64;
-    // Lemire's multiplication (2019) with its rejection, so that every cluster has the same chance to the last bit.
-    let least = (1_u64 << 32) % bound;
-    let mut sums = [(0.0, 0.0); 4];
-    let mut taken = 0;
-    while taken < groups.len() {
-        let (a, b) = (left.random::<u64>(), right.random::<u64>());
-        for (half, sum) in [a >> 32, b >> 32, a & 0xFFFF_FFFF, b & 0xFFFF_FFFF].into_iter().zip(&mut sums) {
-            let product = half * bound;
-            if product & 0xFFFF_FFFF < least || taken == groups.len() {
-                continue;
+/// What one resample looks up.
+enum Table {
+    /// Totals of clusters of one size: half the memory, and the size of a resample is known.
+    Equal(Vec<f64>, f64),
+    /// Size and total of each cluster.
+    Sized(Vec<(f64, f64)>),
+}
+
+impl Table {
+    fn of(groups: &[(f64, f64)]) -> Self {
+        let sizes = groups.iter().map(|(members, _)| *members);
+        match groups.first() {
+            Some((first, _)) if sizes.clone().all(|members| members == *first) => {
+                Self::Equal(groups.iter().map(|(_, total)| *total).collect(), sizes.sum())
             }
-            if let Some((members, total)) = groups.get((product >> 32) as usize) {
-                sum.0 += members;
-                sum.1 += total;
-            }
-            taken += 1;
+            _ => Self::Sized(groups.to_vec()),
         }
     }
-    let (size, total) = sums.iter().fold((0.0, 0.0), |all, sum| (all.0 + sum.0, all.1 + sum.1));
-    total / size
+
+    /// The mean of one resample: its number and the seed fix what is drawn.
+    fn mean(&self, seed: u64, number: u64) -> f64 {
+        // Four sums each: none waits for the addition before it.
+        match self {
+            Self::Equal(totals, size) => {
+                let mut sums = [0.0; 4];
+                draw(totals, seed, number, |found| sums.iter_mut().zip(found).for_each(|(sum, total)| *sum += total));
+                (sums[0] + sums[1] + sums[2] + sums[3]) / size
+            }
+            Self::Sized(groups) => {
+                let mut sums = [(0.0, 0.0); 4];
+                draw(groups, seed, number, |found| {
+                    for (sum, (members, total)) in sums.iter_mut().zip(found) {
+                        sum.0 += members;
+                        sum.1 += total;
+                    }
+                });
+                let (size, total) = sums.iter().fold((0.0, 0.0), |all, sum| (all.0 + sum.0, all.1 + sum.1));
+                total / size
+            }
+        }
+    }
+}
+
+/// Draws as many entries as a table has, four at a time; the last four are filled up with defaults.
+fn draw<T: Copy + Default>(table: &[T], seed: u64, number: u64, mut take: impl FnMut([T; 4])) {
+    // Two generators: neither waits for the other's multiplication.
+    let start = |stream: u64| Pcg64Mcg::seed_from_u64(seed ^ (2 * number + stream).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let (mut left, mut right) = (start(0), start(1));
+    let bound = table.len() as u64;
+    // Lemire's multiplication (2019) with its rejection, so that every entry has the same chance to the last bit. All
+    // four are thrown away together: a branch for each costs more than the few draws lost.
+    let least = (1_u64 << 32) % bound;
+    let mut remaining = table.len();
+    while remaining > 0 {
+        let (a, b) = (left.random::<u64>(), right.random::<u64>());
+        let products = [a >> 32, b >> 32, a & 0xFFFF_FFFF, b & 0xFFFF_FFFF].map(|half| half * bound);
+        if products.iter().any(|product| product & 0xFFFF_FFFF < least) {
+            continue;
+        }
+        let mut found = products.map(|product| table.get((product >> 32) as usize).copied().unwrap_or_default());
+        found.iter_mut().skip(remaining).for_each(|surplus| *surplus = T::default());
+        take(found);
+        remaining = remaining.saturating_sub(4);
+    }
 }
 
 fn of_means(groups: &[(f64, f64)], mut means: Vec<f64>, level: f64) -> Option<Bootstrap> {
@@ -262,13 +301,17 @@ mod tests {
         assert_eq!(bootstrap_mean_drawn(&[1.0; 4], &[0, 1, 2, 3], draws, 0.95).unwrap().se, Some(0.0));
     }
 
-    /// Every cluster is drawn as often as any other: chi square of 84,000 draws over 7 clusters.
+    /// Every cluster is drawn as often as any other: chi square of 84,000 draws over 7 clusters. Of one size or not, the
+    /// same clusters are drawn.
     #[test]
     fn every_cluster_has_the_same_chance() {
         let mut counts = [0.0_f64; 7];
         for (place, count) in counts.iter_mut().enumerate() {
             let groups: Vec<(f64, f64)> = (0..7).map(|item| (1.0, f64::from(u8::from(item == place)))).collect();
-            *count = (0..12_000).map(|number| 7.0 * drawn(&groups, 8, number)).sum();
+            let (equal, sized) = (Table::of(&groups), Table::Sized(groups));
+            assert!(matches!(equal, Table::Equal(_, 7.0)));
+            assert!((0..50).all(|number| (equal.mean(8, number) - sized.mean(8, number)).abs() < 1e-15));
+            *count = (0..12_000).map(|number| 7.0 * equal.mean(8, number)).sum();
         }
         let (total, expected) = (counts.iter().sum::<f64>(), 12_000.0);
         let chi: f64 = counts.iter().map(|count| (count - expected).powi(2) / expected).sum();

@@ -54,7 +54,7 @@ pub(super) fn of_units(parts: &[Part]) -> Option<Spread> {
         }
         let scale = part.kept * part.own / alone;
         variance += scale * part.total * part.total;
-        cubes += scale.powf(1.5) * part.total.powi(3);
+        cubes += scale * scale.sqrt() * part.total.powi(3);
         // tr(A²) in sums over units, so that no matrix of units is formed.
         let crossed = 2.0 * part.share * part.own - part.share * part.share * own;
         trace += part.kept * part.own;
@@ -83,7 +83,7 @@ pub(super) fn of_strata(strata: &[Vec<Part>]) -> Option<Spread> {
         let total = moments::sum(parts.iter().map(|part| part.total));
         let scale = kept * count / (count - 1.0);
         variance += scale * moments::sum(parts.iter().map(|part| (part.total - mean).powi(2)));
-        cubes += scale.powf(1.5) * moments::sum(parts.iter().map(|part| (part.total - mean).powi(3)));
+        cubes += scale * scale.sqrt() * moments::sum(parts.iter().map(|part| (part.total - mean).powi(3)));
         let freedom = (share * share / own - 1.0).min(count - 1.0);
         if freedom.is_nan() || freedom <= 1e-9 {
             return None;

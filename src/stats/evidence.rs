@@ -42,12 +42,21 @@ pub enum Gather {
 ///
 /// `None` for a bet that could lose more than all.
 pub fn e_detector(values: &[f64], m0: f64, bet: f64, gather: Gather, threshold: f64) -> Option<Evidence> {
-    if !can_bet(bet, m0) {
+    let against: Vec<(f64, f64)> = values.iter().map(|value| (*value, m0)).collect();
+    if !can_bet(bet, m0) { None } else { e_detector_against(&against, bet, gather, threshold) }
+}
+
+/// The same where each value has its own least mean, known before the value: `(value, m0)`.
+///
+/// The promise is the same, because each factor alone is expected to be at most 1 while its mean is at least its m0.
+pub fn e_detector_against(values: &[(f64, f64)], bet: f64, gather: Gather, threshold: f64) -> Option<Evidence> {
+    if !values.iter().all(|(_, m0)| can_bet(bet, *m0)) {
         return None;
     }
     let mut gathered = 0.0_f64;
-    let step = |value: f64| {
-        let factor = 1.0 + bet * (m0 - value);
+    let shortfalls: Vec<f64> = values.iter().map(|(value, m0)| m0 - value).collect();
+    let step = |shortfall: f64| {
+        let factor = 1.0 + bet * shortfall;
         gathered = factor
             * match gather {
                 Gather::Sum => gathered + 1.0,
@@ -55,7 +64,7 @@ pub fn e_detector(values: &[f64], m0: f64, bet: f64, gather: Gather, threshold: 
             };
         gathered
     };
-    Some(traced(values, step, threshold))
+    Some(traced(&shortfalls, step, threshold))
 }
 
 /// p-values of the mixture sequential probability ratio test that the mean of normal values with standard deviation

@@ -67,7 +67,7 @@ pub use design::{Design, Designed, designed, mean_designed};
 pub use dist::{normal_cdf, normal_quantile, normal_sf, t_cdf, t_quantile, t_sf};
 pub use effect::{EffectSizes, RateEffects, effect_sizes, rate_effects};
 pub use envelope::{Estimate, Interval, Status};
-pub use evidence::{Evidence, Gather, e_detector, e_process, mixture_sprt};
+pub use evidence::{Evidence, Gather, e_detector, e_detector_against, e_process, mixture_sprt};
 pub use label_mass::{LEAST_MASS, LabelMass, label_mass};
 pub use margin::{
     Bounds, Finding, MarginTest, equal_differences, equal_differences_p_below, estimate_margin, one_sided, t_margin,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::audit::{AuditEntry, AuditRecord};
@@ -145,9 +146,70 @@ impl Row {
 
 /// Reads a row of the journal back.
 pub(super) fn entry(run: &RunId, (seq, at, body): (i64, String, String)) -> Result<JournalEntry, StoreError> {
+    read_entry(run, seq, &at, &body)
+}
+
+/// Entries to one row of [`Stretch`]. Rows cost the driver more than what stands in them.
+pub(super) const STRETCH: i64 = 64;
+
+/// Numbers, times and events of some entries in one text: fields and entries apart by line breaks, of which JSON has
+/// none.
+pub(super) type Stretch = String;
+
+/// Reads stretches of a journal back, in the order of the entries.
+pub(super) fn stretches(run: &RunId, found: &[Option<Stretch>]) -> Result<Vec<JournalEntry>, StoreError> {
+    let mut entries = Vec::with_capacity(found.len() * STRETCH as usize);
+    for stretch in found.iter().flatten() {
+        let mut lines = stretch.split('\n');
+        while let Some(seq) = lines.next() {
+            let what = || format!("entry {seq} of run `{run}`");
+            let number = seq.parse().map_err(|cause| unreadable(what(), cause))?;
+            let (Some(at), Some(body)) = (lines.next(), lines.next()) else {
+                return Err(unreadable(what(), "it ends before its event"));
+            };
+            entries.push(read_entry(run, number, at, body)?);
+        }
+    }
+    // No database promises an order inside a group.
+    entries.sort_by_key(|entry| entry.seq);
+    Ok(entries)
+}
+
+fn read_entry(run: &RunId, seq: i64, at: &str, body: &str) -> Result<JournalEntry, StoreError> {
     let what = || format!("entry {seq} of run `{run}`");
-    let event = serde_json::from_str(&body).map_err(|cause| unreadable(what(), cause))?;
-    Ok(JournalEntry { seq: to_u64(seq), at: time(&at).map_err(|cause| unreadable(what(), cause))?, event })
+    let event = match common_event(body) {
+        Some(event) => event,
+        None => serde_json::from_str(body).map_err(|cause| unreadable(what(), cause))?,
+    };
+    Ok(JournalEntry { seq: to_u64(seq), at: time(at).map_err(|cause| unreadable(what(), cause))?, event })
+}
+
+/// The two events that journals are made of, read in one go: a tag inside the object has everything behind it kept aside
+/// first. `None` for all others and for what does not read like them.
+fn common_event(body: &str) -> Option<Event> {
+    #[derive(Deserialize)]
+    struct Target {
+        trial: TrialKey,
+        outcome: TargetOutcome,
+        spend: Spend,
+    }
+    #[derive(Deserialize)]
+    struct Cell {
+        cell: CellKey,
+        scored: Scored,
+        spend: Spend,
+        cached: bool,
+        took_ms: u64,
+    }
+    if body.starts_with(r#"{"event":"score_finished","#) {
+        let Cell { cell, scored, spend, cached, took_ms } = serde_json::from_str(body).ok()?;
+        return Some(Event::ScoreFinished { cell, scored, spend, cached, took_ms });
+    }
+    if body.starts_with(r#"{"event":"target_finished","#) {
+        let Target { trial, outcome, spend } = serde_json::from_str(body).ok()?;
+        return Some(Event::TargetFinished { trial, outcome, spend });
+    }
+    None
 }
 
 /// Whether entries may follow the last number of a run's journal: the first is `run_started`, there are no gaps.
@@ -366,6 +428,42 @@ mod tests {
             let text = serde_json::to_string(&number).unwrap();
             assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), number.to_bits(), "{text}");
         }
+    }
+
+    /// Slow definition: the tagged enum itself.
+    #[test]
+    fn common_events_read_like_all_events() {
+        let trial = TrialKey { example: "e\n1".into(), trial: 2 };
+        let cell = CellKey { trial: trial.clone(), grader: "g\"".to_owned(), draw: 1 };
+        let usage = crate::model::Usage { input: Some(3), ..crate::model::Usage::default() };
+        let outcome = TargetOutcome::Output { digest: Digest::of(b"x"), latency_ms: Some(0.1), cost_usd: None, usage };
+        let spend = Spend::of_call(crate::model::Usage::default(), Some(0.25));
+        let score = crate::model::Score::number(1.0 / 3.0, "why\nso").unwrap();
+        let unscored = crate::model::Unscored::new(crate::model::UnscoredReason::Timeout, "late");
+        let events = [
+            Event::TargetFinished { trial, outcome, spend: spend.clone() },
+            Event::ScoreFinished {
+                cell: cell.clone(),
+                scored: Ok(score),
+                spend: spend.clone(),
+                cached: true,
+                took_ms: 7,
+            },
+            Event::ScoreFinished { cell, scored: Err(unscored), spend, cached: false, took_ms: 0 },
+            Event::RunResumed { cells_done: 4 },
+        ];
+        for (place, event) in events.iter().enumerate() {
+            let body = serde_json::to_string(event).unwrap();
+            assert_eq!(common_event(&body).is_some(), place < 3, "{body}");
+            let at = time_text(Timestamp::UNIX_EPOCH);
+            let text = format!("8\n{at}\n{body}\n7\n{at}\n{body}");
+            let found = stretches(&RunId::new("r"), &[None, Some(text)]).unwrap();
+            assert_eq!(found.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [7, 8]);
+            assert!(found.iter().all(|entry| entry.event == *event), "{found:?}");
+        }
+        let cut = r#"{"event":"score_finished","cell":1}"#;
+        assert!(common_event(cut).is_none() && stretches(&RunId::new("r"), &[Some(format!("1\n2\n{cut}"))]).is_err());
+        assert!(stretches(&RunId::new("r"), &[Some("1\n2".to_owned())]).is_err());
     }
 
     #[test]

@@ -210,6 +210,17 @@ case("two calls after the end", [
     tool("a", "done", {}, 10, status="error"), tool("b", "done", {"n": 1}, 20), tool("c", "look", {}, 30),
     tool("d", "look", {"k": 1}, 40)],
     [fires("work_after_terminal", "tool_calls_after_final", "b", "c", "d")], counts(4, 1), terminal_tools=["done"])
+TWICE = [
+    llm("a", 10, tool_calls=[{"id": "c", "name": "get", "arguments": {"k": 1}}]),
+    tool("r", "get", {"k": 1}, 20, call_id="c", result="one"),
+    llm("b", 30, tool_results=[{"id": "c", "content": "one"}],
+        tool_calls=[{"id": "c", "name": "look", "arguments": {"k": 2}}]),
+    tool("s", "look", {"k": 2}, 40, call_id="c", result="two")]
+case("one id for two calls, each shown as it was", [*TWICE, llm("d", 60, tool_results=[{"id": "c", "content": "two"}])],
+     [], counts(2, llms=3))
+case("one id for two calls, and a result of neither", [
+    *TWICE, llm("d", 60, tool_results=[{"id": "c", "content": "three"}])],
+    [fires("fabricated_tool_output", "altered_result", "d", "r")], counts(2, llms=3))
 
 if __name__ == "__main__":
     text = ",\n".join("  " + json.dumps(one, ensure_ascii=False) for one in CASES)

@@ -124,6 +124,18 @@ fn live_scores_fire_when_they_fall_and_say_since_when() {
         shown.contains("FIRING since 2026-09-30") && shown.contains("2026-09-30  quality_drop of right fired"),
         "{shown}"
     );
+    assert_eq!(shown.matches("points are too few").count(), 0, "{shown}");
+    // Windows of six hours begin when they begin, and what has too few points is told once.
+    world.write("assize.toml", "[drift]\nwindow_hours = 6\n");
+    let windows = world.run(&["drift", "--live", "--json"]).json();
+    assert_eq!(windows["window_hours"], 6);
+    let first = windows["rules"][0]["days"][0]["day"].as_str().unwrap().to_owned();
+    assert!(first.ends_with(":00") && first.len() == 16, "{first}");
+    world.write("assize.toml", "[drift]\nwindow_hours = 5\n");
+    assert!(world.run(&["drift", "--live"]).expect(2).stderr.contains("a divisor of 24"));
+    world.write("assize.toml", "");
+    let short = world.run(&["drift", "--live", "--since", "2026-09-29", "--until", "2026-10-01"]).stdout;
+    assert_eq!(short.matches("points are too few to say what is usual").count(), 1, "{short}");
     // A limit of the user's own, and one that cannot be.
     world.write("assize.toml", "[drift]\nquality_drop = 90\n");
     world.run(&["drift", "--live"]).expect(0);

@@ -80,6 +80,31 @@ async fn a_judge_that_passes_everything_decides_no_gate() {
     let view = world.run(&["report", &new, "--json"]).expect(0).json();
     assert_eq!(view["verdict"], "inconclusive", "{view:#}");
 
+    // Nor is anything planned, ranked, stopped by or charted as if it said something.
+    let third = run("old");
+    let many = world.run(&["compare", &old, &new, &third, "--json"]).expect(0).json();
+    let ranked = &many["metrics"][0];
+    assert!(ranked["distrust"].as_str().unwrap().contains("no better than chance"), "{many:#}");
+    assert!(many["headline"].as_str().unwrap().contains("decides nothing"), "{}", many["headline"]);
+    assert!(ranked["ranking"].as_array().unwrap().iter().all(|one| one["rank"] == json!([1, 3])), "{ranked:#}");
+    let pilot = format!("{old}..{new}");
+    let planned = world.run(&["plan", "--pilot", &pilot, "--json"]).expect(0).json();
+    assert!(planned["judges"][0].as_str().unwrap().contains("decides nothing"), "{planned:#}");
+    assert!(world.run(&["plan", "--pilot", &pilot]).expect(0).stdout.contains("no better than chance"));
+    let until = ["run", "--target", "new", "--until-decided", "--baseline", &old];
+    assert!(world.run(&until).expect(2).stderr.contains("can decide nothing"));
+    let drifted = world.run(&["drift", "qa", "--metric", "answer_relevance", "--json"]).expect(4).json();
+    assert!(drifted["charts"][0]["distrust"].as_str().unwrap().contains("no better than chance"), "{drifted:#}");
+    // One that may be better is told beside the verdict, which it still decides.
+    world.write("calibrations.toml", file.replace("standing = \"chance\"", "standing = \"unclear\""));
+    let doubted = world.run(&["compare", &old, &new, "--json"]).expect(0).json();
+    let reasons = doubted["comparison"]["reasons"].to_string();
+    assert!(reasons.contains("is not credibly better than chance"), "{reasons}");
+    assert!(world.run(&["compare", &old, &new]).expect(0).stdout.contains("not credibly better"));
+    let many = world.run(&["compare", &old, &new, &third, "--json"]).expect(0).json();
+    assert!(many["headline"].as_str().unwrap().contains("not credibly better than chance"), "{many:#}");
+    world.write("calibrations.toml", &file);
+
     // Another rubric or model is another judge, of which nothing is known.
     let config = world.read("assize.toml").replace("max_tokens = 200", "max_tokens = 300");
     world.write("assize.toml", config);

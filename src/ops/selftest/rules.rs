@@ -78,7 +78,8 @@ fn power(group: &str, all: &[(&Scenario, &Tally)], ask: Ask) -> Option<Check> {
         let name = format!("{}: {found:.3}, planned {promised:.3}", scenario.name());
         // On the scale of the arc sine a standard error is the same everywhere, also next to 1.
         let turned = |share: f64| share.sqrt().asin();
-        let root = (tally.replicates.max(1) as f64).sqrt();
+        // In errors of as many replicates as were asked for: a second draw is larger and must not be held to more.
+        let root = (tally.replicates.min(ask.replicates).max(1) as f64).sqrt();
         off.push((2.0 * root * (turned(found) - turned(promised)).abs(), name));
     }
     let overall = mean(off.iter().map(|(off, _)| *off));

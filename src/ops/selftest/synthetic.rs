@@ -255,7 +255,7 @@ fn normal(random: &mut Pcg64Mcg) -> f64 {
 pub fn example(kind: Kind, values: &[f64]) -> ExampleResult {
     let mut result = ExampleResult::default();
     for (number, value) in values.iter().enumerate() {
-        let trial = result.trials.entry(number as u32).or_default();
+        let trial = result.trials.or_default(number as u32);
         let score = match kind {
             Kind::Binary => Some(Score::pass(*value == 1.0, "")),
             Kind::Ordinal | Kind::ZeroInflated => Score::number(*value, ""),
@@ -268,7 +268,7 @@ pub fn example(kind: Kind, values: &[f64]) -> ExampleResult {
             usage: Usage::default(),
         });
         if let Some(score) = score {
-            trial.scores.entry(GRADER.to_owned()).or_default().insert(0, Ok(score));
+            trial.scores.or_default(GRADER).insert(0, Ok(score));
         }
     }
     result
