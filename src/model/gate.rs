@@ -216,6 +216,10 @@ pub struct GatePolicy {
     /// pass nor fail.
     #[serde(default)]
     pub distrusted: BTreeMap<String, String>,
+    /// Metrics of pairs whose judge says too often something else in the other order, with the sentence that says so.
+    /// They neither pass nor fail. Known of the runs themselves.
+    #[serde(default)]
+    pub unsteady: BTreeMap<String, String>,
 }
 
 fn tenth() -> f64 {
@@ -240,6 +244,7 @@ impl Default for GatePolicy {
             quarantine: BTreeMap::new(),
             max_quarantined: tenth(),
             distrusted: BTreeMap::new(),
+            unsteady: BTreeMap::new(),
         }
     }
 }
