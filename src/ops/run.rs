@@ -204,6 +204,7 @@ pub async fn run(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) 
     let mut listeners = (watch.listeners)(&header);
     let mut options = options(suite, &how, &planned, services.waits_long());
     options.lost = services.lost();
+    options.thrift = services.thrift();
     let mut looks = decide::Looks::default();
     if let Some(plan) = &watch_plan {
         let fold = if earlier.is_some() { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };
