@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::show::table;
 use crate::judge::Tally;
-use crate::ops::judges::{Calibrated, Corrected, Policy, Share, Standing};
+use crate::ops::judges::{Calibrated, Calibration, Corrected, Policy, Share, Standing};
 use crate::stats::{Estimate, Status};
 use crate::sys::text::one_line;
 
@@ -14,7 +14,22 @@ pub(super) fn share(share: &Share) -> String {
     format!("{}/{}{interval}", share.k, share.n)
 }
 
-pub fn calibrated(done: &Calibrated) -> String {
+/// The figures of a judge, or of each of its criteria.
+pub fn calibration(done: &Calibration) -> String {
+    match done {
+        Calibration::One(done) => calibrated(done),
+        Calibration::Each(done) => {
+            let mut texts: Vec<String> = done.criteria.iter().map(calibrated).collect();
+            let without = done.without_labels.iter();
+            texts.extend(
+                without.map(|(name, why)| format!("{}.{name} not calibrated: {}\n", done.judge, one_line(why, 300))),
+            );
+            texts.join("\n")
+        }
+    }
+}
+
+fn calibrated(done: &Calibrated) -> String {
     let mut text = format!("{} asked of {}\n  agreement    {}\n", done.judge, done.model, share(&done.accuracy));
     if let Some(sensitivity) = &done.sensitivity {
         let _ = writeln!(text, "  of passes    {}", share(sensitivity));

@@ -349,7 +349,7 @@ async fn verb_judge(project: &Project, world: &World, verb: JudgeVerb, printer: 
         }
         JudgeVerb::Calibrate { trial, run } => {
             let done = judges::calibrate(project, world, &trial.ask(run)).await?;
-            printer.result(&done, || calibrated::calibrated(&done))?;
+            printer.result(&done, || calibrated::calibration(&done))?;
         }
         JudgeVerb::Trial(verb) => return super::judge_trials::run(project, world, verb, printer).await,
     }

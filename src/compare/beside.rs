@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Change, Estimand, ExampleId, Verdict};
+use crate::model::{Change, Estimand, ExampleId, GatePolicy, Verdict};
 use crate::stats::{Estimate, Status};
 
 /// The difference for both populations a weighted dataset can speak for.
@@ -150,13 +150,23 @@ pub struct Beside {
     pub doubt: Option<String>,
 }
 
-/// A judge that is no better than chance by its calibration, so that its metric decides nothing.
+/// A judge that cannot be believed, so that its metric decides nothing: it is no better than chance by its calibration, or
+/// goes by the order of what it compares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Distrust {
-    /// `judge_uninformative`.
+    /// `judge_uninformative` or `judge_unsteady`.
     pub status: Status,
     /// Why, and what would mend it.
     pub sentence: String,
+}
+
+impl Distrust {
+    /// What a policy knows against the judge of a metric.
+    pub(super) fn of(metric: &str, policy: &GatePolicy) -> Option<Self> {
+        let chance = policy.distrusted.get(metric).map(|sentence| (Status::JudgeUninformative, sentence));
+        let unsteady = || policy.unsteady.get(metric).map(|sentence| (Status::JudgeUnsteady, sentence));
+        chance.or_else(unsteady).map(|(status, sentence)| Self { status, sentence: sentence.clone() })
+    }
 }
 
 /// One gated metric with the examples in quarantine taken back in.

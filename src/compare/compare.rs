@@ -9,6 +9,7 @@ use super::{
     frontier::frontier_of,
     gate::{self, Ruling},
     judge_facts,
+    judging_words::doubting,
     looking::{self, Looking},
     measure::{MEASURES, Metric},
     pair::{self, Column, Columns, Unit},
@@ -43,6 +44,8 @@ pub fn compare_with(
     allow: &[String],
     features: &Features,
 ) -> Comparison {
+    let (baseline_judges, candidate_judges) = (judge_facts(baseline), judge_facts(candidate));
+    let policy = &doubting(policy, baseline_judges.iter().chain(&candidate_judges));
     let everyone = pair::roster(Some(baseline), candidate, metas, policy);
     let (everyone, looking) = looking::arrange(everyone, (baseline, candidate), metas);
     let kept: Vec<Unit<'_>> =
@@ -87,8 +90,8 @@ pub fn compare_with(
         frontier: frontier_of(&kept, candidate, policy, &found),
         repeated: repeated_of(&kept, candidate, policy),
         breakdown: Vec::new(),
-        baseline_judges: judge_facts(baseline),
-        candidate_judges: judge_facts(candidate),
+        baseline_judges,
+        candidate_judges,
         examples,
         quarantine,
     }

@@ -17,13 +17,14 @@
 //! all leave the gate open. A policy that names metrics but gates none passes, because that was somebody's decision; a
 //! policy that names nothing leaves the gate open, because a gate that was forgotten should not look like one that held.
 //!
-//! A metric whose judge is no better than chance decides nothing: neither its mean, nor its floor, nor its guard.
+//! A metric whose judge is no better than chance, or goes by the order of what it compares, decides nothing: neither its
+//! mean, nor its floor, nor its guard.
 //!
 //! A guard on single examples fails beside the mean. A waiver turns what failed or stayed open into a pass that says so;
 //! it heals neither a broken instrument nor runs that cannot be compared.
 
 use super::{
-    Broken, Comparability, Distrust, RunResults, Waived,
+    Broken, Comparability, RunResults, Waived,
     change::Assessed,
     contrast::arm,
     looking::{Looking, is_settled},
@@ -162,8 +163,9 @@ fn verdicts(
     looking: Option<&Looking>,
 ) -> Vec<(Verdict, String)> {
     metric.comparison.beside.broken = broken(metric, units);
-    if let Some(why) = &metric.metric.distrust {
-        return vec![(Verdict::Inconclusive, format!("{}: {why}", metric.comparison.name))];
+    if let Some(distrust) = &metric.metric.distrust {
+        let reason = format!("{}: {}", metric.comparison.name, distrust.sentence);
+        return vec![(Verdict::Inconclusive, reason)];
     }
     let compared = match looking.filter(|looking| looking.is_incomplete() && !is_settled(metric, policy)) {
         Some(looking) => (Verdict::Inconclusive, unsettled(metric, looking)),
@@ -178,9 +180,9 @@ fn verdicts(
 
 /// Says beside a finding that its judge cannot be believed, or may not be, gated or not.
 fn distrusted(metric: &mut Assessed) {
-    if let Some(sentence) = metric.metric.distrust.clone() {
-        metric.note(sentence.clone());
-        metric.comparison.beside.distrust = Some(Distrust { status: Status::JudgeUninformative, sentence });
+    if let Some(distrust) = metric.metric.distrust.clone() {
+        metric.note(distrust.sentence.clone());
+        metric.comparison.beside.distrust = Some(distrust);
     } else if let Some(sentence) = metric.metric.doubt.clone() {
         metric.note(sentence.clone());
         metric.comparison.beside.doubt = Some(sentence);
@@ -407,8 +409,8 @@ pub(super) fn check_floor(
     looking: Option<&Looking>,
 ) -> Option<(Verdict, String)> {
     let floor = metric.floor?;
-    if let Some(why) = &metric.distrust {
-        return Some((Verdict::Inconclusive, format!("{}: {why}", metric.name)));
+    if let Some(distrust) = &metric.distrust {
+        return Some((Verdict::Inconclusive, format!("{}: {}", metric.name, distrust.sentence)));
     }
     let (name, form) = (&metric.name, Form::of(metric));
     let demand = format!("{} {}", words::demand(metric.direction), form.level(floor));

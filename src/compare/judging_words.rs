@@ -2,6 +2,7 @@
 
 use super::judging::FEWEST_AUDITS;
 use super::{CascadeFacts, JudgeFacts, MassFacts, OrderFacts, PanelFacts, words};
+use crate::model::GatePolicy;
 use crate::stats::{Estimate, LEAST_CONSISTENCY};
 
 /// All that is to be told of one judge, a sentence each.
@@ -19,6 +20,27 @@ pub(super) fn sentences(facts: &JudgeFacts) -> Vec<String> {
     told.extend(cells(facts.shortened, "judged on material of which something is left out"));
     told.extend(cells(facts.on_summaries, "judged on summaries by a model"));
     told
+}
+
+/// The policy with what runs say against their judges of pairs: metrics whose judge says too often something else in the
+/// other order decide nothing (methods 1.13).
+pub(super) fn doubting<'a>(policy: &GatePolicy, facts: impl IntoIterator<Item = &'a JudgeFacts>) -> GatePolicy {
+    let mut policy = policy.clone();
+    for judge in facts {
+        let unsteady = judge.orders.as_ref().filter(|orders| !orders.steady);
+        // Without a pair that was judged in both orders nothing is known; the unscored cells speak for themselves.
+        if let Some((orders, share)) = unsteady.and_then(|orders| Some((orders, orders.consistency?))) {
+            let sentence = format!(
+                "its judge says the same in both orders on {} of {}, and a judge that decides must on {:.0} %, so that this \
+                 metric decides nothing; mend the rubric or choose another model",
+                percent_text(share),
+                words::count(orders.both, "pair"),
+                100.0 * LEAST_CONSISTENCY
+            );
+            policy.unsteady.entry(judge.metric.clone()).or_insert(sentence);
+        }
+    }
+    policy
 }
 
 fn share(part: u64, whole: u64) -> String {

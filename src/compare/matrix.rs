@@ -210,7 +210,7 @@ fn empty(metric: &Metric, runs: &[RunResults], metas: &[ExampleMeta], policy: &G
         ranking: ranked.collect(),
         pairs: Vec::new(),
         sentence: String::new(),
-        distrust: metric.distrust.clone(),
+        distrust: metric.distrust.as_ref().map(|distrust| distrust.sentence.clone()),
         doubt: metric.doubt.clone(),
     }
 }

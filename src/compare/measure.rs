@@ -1,5 +1,6 @@
 //! What is compared: metrics of graders and the measures every output carries (latency, cost, tokens).
 
+use super::Distrust;
 use crate::model::{
     Direction, GatePolicy, GraderInfo, Guard, MetricRole, OnMissing, Scale, TargetOutcome, UnscoredReason,
 };
@@ -101,7 +102,7 @@ pub(super) struct Metric {
     /// Why its margin cannot be used; the metric then has no finding.
     pub fault: Option<String>,
     /// Why its judge cannot be believed; the finding is shown and decides nothing.
-    pub distrust: Option<String>,
+    pub distrust: Option<Distrust>,
     /// Why its judge may not be better than chance; the finding decides, and this is told beside it.
     pub doubt: Option<String>,
 }
@@ -135,7 +136,7 @@ impl Metric {
             guard: None,
             draws: 1,
             fault: None,
-            distrust: policy.distrusted.get(name).cloned(),
+            distrust: Distrust::of(name, policy),
             doubt: policy.doubted.get(name).cloned(),
         };
         let Some(demanded) = demanded else { return metric };

@@ -6,6 +6,7 @@ use super::{
     distribution::distribution,
     frontier::cost_of_good,
     gate, judge_facts,
+    judging_words::doubting,
     measure::{MEASURES, Metric},
     pair::{self, Column, Sample, Taking, Unit},
     repeated::repeated,
@@ -22,6 +23,8 @@ use crate::{
 /// The verdict is about floors and the instrument only; it is `None` when no gated metric has a floor and the instrument
 /// held, since nothing absolute was asked.
 pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolicy) -> RunView {
+    let judges = judge_facts(results);
+    let policy = &doubting(policy, &judges);
     let units = pair::roster(None, results, metas, policy);
     let taking = Taking::of(policy, results);
     // Bounds for a fixed number of examples do not hold where the findings said when to stop; the comparison has others.
@@ -61,7 +64,7 @@ pub fn summarize(results: &RunResults, metas: &[ExampleMeta], policy: &GatePolic
         slices: slices::summarize_slices(&units, &graded),
         repeated: repeated(results, metas, policy),
         cost_of_good: cost_of_good(results, metas, policy),
-        judges: judge_facts(results),
+        judges,
         examples: rows::summarize_rows(&units, &graded),
         metrics,
         measures,

@@ -447,6 +447,7 @@ fn method_text(estimate: &Estimate) -> String {
         Status::NoInformation => ", all differences are zero",
         Status::Undefined | Status::LowMass | Status::Missing => ", not defined",
         Status::JudgeUninformative => ", the judge is no better than chance",
+        Status::JudgeUnsteady => ", the judge goes by the order",
         Status::Separation => ", one side wins everything",
         Status::Disconnected => ", not all have met",
         Status::SingletonStratum => ", a stratum has a single unit",

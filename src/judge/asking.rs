@@ -247,6 +247,7 @@ fn end_of_failure(failure: &Failure) -> End {
         FailureKind::Server
         | FailureKind::Connection
         | FailureKind::BadReply
+        | FailureKind::Untrusted
         | FailureKind::Auth
         | FailureKind::NotFound
         | FailureKind::BadRequest

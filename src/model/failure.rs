@@ -18,6 +18,8 @@ pub enum FailureKind {
     Connection,
     /// An answer came that cannot be read (truncated body, not JSON, fields missing).
     BadReply,
+    /// The server's certificate is not trusted.
+    Untrusted,
     /// The key is missing or refused (401, 403).
     Auth,
     /// The address or the model does not exist (404).
@@ -46,7 +48,7 @@ impl FailureKind {
 
     /// Whether every other call would fail the same way, so that the run should stop before it wastes more.
     pub fn stops_the_run(self) -> bool {
-        matches!(self, Self::Auth | Self::NotFound)
+        matches!(self, Self::Auth | Self::NotFound | Self::Untrusted)
     }
 
     /// The word used in files and reports.
@@ -57,6 +59,7 @@ impl FailureKind {
             Self::Server => "server",
             Self::Connection => "connection",
             Self::BadReply => "bad_reply",
+            Self::Untrusted => "untrusted",
             Self::Auth => "auth",
             Self::NotFound => "not_found",
             Self::BadRequest => "bad_request",

@@ -220,6 +220,10 @@ pub struct GatePolicy {
     /// beside the verdict.
     #[serde(default)]
     pub doubted: BTreeMap<String, String>,
+    /// Metrics of pairs whose judge says too often something else in the other order, with the sentence that says so.
+    /// They neither pass nor fail. Known of the runs themselves.
+    #[serde(default)]
+    pub unsteady: BTreeMap<String, String>,
 }
 
 fn tenth() -> f64 {
@@ -245,6 +249,7 @@ impl Default for GatePolicy {
             max_quarantined: tenth(),
             distrusted: BTreeMap::new(),
             doubted: BTreeMap::new(),
+            unsteady: BTreeMap::new(),
         }
     }
 }

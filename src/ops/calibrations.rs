@@ -26,6 +26,9 @@ const HEAD: &str = "# How judges did against labels of people. Written by `assiz
 pub struct Entry {
     /// Judge.
     pub judge: String,
+    /// Which of its criteria; absent for a judge of one score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<String>,
     /// Version of the judge.
     pub version: String,
     /// Model as the provider knows it.
@@ -65,6 +68,18 @@ pub const LASTS_DAYS: i64 = 90;
 pub const MOST_ANCHORS: usize = 200;
 
 impl Entry {
+    /// What there is one calibration of: judge, criterion, model.
+    fn key(&self) -> (&str, Option<&str>, &str) {
+        (&self.judge, self.criterion.as_deref(), &self.model)
+    }
+
+    /// Whether it is about the criterion that a grader stands for, where it is about one.
+    fn is_about(&self, info: &GraderInfo) -> bool {
+        let ends =
+            |criterion: &String| info.name.strip_suffix(criterion.as_str()).is_some_and(|rest| rest.ends_with('.'));
+        self.criterion.as_ref().is_none_or(ends)
+    }
+
     /// Days since then.
     pub fn age_days(&self, today: Date) -> i64 {
         today.duration_since(self.on).as_hours() / 24
@@ -109,7 +124,8 @@ impl Calibrations {
     pub fn notes(&self, graders: &[GraderInfo], today: Date) -> Vec<String> {
         let of = |info: &GraderInfo| {
             let model = info.model.as_deref().unwrap_or_default();
-            let entry = self.calibration.iter().find(|entry| entry.judge == info.component && entry.model == model)?;
+            let same = |entry: &&Entry| entry.judge == info.component && entry.model == model && entry.is_about(info);
+            let entry = self.calibration.iter().find(same)?;
             let again = format!("run `assize judge calibrate {}` again", info.component);
             if entry.digest != info.digest {
                 return Some(format!(
@@ -127,9 +143,9 @@ impl Calibrations {
 
     /// Takes an entry in, in place of the last one of the same judge and model.
     pub fn put(&mut self, entry: Entry) {
-        self.calibration.retain(|other| (&other.judge, &other.model) != (&entry.judge, &entry.model));
+        self.calibration.retain(|other| other.key() != entry.key());
         self.calibration.push(entry);
-        self.calibration.sort_by(|left, right| (&left.judge, &left.model).cmp(&(&right.judge, &right.model)));
+        self.calibration.sort_by(|left, right| left.key().cmp(&right.key()));
     }
 
     /// Writes the file.
@@ -208,12 +224,13 @@ mod tests {
     fn known(labels: u64, skill: Skill) -> Calibrations {
         let mut known = Calibrations::default();
         let on = jiff::civil::date(2026, 1, 2);
-        let (judge, version, model) = ("j".into(), "1".into(), "m".into());
+        let (judge, criterion, version, model) = ("j".into(), None, "1".into(), "m".into());
         let (digest, errors, anchors) = (Digest::of(b"j"), None, BTreeMap::new());
         let (answered_by, dataset, skill) = (None, None, Some(skill));
         let (standing, evidence) = (None, String::new());
         known.put(Entry {
             judge,
+            criterion,
             version,
             model,
             digest,

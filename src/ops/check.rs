@@ -68,7 +68,12 @@ fn provider(config: &ProviderConfig, faults: &mut Faults) {
         faults.add(&format!("{}/kind", config.pointer), unknown("provider", &config.kind, &known));
     }
     let besides = ["kind", "timeout", "max_attempts"];
-    faults.options(&EndpointOptions::schema(), &value(&config.options), &config.pointer, &besides);
+    let options = value(&config.options);
+    if faults.options(&EndpointOptions::schema(), &options, &config.pointer, &besides)
+        && let Err(error) = serde_json::from_value::<EndpointOptions>(options)
+    {
+        faults.add(&config.pointer, error.to_string());
+    }
 }
 
 fn source(config: &SourceConfig, faults: &mut Faults) {

@@ -1,6 +1,7 @@
 //! `assize judge`: list, show, check and calibrate judges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -17,9 +18,9 @@ use super::quarantine::today;
 use super::services::Services;
 pub use super::standing::Standing;
 use super::standing::standing_of;
-use crate::judge::{self, CalibrateOptions, CatalogueError, Labelled, Origin, Severity};
-use crate::model::Scale;
-use crate::rubric::{JudgeSpec, Method, RubricScale};
+use crate::judge::{self, CalibrateOptions, CatalogueError, Grade, Labelled, Origin, Severity};
+use crate::model::{GraderInfo, Scale};
+use crate::rubric::{Criterion, JudgeSpec, Method, RubricScale};
 use crate::stats::Confusion;
 use crate::sys::text;
 
@@ -83,6 +84,30 @@ pub struct Checked {
     pub judge: String,
     /// Findings: gravity, what, mend.
     pub findings: Vec<(String, String, String)>,
+}
+
+/// What a calibration gives: one set of figures, or one for each criterion.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Calibration {
+    /// Of a judge of one score.
+    One(Box<Calibrated>),
+    /// Of a judge of several criteria.
+    Each(CalibratedCriteria),
+}
+
+/// A judge of several criteria, each held against labels of its own.
+#[derive(Debug, Serialize)]
+pub struct CalibratedCriteria {
+    /// Judge.
+    pub judge: String,
+    /// Model.
+    pub model: String,
+    /// Those with labels, in the judge's order; the first carries what the shared asks cost.
+    pub criteria: Vec<Calibrated>,
+    /// Those without, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_labels: Vec<(String, String)>,
 }
 
 /// A calibration in numbers.
@@ -235,67 +260,202 @@ pub struct CalibrateAsk {
 }
 
 /// Asks a judge about its labelled examples, or those of a dataset, and corrects what it says of a run.
-pub async fn calibrate(project: &Project, world: &World, ask: &CalibrateAsk) -> Done<Calibrated> {
+pub async fn calibrate(project: &Project, world: &World, ask: &CalibrateAsk) -> Done<Calibration> {
     let services = Services::open(project, world, false, None).await?;
-    let judge = whole_judge(project, &services, &ask.judge, &ask.model)?;
-    let (name, run) = (ask.judge.as_str(), ask.run.as_deref());
-    let (labelled, left_out) = labelled(project, judge.spec(), ask)?;
-    let options = CalibrateOptions { draws: judge.spec().draws, concurrency: 16 };
-    let report = judge::calibrate(&judge, judge.spec(), &labelled, options, &|_| {}).await;
-    if let Some(failure) = report.fatal {
-        return Err(Failed::instrument(failure));
+    let judge = any_judge(project, &services, &ask.judge, &ask.model)?;
+    let model = judge.model().name.clone();
+    if let Method::Criteria(criteria) = judge.spec().method.clone() {
+        let found = by_criterion(project, world, ask, (judge, &criteria)).await?;
+        return Ok(Calibration::Each(found));
     }
-    let binary = report.true_pass.n + report.true_fail.n > 0;
-    let word = |value: &crate::model::ScoreValue| value.to_string();
-    let corrected = match run {
-        Some(run) => {
-            let store = project.store(&world.env).await?;
-            let confusion = binary.then(|| errors(&report));
-            Some(correct(project, store.as_ref(), run, judge.spec(), confusion).await?)
-        }
-        None => None,
+    let spec = judge.spec().clone();
+    let subject = Subject { judge: &judge, spec: &spec, info: judge.info("", 1), model: &model, criterion: None };
+    let labels = labelled(project, &spec, ask)?;
+    subject.calibrate(project, world, ask, labels).await.map(|found| Calibration::One(Box::new(found)))
+}
+
+/// One criterion after another. They share their asks, so that the second one finds what the first one asked.
+async fn by_criterion(
+    project: &Project,
+    world: &World,
+    ask: &CalibrateAsk,
+    (judge, criteria): (judge::Judge, &[Criterion]),
+) -> Done<CalibratedCriteria> {
+    if ask.run.is_some() {
+        return Err(Failed::usage(anyhow::anyhow!(
+            "`--run` corrects the figure of a judge of one score, and `{}` has several criteria; calibrate without it",
+            ask.judge
+        )));
+    }
+    let (spec, model) = (judge.spec().clone(), judge.model().name.clone());
+    let graders = Arc::new(judge).graders(&spec.name, spec.draws);
+    let mut done = CalibratedCriteria {
+        judge: spec.name.clone(),
+        model: model.clone(),
+        criteria: Vec::new(),
+        without_labels: Vec::new(),
     };
-    let beyond = beyond_chance(&report, &judge.spec().scale);
-    let (standing, evidence) = standing_of(&report, &beyond);
-    let kept_in = project.file.is_file().then_some(FILE);
-    if kept_in.is_some() {
-        keep(project, world, &judge, &report, (ask.dataset.as_deref(), standing, evidence))?;
+    for (criterion, (info, grader)) in criteria.iter().zip(graders) {
+        let own = spec.of_criterion(criterion);
+        let labels = match labelled_criterion(project, &own, (&spec, criterion), ask) {
+            Ok(labels) => labels,
+            Err(failed) => {
+                done.without_labels.push((criterion.name.clone(), failed.error.to_string()));
+                continue;
+            }
+        };
+        let judge = grader.as_ref();
+        let subject = Subject { judge, spec: &own, info, model: &model, criterion: Some(criterion.name.as_str()) };
+        done.criteria.push(subject.calibrate(project, world, ask, labels).await?);
     }
-    Ok(Calibrated {
-        judge: name.to_owned(),
-        standing,
-        kept_in,
-        model: judge.model().name.clone(),
-        accuracy: Share::of(report.accuracy),
-        sensitivity: binary.then(|| Share::of(report.true_pass)),
-        specificity: binary.then(|| Share::of(report.true_fail)),
-        beyond_chance: beyond,
-        people: people(&report, &judge.spec().scale),
-        policies: policies(&report, &judge.spec().scale),
-        threshold: threshold(&report),
-        left_out,
-        confusion: report.confusion.iter().map(|((person, judge), n)| (person.clone(), judge.clone(), *n)).collect(),
-        unscored: report.unscored.iter().map(|(reason, n)| (reason.as_str().to_owned(), *n)).collect(),
-        disagreements: report
-            .disagreements()
-            .map(|row| {
-                let found = row.found.as_ref().map(word).unwrap_or_default();
-                (row.example.clone(), word(&row.expected), found, text::one_line(&row.reason, 200))
-            })
-            .collect(),
-        cost_usd: report.spend.cost_usd,
-        corrected,
-    })
+    match done.without_labels.first() {
+        Some((_, why)) if done.criteria.is_empty() => Err(Failed::usage(anyhow::anyhow!(
+            "no criterion of `{}` has labels that can be used; of the first: {why}; labels are named `{}.CRITERION` or \
+             `CRITERION`, and stand in `calibration.jsonl` as an object with one for each criterion",
+            spec.name,
+            spec.name
+        ))),
+        _ => Ok(done),
+    }
+}
+
+/// Labels of one criterion: those named `JUDGE.CRITERION`, else those named `CRITERION` alone.
+fn labelled_criterion(
+    project: &Project,
+    own: &JudgeSpec,
+    (spec, criterion): (&JudgeSpec, &Criterion),
+    ask: &CalibrateAsk,
+) -> Done<(Vec<Labelled>, LeftOut)> {
+    let named = |label: String| CalibrateAsk { label: Some(label), ..ask.clone() };
+    let judge = ask.label.as_deref().unwrap_or(&spec.name);
+    let found = labelled(project, own, &named(format!("{judge}.{}", criterion.name)));
+    match found {
+        Err(_) if ask.dataset.is_some() && ask.label.is_none() => {
+            labelled(project, own, &named(criterion.name.clone())).or(found)
+        }
+        found => found,
+    }
+}
+
+/// What is held against labels: a judge of one score, or one criterion of a judge of several.
+struct Subject<'a> {
+    judge: &'a dyn Grade,
+    spec: &'a JudgeSpec,
+    info: GraderInfo,
+    model: &'a str,
+    criterion: Option<&'a str>,
+}
+
+impl Subject<'_> {
+    async fn calibrate(
+        self,
+        project: &Project,
+        world: &World,
+        ask: &CalibrateAsk,
+        (labelled, left_out): (Vec<Labelled>, LeftOut),
+    ) -> Done<Calibrated> {
+        let spec = self.spec;
+        let options = CalibrateOptions { draws: spec.draws, concurrency: 16 };
+        let report = judge::calibrate(self.judge, spec, &labelled, options, &|_| {}).await;
+        if let Some(failure) = report.fatal {
+            return Err(Failed::instrument(failure));
+        }
+        let binary = report.true_pass.n + report.true_fail.n > 0;
+        let corrected = match &ask.run {
+            Some(run) => {
+                let store = project.store(&world.env).await?;
+                let confusion = binary.then(|| errors(&report));
+                Some(correct(project, store.as_ref(), run, spec, confusion).await?)
+            }
+            None => None,
+        };
+        let beyond = beyond_chance(&report, &spec.scale);
+        let (standing, evidence) = standing_of(&report, &beyond);
+        let kept_in = project.file.is_file().then_some(FILE);
+        if kept_in.is_some() {
+            self.keep(project, world, &report, (ask.dataset.as_deref(), standing, evidence))?;
+        }
+        Ok(Calibrated {
+            judge: spec.name.clone(),
+            standing,
+            kept_in,
+            model: self.model.to_owned(),
+            accuracy: Share::of(report.accuracy),
+            sensitivity: binary.then(|| Share::of(report.true_pass)),
+            specificity: binary.then(|| Share::of(report.true_fail)),
+            beyond_chance: beyond,
+            people: people(&report, &spec.scale),
+            policies: policies(&report, &spec.scale),
+            threshold: threshold(&report),
+            left_out,
+            confusion: report
+                .confusion
+                .iter()
+                .map(|((person, judge), n)| (person.clone(), judge.clone(), *n))
+                .collect(),
+            unscored: report.unscored.iter().map(|(reason, n)| (reason.as_str().to_owned(), *n)).collect(),
+            disagreements: disagreements(&report),
+            cost_usd: report.spend.cost_usd,
+            corrected,
+        })
+    }
+
+    /// Keeps how the judge did: for panels whose votes weigh by it, for corrections, for a look at drift.
+    fn keep(
+        &self,
+        project: &Project,
+        world: &World,
+        report: &judge::CalibrationReport,
+        (dataset, standing, evidence): (Option<&str>, Standing, String),
+    ) -> Done<()> {
+        let (info, pairs) = (self.info.clone(), &report.numbers.pairs);
+        let numbers = matches!(info.scale, Scale::Number { .. });
+        let squares = pairs.iter().map(|(person, judge)| (person - judge).powi(2)).sum::<f64>();
+        let mut known = Calibrations::read(project)?;
+        known.put(Entry {
+            judge: info.component,
+            criterion: self.criterion.map(str::to_owned),
+            version: info.version,
+            model: self.model.to_owned(),
+            digest: info.digest,
+            on: today(world),
+            labels: report.accuracy.n,
+            answered_by: answered_by(report, self.model),
+            dataset: dataset.map(str::to_owned),
+            skill: Some(Skill {
+                agreeing: report.accuracy.k,
+                mean_square: (!pairs.is_empty()).then(|| squares / pairs.len() as f64),
+                choices: self.spec.scale.menu().filter(|_| !numbers).map(|menu| menu.len() as u64),
+            }),
+            errors: (report.true_pass.n + report.true_fail.n > 0).then(|| errors(report)),
+            standing: Some(standing),
+            evidence,
+            anchors: anchors(report),
+        });
+        known.write(project)
+    }
+}
+
+/// Examples on which judge and people differ: id, people, judge, the people's reason.
+fn disagreements(report: &judge::CalibrationReport) -> Vec<(String, String, String, String)> {
+    let one = |row: &judge::Row| {
+        let found = row.found.as_ref().map(ToString::to_string).unwrap_or_default();
+        (row.example.clone(), row.expected.to_string(), found, text::one_line(&row.reason, 200))
+    };
+    report.disagreements().map(one).collect()
+}
+
+fn any_judge(project: &Project, services: &Services, name: &str, model: &str) -> Done<judge::Judge> {
+    load_judge(project, services, name, model).map_err(|message| Failed::usage(anyhow::anyhow!(message)))
 }
 
 /// A judge that gives one score, with its model.
 pub(super) fn whole_judge(project: &Project, services: &Services, name: &str, model: &str) -> Done<judge::Judge> {
-    let usage = |message: String| Failed::usage(anyhow::anyhow!(message));
-    let judge = load_judge(project, services, name, model).map_err(usage)?;
+    let judge = any_judge(project, services, name, model)?;
     if matches!(judge.spec().method, Method::Criteria(_)) {
-        return Err(usage(format!(
-            "judge `{name}` gives a score for each of several criteria, and its labelled examples have one label each; \
-             calibrate a judge of the one criterion that decides"
+        return Err(Failed::usage(anyhow::anyhow!(
+            "judge `{name}` gives a score for each of several criteria, and this is for judges of one score; \
+             `assize judge calibrate {name}` holds each criterion against its labels"
         )));
     }
     Ok(judge)
@@ -358,40 +518,6 @@ pub(super) fn answered_by(report: &judge::CalibrationReport, asked: &str) -> Opt
         [one] => Some(one.to_owned()),
         _ => None,
     }
-}
-
-/// Keeps how the judge did: for panels whose votes weigh by it, for corrections, for a look at drift.
-fn keep(
-    project: &Project,
-    world: &World,
-    judge: &judge::Judge,
-    report: &judge::CalibrationReport,
-    (dataset, standing, evidence): (Option<&str>, Standing, String),
-) -> Done<()> {
-    let (info, pairs) = (judge.info("", 1), &report.numbers.pairs);
-    let numbers = matches!(info.scale, Scale::Number { .. });
-    let squares = pairs.iter().map(|(person, judge)| (person - judge).powi(2)).sum::<f64>();
-    let mut known = Calibrations::read(project)?;
-    known.put(Entry {
-        judge: info.component,
-        version: info.version,
-        model: judge.model().name.clone(),
-        digest: info.digest,
-        on: today(world),
-        labels: report.accuracy.n,
-        answered_by: answered_by(report, &judge.model().name),
-        dataset: dataset.map(str::to_owned),
-        skill: Some(Skill {
-            agreeing: report.accuracy.k,
-            mean_square: (!pairs.is_empty()).then(|| squares / pairs.len() as f64),
-            choices: judge.spec().scale.menu().filter(|_| !numbers).map(|menu| menu.len() as u64),
-        }),
-        errors: (report.true_pass.n + report.true_fail.n > 0).then(|| errors(report)),
-        standing: Some(standing),
-        evidence,
-        anchors: anchors(report),
-    });
-    known.write(project)
 }
 
 /// What the judge said of each example, of as many as are kept.

@@ -280,6 +280,7 @@ pub(super) async fn begin(
         options.target_concurrency = options.target_concurrency.min(width);
     }
     options.lost = services.lost();
+    options.thrift = services.thrift();
     let mut watcher = None;
     if let Some(plan) = plan {
         let fold = if resumed { decide::earlier(store.as_ref(), &header.id).await? } else { Fold::new() };

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::collect::Collectors;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
-use crate::provider::{self, CacheUse, Client, EndpointOptions, ModelHandle, Recorder, ReplyCache};
+use crate::provider::{
+    self, CacheUse, Client, ClientStats, EndpointOptions, ModelHandle, Recorder, ReplyCache, Thrift,
+};
 use crate::runner::Lost;
 use crate::sys::{self, RetryPolicy};
 
@@ -19,6 +21,7 @@ pub struct Services {
     cache: Arc<ReplyCache>,
     cache_use: CacheUse,
     recorder: Option<Arc<Recorder>>,
+    thrift: Thrift,
     clients: Mutex<BTreeMap<String, Arc<Client>>>,
     collectors: Collectors,
 }
@@ -40,6 +43,7 @@ impl Services {
             cache: Arc::new(cache),
             cache_use: if no_cache { CacheUse::Refresh } else { CacheUse::ReadWrite },
             recorder,
+            thrift: Thrift::default(),
             clients: Mutex::new(BTreeMap::new()),
             collectors: Collectors::default(),
         })
@@ -105,6 +109,9 @@ impl Services {
             .limits(options.limits())
             .cache(self.cache.clone(), self.cache_use)
             .price(Arc::new(move |model, usage| prices.cost(model, usage)));
+        if let Some(hedge) = &options.hedge {
+            builder = builder.hedge(hedge, self.thrift.clone());
+        }
         if let Some(recorder) = &self.recorder {
             builder = builder.recorder(recorder.clone());
         }
@@ -117,10 +124,20 @@ impl Services {
         clients.iter().map(|(name, client)| (name.clone(), client.clone())).collect()
     }
 
-    /// What answers have cost that were billed and of no use, told anew each time it is asked for.
+    /// How the clients learn that money is short.
+    pub fn thrift(&self) -> Thrift {
+        self.thrift.clone()
+    }
+
+    /// What stands in no total and was, or may have been, billed: answers of no use, and requests dropped for a faster
+    /// twin at the twin's price. Told anew each time it is asked for.
     pub fn lost(&self) -> Lost {
         let clients: Vec<Arc<Client>> = self.clients().into_iter().map(|(_, client)| client).collect();
-        Lost::told_by(move || clients.iter().map(|client| client.stats().lost.cost_usd).sum())
+        let of = |client: &Arc<Client>| {
+            let stats = client.stats();
+            stats.lost.cost_usd + stats.dropped.cost_usd
+        };
+        Lost::told_by(move || clients.iter().map(of).sum())
     }
 
     /// Whether some client in use answers in batches.
@@ -134,7 +151,9 @@ impl Services {
         let mut warnings: Vec<String> = self.cache.warning().into_iter().collect();
         for (name, client) in self.clients() {
             warnings.extend(client.warnings());
-            let lost = client.stats().lost;
+            let stats = client.stats();
+            warnings.extend(dropped_words(&name, &stats));
+            let lost = stats.lost;
             if lost.calls > 0 {
                 warnings.push(format!(
                     "{} answers of `{name}` were billed and could not be used: ${:.4} that the totals do not hold",
@@ -144,4 +163,20 @@ impl Services {
         }
         warnings
     }
+}
+
+/// What became of requests that were dropped for a faster twin; `None` where there was none.
+fn dropped_words(name: &str, stats: &ClientStats) -> Option<String> {
+    let ClientStats { hedged, dropped, .. } = stats;
+    let money = match dropped.unpriced_calls {
+        0 => format!("up to ${:.4}", dropped.cost_usd),
+        _ => "an unknown sum".to_owned(),
+    };
+    (dropped.calls > 0).then(|| {
+        format!(
+            "{hedged} questions to `{name}` were sent a second time because they were slow; {} requests were dropped \
+             for a faster answer and may be billed all the same: {money} that the totals do not hold",
+            dropped.calls
+        )
+    })
 }

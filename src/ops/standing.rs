@@ -93,9 +93,14 @@ pub fn weigh<'a>(
 
 fn chance(entry: &Entry) -> String {
     format!(
-        "judge `{}` with model `{}` is no better than chance ({}, calibrated on {}), so that this metric decides nothing; \
+        "judge `{}` with model `{}` is no better than chance{} ({}, calibrated on {}), so that this metric decides nothing; \
          mend the rubric or choose another model, and run `assize judge calibrate {}` again",
-        entry.judge, entry.model, entry.evidence, entry.on, entry.judge
+        entry.judge,
+        entry.model,
+        entry.criterion.as_ref().map(|name| format!(" in `{name}`")).unwrap_or_default(),
+        entry.evidence,
+        entry.on,
+        entry.judge
     )
 }
 

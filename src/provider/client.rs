@@ -28,9 +28,12 @@ use crate::model::{
 use crate::sys::RetryPolicy;
 
 mod builder;
+mod hedging;
 mod tally;
 
 pub use builder::{ClientBuilder, PriceFn};
+pub use hedging::{Hedge, Thrift};
+use hedging::{Hedging, Sent, Twin};
 pub use tally::ClientStats;
 use tally::{Counters, count};
 
@@ -50,6 +53,7 @@ pub struct Client {
     cache: Option<(Arc<ReplyCache>, CacheUse)>,
     recorder: Option<Arc<Recorder>>,
     price: Option<PriceFn>,
+    hedging: Option<Hedging>,
     flights: Flights<Result<Answer, Failure>>,
     counters: Counters,
 }
@@ -220,20 +224,16 @@ impl Client {
             call.latest = Instant::now() + self.deadline;
         }
         count(&self.counters.attempts);
-        let sent = Instant::now();
-        let attempted = self.model.attempt_for(request, key, self.retry.attempt_timeout).await;
-        let Attempted { result, wasted, notes, allowance, batched, recorded_ms, .. } =
-            attempted.checked(request, &self.endpoint);
-        let took_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.gate.heed(&allowance);
-        for failure in notes {
+        let Sent { attempted, permit, took_ms, twin } = self.send(request, key, permit).await;
+        let dropped = matches!(twin, Twin::Dropped);
+        if let Twin::Failed(attempted, permit) = twin
+            && let Err(failure) = self.take_in(*attempted, request, call, on_notice)
+        {
+            self.heed(&permit, &failure);
             on_notice(Notice { attempt: call.attempt, failure, retry_in: Some(Duration::ZERO) });
         }
-        if let Some(usage) = wasted {
-            let cost = self.price_of(&request.model, None, &usage);
-            call.spend.add(&Spend::of_call(usage, cost));
-        }
-        match result {
+        let (batched, recorded_ms) = (attempted.batched, attempted.recorded_ms);
+        match self.take_in(attempted, request, call, on_notice) {
             Ok(reply) => {
                 count(&self.counters.answered);
                 permit.answered(reply.usage.total());
@@ -241,6 +241,10 @@ impl Client {
                     let cost = self.cost_usd(&request.model, &reply);
                     let cost = cost.map(|cost| if batched { cost * BATCH_PRICE } else { cost });
                     call.spend.add(&Spend::of_call(reply.usage.clone(), cost));
+                    if dropped {
+                        self.note_dropped(cost);
+                        call.spend.add(&Spend::of_call(Usage::default(), None));
+                    }
                 }
                 let took_ms = recorded_ms.unwrap_or(took_ms);
                 Ok(Answer { reply, spend: std::mem::take(&mut call.spend), cached: false, took_ms })
@@ -250,6 +254,32 @@ impl Client {
                 Err(failure)
             }
         }
+    }
+
+    /// Takes in what an attempt says beside its result: limits, notes, what was billed for nothing.
+    fn take_in(
+        &self,
+        attempted: Attempted,
+        request: &ChatRequest,
+        call: &mut Call,
+        on_notice: OnNotice<'_>,
+    ) -> Result<ChatReply, Failure> {
+        self.gate.heed(&attempted.allowance);
+        for failure in attempted.notes {
+            on_notice(Notice { attempt: call.attempt, failure, retry_in: Some(Duration::ZERO) });
+        }
+        if let Some(usage) = attempted.wasted {
+            let cost = self.price_of(&request.model, None, &usage);
+            call.spend.add(&Spend::of_call(usage, cost));
+        }
+        attempted.result
+    }
+
+    /// A request was dropped for its faster twin. The spend says that nobody knows what it cost; limits of money count
+    /// it at its twin's price.
+    fn note_dropped(&self, cost: Option<f64>) {
+        let mut dropped = self.counters.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        dropped.add(&Spend::of_call(Usage::default(), cost));
     }
 
     /// Draws the conclusions for the whole endpoint.

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::batch::Pace;
-use super::wire::Wire;
-use super::{CassetteError, ChatModel, Limits, ProviderInfo, find};
-use crate::sys::{Clock, Env, SecretText, Secrets, header};
+use super::wire::{TimedOut, Wire};
+use super::{CassetteError, ChatModel, Hedge, Limits, ProviderInfo, find};
+use crate::sys::{Authorities, Clock, Env, SecretText, Secrets, header, http_client_trusting};
 
 /// Asks that may wait for batches at a time.
 pub const BATCH_CONCURRENCY: u32 = 20_000;
@@ -55,6 +55,12 @@ pub struct EndpointOptions {
     /// `structured` (answers bound to a schema; it is told in words then).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+    /// File of certificate authorities (PEM) that are trusted here beside the system's, relative to the configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// A second, identical request where the first is slow; may double what a question costs. Off when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// Most calls at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
@@ -93,7 +99,17 @@ impl EndpointOptions {
             wanted: provider.to_owned(),
             known: super::PROVIDERS.iter().map(|info| info.name).collect::<Vec<_>>().join("`, `"),
         })?;
+        if self.hedge.is_some() && (self.batch || self.cassette.is_some()) {
+            let cause = "`hedge` sends a live request a second time; take it away, or `batch` and `cassette`";
+            return Err(ProviderError::BadOption { endpoint: context.endpoint.to_owned(), cause: cause.to_owned() });
+        }
         (info.build)(info, self, context)
+    }
+
+    /// The authorities of `ca_file`; `None` where there is no such option.
+    fn authorities(&self, base: &Path) -> Result<Option<Authorities>, String> {
+        let Some(file) = &self.ca_file else { return Ok(None) };
+        Authorities::read(&base.join(file)).map(Some).map_err(|error| format!("`ca_file`: {error}"))
     }
 }
 
@@ -202,11 +218,16 @@ pub(super) fn wire(
         headers.insert(name, value);
         secrets.add_text(text, context.env);
     }
+    let trusted = options.authorities(context.base).map_err(bad)?;
+    let http = match &trusted {
+        Some(trusted) => http_client_trusting(trusted).map_err(|error| bad(error.to_string()))?,
+        None => context.http.clone(),
+    };
     Ok(Wire {
         endpoint: context.endpoint.to_owned(),
         url: address(info, options, path).map_err(bad)?,
-        http: context.http.clone(),
-        timed_out: Arc::default(),
+        http,
+        timed_out: Arc::new(TimedOut::trusting(trusted)),
         clock: Arc::clone(&context.clock),
         headers,
         secrets,

@@ -128,6 +128,26 @@ impl Gate {
         Ok(entered)
     }
 
+    /// A place for a call that need not be made: only where one is free at once, the server has not pushed back, nobody
+    /// rests and the buckets hold enough.
+    pub fn spare(&self, estimate: u64) -> Option<Permit<'_>> {
+        if self.pause().is_some() || self.state().limit < f64::from(self.max) {
+            return None;
+        }
+        let permit = self.permits.try_acquire().ok()?;
+        self.state().in_flight += 1;
+        let mut entered = Permit { gate: self, permit: Some(permit), cuts: 0, estimate };
+        let has_room = |bucket: &Option<Bucket>, amount: f64| bucket.as_ref().is_none_or(|bucket| bucket.holds(amount));
+        if !has_room(&self.requests, 1.0) || !has_room(&self.tokens, estimate as f64) || self.book(estimate).is_some() {
+            return None;
+        }
+        // Booked without waiting: should another call have come in between, the next one waits for both.
+        let _ = self.requests.as_ref().map(|bucket| bucket.book(1.0));
+        let _ = self.tokens.as_ref().map(|bucket| bucket.book(estimate as f64));
+        entered.cuts = self.state().cuts;
+        Some(entered)
+    }
+
     /// Takes one call and its tokens from what the server said is left; the moment to wait for when that is too
     /// little. After the reset nothing is known until the server says more, and calls go on.
     fn book(&self, estimate: u64) -> Option<Instant> {
@@ -279,6 +299,13 @@ impl Bucket {
         now + Duration::from_secs_f64((-level / self.per_second).max(0.0))
     }
 
+    /// Whether an amount is there now.
+    fn holds(&self, amount: f64) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let filled = Instant::now().saturating_duration_since(state.1).as_secs_f64() * self.per_second;
+        (state.0 + filled).min(self.most) >= amount
+    }
+
     /// Books what an estimate left out, or gives back what it had too much.
     fn correct(&self, more: f64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -369,6 +396,26 @@ mod tests {
         assert!(big.is_err(), "more tokens than are left");
         assert!(gate.enter(100, latest, Duration::ZERO, 0.0).await.is_ok());
         assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_spare_place_is_there_only_where_nothing_is_short() {
+        let gate = gate(3);
+        let first = enter(&gate).await;
+        let spare = gate.spare(0).unwrap();
+        let third = enter(&gate).await;
+        assert!(gate.spare(0).is_none(), "three of three are taken");
+        drop(third);
+        first.throttled();
+        assert!(gate.spare(0).is_none(), "the server pushed back");
+        drop((first, spare));
+        assert_eq!(gate.in_flight(), 0);
+        let bounded = Gate::new(Limits { requests_per_minute: Some(6), ..Limits::default() });
+        assert!(bounded.spare(0).is_some(), "one at once");
+        assert!(bounded.spare(0).is_none(), "a second one would wait for ten seconds");
+        gate.rest(Duration::from_secs(1));
+        assert!(gate.spare(0).is_none());
+        assert_eq!((gate.in_flight(), bounded.in_flight()), (0, 0));
     }
 
     #[test]

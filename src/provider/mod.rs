@@ -37,7 +37,7 @@ pub use allowance::Allowance;
 pub use batch::Pace;
 pub use cache::{CacheChoice, CacheEntry, CacheError, CacheShare, CacheStats, CacheUse, Pruned, ReplyCache};
 pub use cassette::{Cassette, CassetteError, Recorder, Recording};
-pub use client::{Client, ClientBuilder, ClientStats, PriceFn};
+pub use client::{Client, ClientBuilder, ClientStats, Hedge, PriceFn, Thrift};
 pub use embed::Embedder;
 pub use endpoint::{BATCH_CONCURRENCY, BuildContext, EndpointOptions, ProviderError};
 pub use limits::Limits;

@@ -17,8 +17,8 @@ use super::allowance::Allowance;
 use crate::model::{Failure, FailureKind};
 use crate::sys::text::one_line;
 use crate::sys::{
-    BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, http_client_without_pool, read_body,
-    retry_after_ms, shown,
+    Authorities, BODY_LIMIT, Clock, Secrets, failure_of_status, failure_of_transport, http_client_without_pool,
+    read_body, retry_after_ms, shown,
 };
 
 /// Questions that timed out. A connection whose other end went away without a word looks alive, and a call on it only
@@ -28,12 +28,18 @@ pub(super) struct TimedOut {
     questions: Mutex<HashSet<u64>>,
     /// Keeps no connection; made when it is first needed.
     fresh: OnceLock<reqwest::Client>,
+    trusted: Option<Authorities>,
 }
 
 /// Questions that are remembered; more are not asked again at a time.
 const REMEMBERED: usize = 10_000;
 
 impl TimedOut {
+    /// Nothing timed out yet; new connections trust these authorities, too.
+    pub fn trusting(trusted: Option<Authorities>) -> Self {
+        Self { trusted, ..Self::default() }
+    }
+
     fn questions(&self) -> MutexGuard<'_, HashSet<u64>> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -147,14 +153,15 @@ impl Wire {
 
     /// Keeps no connections; where no second client can be made, the first one has to do.
     fn fresh(&self) -> &reqwest::Client {
-        self.timed_out.fresh.get_or_init(|| http_client_without_pool().unwrap_or_else(|_| self.http.clone()))
+        let made = || http_client_without_pool(self.timed_out.trusted.as_ref()).unwrap_or_else(|_| self.http.clone());
+        self.timed_out.fresh.get_or_init(made)
     }
 
     /// The bytes of a successful answer.
     async fn send(&self, request: RequestBuilder, timeout: Duration) -> Result<(Vec<u8>, Allowance), Refused> {
         let what = self.what();
         let sent = request.headers(self.headers.clone()).timeout(timeout).send();
-        let response = sent.await.map_err(|error| self.clean(failure_of_transport(&what, &error)))?;
+        let response = sent.await.map_err(|error| self.clean(self.mended(failure_of_transport(&what, &error))))?;
         let status = response.status();
         let wait = retry_after_ms(response.headers(), self.clock.now());
         let allowance = Allowance::read(response.headers(), self.clock.now());
@@ -185,6 +192,18 @@ impl Wire {
         let text = self.secrets.scrub(&String::from_utf8_lossy(bytes.get(..4096).unwrap_or(bytes)));
         let excerpt = one_line(&text.chars().take(120).collect::<String>(), 120);
         self.bad_reply(&format!("the reply is not JSON ({error}): {excerpt}"))
+    }
+
+    /// The mend for a certificate that is not trusted: the way to the endpoint is configured here.
+    fn mended(&self, mut failure: Failure) -> Failure {
+        if failure.kind == FailureKind::Untrusted {
+            failure.message.push_str(&format!(
+                "; where its authority is known to you, name that one's certificate: `ca_file = \"authority.pem\"` in \
+                 `[providers.{}]`",
+                self.endpoint
+            ));
+        }
+        failure
     }
 
     fn clean(&self, mut failure: Failure) -> Failure {

@@ -112,6 +112,7 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Server => "server failed",
         FailureKind::Connection => "no connection",
         FailureKind::BadReply => "reply could not be read",
+        FailureKind::Untrusted => "certificate not trusted",
         FailureKind::Auth => "key missing or refused",
         FailureKind::NotFound => "not found",
         FailureKind::BadRequest => "request refused",

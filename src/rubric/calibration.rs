@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::method::Criterion;
 use super::scale::RubricScale;
 use super::spec::{SpecProblem, did_you_mean};
 use crate::model::{
@@ -78,7 +79,8 @@ pub struct CalibrationExample {
     /// Dimensions of the example.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dimensions: BTreeMap<String, String>,
-    /// The right score: `pass` or `fail`, a label, or a number.
+    /// The right score: `pass` or `fail`, a label, or a number; of a judge of several criteria an object with one for each
+    /// criterion that is labelled.
     pub label: Value,
     /// Why it is the right one.
     #[serde(default)]
@@ -148,12 +150,45 @@ pub fn parse_label(scale: &RubricScale, label: &Value) -> Option<ScoreValue> {
     }
 }
 
+/// What a label may be.
+#[derive(Clone, Copy)]
+pub(super) enum Labels<'a> {
+    /// The scale is wrong itself.
+    Any,
+    /// A score of one scale.
+    One(&'a RubricScale),
+    /// An object with scores of criteria.
+    Each(&'a [Criterion]),
+}
+
+impl Labels<'_> {
+    /// What is wrong with a label: where, what is there, what should be.
+    fn fault(self, label: &Value) -> Option<(String, String, String)> {
+        let off = |scale: &RubricScale, at: String, label: &Value| {
+            parse_label(scale, label).is_none().then(|| (at, format!("`{label}`"), super::reply::menu_text(scale)))
+        };
+        let criteria = match self {
+            Self::Any => return None,
+            Self::One(scale) => return off(scale, "label".to_owned(), label),
+            Self::Each(criteria) => criteria,
+        };
+        let names: Vec<String> = criteria.iter().map(|criterion| format!("`{}`", criterion.name)).collect();
+        let wanted = || format!("an object with a label for each of {}, or for some of them", names.join(", "));
+        let Some(given) = label.as_object().filter(|given| !given.is_empty()) else {
+            return Some(("label".to_owned(), format!("`{label}`"), wanted()));
+        };
+        given.iter().find_map(|(name, label)| {
+            let at = format!("label.{name}");
+            match criteria.iter().find(|criterion| criterion.name == *name) {
+                Some(criterion) => off(&criterion.scale, at, label),
+                None => Some((at, "no such criterion".to_owned(), wanted())),
+            }
+        })
+    }
+}
+
 /// Reads the file; lines that are wrong are named and left out, all at once.
-pub(super) fn parse_lines(
-    text: &str,
-    scale: Option<&RubricScale>,
-    problems: &mut Vec<SpecProblem>,
-) -> Vec<CalibrationExample> {
+pub(super) fn parse_lines(text: &str, labels: Labels<'_>, problems: &mut Vec<SpecProblem>) -> Vec<CalibrationExample> {
     let mut examples = Vec::new();
     let mut ids = BTreeSet::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -172,9 +207,8 @@ pub(super) fn parse_lines(
         if !ids.insert(example.id.clone()) {
             problem("id", format!("`{}` a second time", example.id), "an id of its own for every example", None);
         }
-        if scale.is_some_and(|scale| example.expected(scale).is_none()) {
-            let menu = scale.map(super::reply::menu_text).unwrap_or_default();
-            problem("label", format!("`{}`", example.label), &menu, None);
+        if let Some((at, found, expected)) = labels.fault(&example.label) {
+            problem(&at, found, &expected, None);
         }
         examples.push(example);
     }
@@ -306,10 +340,36 @@ mod tests {
         let text = "{\"id\":\"a\",\"input\":1,\"output\":2,\"label\":\"good\"}\n\nnot json\n\
             {\"id\":\"a\",\"input\":1,\"output\":2,\"lable\":\"pass\"}\n{\"id\":\"a\",\"input\":1,\"output\":2,\"label\":\"pass\"}";
         let mut problems = Vec::new();
-        let examples = parse_lines(text, Some(&binary()), &mut problems);
+        let examples = parse_lines(text, Labels::One(&binary()), &mut problems);
         assert_eq!(examples.len(), 2);
         let lines: Vec<_> = problems.iter().filter_map(|problem| problem.line).collect();
         assert_eq!(lines, [1, 3, 4, 5]);
         assert_eq!(problems[2].hint.as_deref(), Some("did you mean `label`?"));
+    }
+
+    #[test]
+    fn labels_of_criteria_are_held_against_the_scale_of_each() {
+        let criterion = |name: &str, scale| Criterion {
+            name: name.to_owned(),
+            summary: String::new(),
+            scale,
+            direction: crate::model::Direction::Higher,
+        };
+        let stars = RubricScale::Number { min: 1.0, max: 5.0, step: Some(1.0), anchors: Vec::new() };
+        let criteria = [criterion("accuracy", stars), criterion("tone", binary())];
+        let line = |id: u32, label: &str| format!(r#"{{"id": "{id}", "input": 1, "output": 2, "label": {label}}}"#);
+        let labels = [
+            r#"{"accuracy": 4, "tone": "pass"}"#,
+            r#"{"tone": "fail"}"#,
+            r#""pass""#,
+            r#"{"accuracy": 9}"#,
+            r#"{"style": "pass"}"#,
+            "{}",
+        ];
+        let text: Vec<String> = (0..).zip(labels).map(|(id, label)| line(id, label)).collect();
+        let mut problems = Vec::new();
+        parse_lines(&text.join("\n"), Labels::Each(&criteria), &mut problems);
+        let found: Vec<_> = problems.iter().map(|problem| (problem.line.unwrap(), problem.at.as_str())).collect();
+        assert_eq!(found, [(3, "label"), (4, "label.accuracy"), (5, "label.style"), (6, "label")]);
     }
 }

@@ -3,7 +3,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::calibration::parse_lines;
+use super::calibration::{Labels, parse_lines};
 use super::input::{INPUTS, InputName, is_plain};
 use super::method::{FewShot, Method, Over, PartFold, Parts};
 use super::reader::{FILE, Reader};
@@ -48,9 +48,12 @@ impl JudgeSpec {
                 hint: None,
             });
         }
-        // Criteria have a scale each, so that a label of one scale is none of theirs.
-        let scale = head.scale.as_ref().filter(|_| !matches!(head.method, Method::Criteria(_)));
-        let calibration = parse_lines(calibration_text, scale, &mut problems);
+        let labels = match (&head.method, &head.scale) {
+            (Method::Criteria(criteria), _) => Labels::Each(criteria),
+            (_, Some(scale)) => Labels::One(scale),
+            (_, None) => Labels::Any,
+        };
+        let calibration = parse_lines(calibration_text, labels, &mut problems);
         match (head.scale, layout, problems.is_empty()) {
             (Some(scale), Some(layout), true) => Ok(Self {
                 name: name.to_owned(),

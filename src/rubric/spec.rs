@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::calibration::{CalibrationExample, parse_label};
 use super::input::InputName;
-use super::method::{FewShot, Method, PartFold};
+use super::method::{Criterion, FewShot, Method, PartFold};
 use super::scale::RubricScale;
 use super::template::MaterialTemplate;
 use crate::model::{Digest, Digester, Direction, Finite, Scale, ScoreValue};
@@ -146,6 +146,25 @@ impl JudgeSpec {
             .part("layout", self.layout.source().as_bytes())
             .part("settings", crate::model::canonical_json(&settings).as_bytes())
             .finish()
+    }
+
+    /// One of several criteria as a judge of its own, with its name, scale and labels: for figures about it. Asking stays
+    /// with the whole.
+    #[must_use]
+    pub fn of_criterion(&self, criterion: &Criterion) -> Self {
+        let labelled = |example: &CalibrationExample| {
+            let label = example.label.get(&criterion.name)?.clone();
+            Some(CalibrationExample { label, ..example.clone() })
+        };
+        Self {
+            name: format!("{}.{}", self.name, criterion.name),
+            summary: criterion.summary.clone(),
+            scale: criterion.scale.clone(),
+            direction: criterion.direction,
+            method: Method::Plain,
+            calibration: self.calibration.iter().filter_map(labelled).collect(),
+            ..self.clone()
+        }
     }
 
     /// A person's label as a score that this judge could give: a number where it gives means of scores.

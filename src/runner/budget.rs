@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use crate::model::{
     Event, Failure, FailureKind, GraderInfo, GraderKind, RunTotals, Spend, TargetOutcome, UnscoredReason,
 };
+use crate::provider::Thrift;
 
 /// Failures below which their share is not looked at: a few in a row at the start say little.
 const FEWEST_FAILURES: u64 = 10;
@@ -92,6 +93,7 @@ pub(super) struct Ledger {
     limit: Option<f64>,
     judge_limit: Option<f64>,
     lost: Lost,
+    thrift: Thrift,
     books: Mutex<Books>,
     settled: Notify,
 }
@@ -141,12 +143,36 @@ impl Ledger {
             target: account(&totals.target_spend, budget.target_call_usd, seen.target),
             judge: account(&totals.judge_spend, budget.judge_call_usd, seen.judge),
         };
-        Self { limit, judge_limit, lost: Lost::default(), books: Mutex::new(books), settled: Notify::new() }
+        Self {
+            limit,
+            judge_limit,
+            lost: Lost::default(),
+            thrift: Thrift::default(),
+            books: Mutex::new(books),
+            settled: Notify::new(),
+        }
     }
 
     /// The same, counting what is spent beside all findings.
     pub(super) fn with_lost(self, lost: Lost) -> Self {
         Self { lost, ..self }
+    }
+
+    /// The same, telling others when money is short.
+    pub(super) fn with_thrift(self, thrift: Thrift) -> Self {
+        thrift.set(self.limit.is_some());
+        Self { thrift, ..self }
+    }
+
+    /// Money is short where all that is in flight could not be paid for once more, or nobody knows what it costs.
+    fn note_thrift(&self, books: &Books) {
+        let Some(limit) = self.limit else { return };
+        let open = |account: &Account| account.dearest.is_none() && account.in_flight > 0;
+        let (target, judge) = (&books.target, &books.judge);
+        let after_all = limit - self.lost.usd() - target.spent - judge.spent - 2.0 * (target.held + judge.held);
+        let judge_after_all = self.judge_limit.map(|limit| limit - judge.spent - 2.0 * judge.held);
+        let is_spent = after_all <= 0.0 || judge_after_all.is_some_and(|left| left <= 0.0);
+        self.thrift.set(is_spent || open(target) || open(judge));
     }
 
     /// Holds money back for one call. Waits while calls in flight may turn out cheaper than was held for them.
@@ -185,6 +211,7 @@ impl Ledger {
         }
         account.in_flight += 1;
         account.held += amount;
+        self.note_thrift(&books);
         Answer::Granted(amount)
     }
 
@@ -204,6 +231,7 @@ impl Ledger {
                 account.dearest = Some(account.dearest.unwrap_or(0.0).max(spend.cost_usd));
             }
         }
+        self.note_thrift(&books);
         drop(books);
         self.settled.notify_waiters();
     }
@@ -348,6 +376,31 @@ mod tests {
         assert!(ledger.hold(Payee::Judge).await.is_err(), "0.3 and 0.35 are spent, 0.4 would not fit");
         *lost.lock().unwrap() = 0.25;
         assert!(ledger.hold(Payee::Judge).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn money_is_short_where_what_is_in_flight_could_not_be_paid_twice() {
+        let thrift = Thrift::default();
+        let ledger = Ledger::new(&budget(1.0, Some(0.2)), &RunTotals::default(), Dearest::default());
+        let ledger = ledger.with_thrift(thrift.clone());
+        assert!(thrift.is_short(), "nothing is known yet");
+        let first = ledger.hold(Payee::Judge).await.unwrap();
+        let second = ledger.hold(Payee::Judge).await.unwrap();
+        assert!(!thrift.is_short(), "0.4 are held, twice that is 0.8");
+        let third = ledger.hold(Payee::Judge).await.unwrap();
+        assert!(thrift.is_short(), "twice 0.6 is more than 1");
+        first.settle(&call(0.2));
+        assert!(thrift.is_short(), "0.2 are spent, 0.4 are held");
+        second.settle(&call(0.0));
+        assert!(!thrift.is_short());
+        third.settle(&call(0.2));
+        let unknown = Ledger::new(&budget(1.0, None), &RunTotals::default(), Dearest::default());
+        let unknown = unknown.with_thrift(thrift.clone());
+        let _first = unknown.hold(Payee::Judge).await.unwrap();
+        assert!(thrift.is_short(), "nobody knows what the first call costs");
+        let _free =
+            Ledger::new(&Budget::default(), &RunTotals::default(), Dearest::default()).with_thrift(thrift.clone());
+        assert!(!thrift.is_short(), "no limit");
     }
 
     #[tokio::test]

@@ -100,7 +100,9 @@ async fn run(job: Job, lease: &mut Lease) -> Result<RunOutcome, RunError> {
         together: matches!(options.order, Order::Given(_)),
         order: places(&options.order, progress.header()),
         seed: progress.header().seed,
-        ledger: Ledger::new(&options.budget, progress.totals(), progress.dearest()).with_lost(options.lost),
+        ledger: Ledger::new(&options.budget, progress.totals(), progress.dearest())
+            .with_lost(options.lost)
+            .with_thrift(options.thrift),
         examples,
         target,
         graders,

@@ -35,6 +35,7 @@ use crate::judge::Grade;
 use crate::model::{
     CancelReason, Example, ExampleId, GraderInfo, JournalEntry, RunHeader, RunId, RunStatus, RunTotals,
 };
+use crate::provider::Thrift;
 use crate::scorer::Scorer;
 use crate::store::{Store, StoreError};
 use crate::sys::{Clock, RetryPolicy};
@@ -133,6 +134,8 @@ pub struct Options {
     pub budget: Budget,
     /// Money that stands in no finding and counts all the same.
     pub lost: Lost,
+    /// Told when money is short.
+    pub thrift: Thrift,
     /// Who this process is, among all that may write to the store; shown to nobody, each sitting adds its moment.
     pub holder: String,
     /// How long the right to write the run lasts without being renewed; it is renewed three times as often.
@@ -151,6 +154,7 @@ impl Default for Options {
             lane: None,
             budget: Budget::default(),
             lost: Lost::default(),
+            thrift: Thrift::default(),
             holder: format!("process {}", std::process::id()),
             lease: Duration::from_secs(30),
             claim_wait: Duration::ZERO,

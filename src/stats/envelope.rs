@@ -22,6 +22,8 @@ pub enum Status {
     Undefined,
     /// A judge no better than chance: nothing can be corrected by it.
     JudgeUninformative,
+    /// A judge of pairs that says something else when they stand the other way round.
+    JudgeUnsteady,
     /// One side wins everything, so that the likelihood has no maximum.
     Separation,
     /// Groups that never met cannot be put on one scale.

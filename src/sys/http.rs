@@ -2,12 +2,17 @@
 //!
 //! Knows status codes and transport errors, not what is asked of whom.
 
+use std::error::Error as _;
+use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::model::{Failure, FailureKind};
 
@@ -18,18 +23,58 @@ pub struct HttpError(String);
 
 /// A client with connection reuse, ring for TLS and the system's certificates. Proxies come from the environment.
 pub fn client() -> Result<reqwest::Client, HttpError> {
-    client_keeping(usize::MAX)
+    client_keeping(usize::MAX, None)
+}
+
+/// The same that trusts further authorities.
+pub fn client_trusting(authorities: &Authorities) -> Result<reqwest::Client, HttpError> {
+    client_keeping(usize::MAX, Some(authorities))
 }
 
 /// The same without connection reuse: for calls where connections that were kept may be dead.
-pub fn client_without_pool() -> Result<reqwest::Client, HttpError> {
-    client_keeping(0)
+pub fn client_without_pool(authorities: Option<&Authorities>) -> Result<reqwest::Client, HttpError> {
+    client_keeping(0, authorities)
 }
 
-fn client_keeping(idle: usize) -> Result<reqwest::Client, HttpError> {
+/// Certificate authorities that are trusted beside those of the system.
+#[derive(Clone, Debug)]
+pub struct Authorities(Vec<reqwest::Certificate>);
+
+impl Authorities {
+    /// Reads a file of certificates in PEM.
+    ///
+    /// # Errors
+    /// It cannot be read, or holds no certificate in PEM.
+    pub fn read(path: &Path) -> Result<Self, HttpError> {
+        let fail = |cause: String| HttpError(format!("`{}`: {cause}", path.display()));
+        let bytes = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
+        let wanted = "give the authority's certificate as a PEM file, which holds `-----BEGIN CERTIFICATE-----`";
+        let found: Result<Vec<CertificateDer<'_>>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+        let found = found.map_err(|error| fail(format!("no PEM ({error}); {wanted}")))?;
+        if found.is_empty() {
+            return Err(fail(format!("no certificate in it; {wanted}")));
+        }
+        let mut known = RootCertStore::empty();
+        let mut certificates = Vec::new();
+        for (place, one) in found.into_iter().enumerate() {
+            let whole = reqwest::Certificate::from_der(&one).map_err(|error| error.to_string());
+            // Looked at here, where file and place are known.
+            known.add(one).map_err(|error| fail(format!("certificate {} cannot be used: {error}", place + 1)))?;
+            certificates.push(whole.map_err(fail)?);
+        }
+        Ok(Self(certificates))
+    }
+}
+
+fn client_keeping(idle: usize, authorities: Option<&Authorities>) -> Result<reqwest::Client, HttpError> {
     // Installing twice is an error of no consequence: the first one stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    let builder = match authorities {
+        Some(Authorities(certificates)) => builder.tls_certs_merge(certificates.iter().cloned()),
+        None => builder,
+    };
+    builder
         .user_agent(concat!("assize/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(60))
@@ -86,7 +131,9 @@ pub fn failure_of_status(what: &str, status: StatusCode, body: &str) -> Failure 
 
 /// The failure a transport error means.
 pub fn failure_of_transport(what: &str, error: &reqwest::Error) -> Failure {
-    let kind = if error.is_timeout() {
+    let kind = if is_untrusted(error) {
+        FailureKind::Untrusted
+    } else if error.is_timeout() {
         FailureKind::Timeout
     } else if error.is_decode() || error.is_body() {
         FailureKind::BadReply
@@ -101,6 +148,21 @@ pub fn failure_of_transport(what: &str, error: &reqwest::Error) -> Failure {
         cause = deeper;
     }
     Failure::new(kind, format!("{what}: {cause}"))
+}
+
+/// Whether the server showed a certificate that is not trusted: no further attempt will change that.
+fn is_untrusted(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(cause) = next {
+        // An error of input and output hides the one it was made of from the chain of sources.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref::<rustls::Error>());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
 }
 
 /// The longest body that is read.

@@ -20,11 +20,11 @@ pub mod threads;
 
 pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
 pub use env::Env;
-pub(crate) use http::{BODY_LIMIT, read_body, shown};
 pub use http::{
-    HttpError, client as http_client, client_without_pool as http_client_without_pool, failure_of_status,
-    failure_of_transport, retry_after_ms,
+    Authorities, HttpError, client as http_client, client_trusting as http_client_trusting,
+    client_without_pool as http_client_without_pool, failure_of_status, failure_of_transport, retry_after_ms,
 };
+pub(crate) use http::{BODY_LIMIT, read_body, shown};
 pub use moment::{Window, moment, window};
 pub use retry::RetryPolicy;
 pub use secret::{EnvironmentText, SecretText};

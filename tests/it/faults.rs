@@ -19,11 +19,13 @@ use crate::store::Place;
 use crate::world::{Ran, World, ran};
 
 mod frugal;
+mod hedged;
 mod killed;
 mod place;
 mod replies;
 mod server;
 mod stopped;
+mod trusted;
 
 /// A key as long as real ones.
 const KEY: &str = "sk-test-0123456789abcdefghijklmnop";

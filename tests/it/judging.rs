@@ -50,6 +50,8 @@ elif model == "pair":
         reply("first")
     else:
         reply("tie")
+elif model == "leaning":
+    reply("first" if number % 2 else "second")
 elif model == "tree":
     if "Was anything asked" in system:
         reply("no" if number == 1 else "yes")
@@ -75,6 +77,7 @@ broken = { provider = "program", model = "broken" }
 sheet = { provider = "program", model = "sheet" }
 odds = { provider = "program", model = "odds" }
 pair = { provider = "program", model = "pair" }
+leaning = { provider = "program", model = "leaning" }
 tree = { provider = "program", model = "tree" }
 long = { provider = "program", model = "long" }
 [prices.plain]
@@ -211,6 +214,35 @@ fn pairs_are_asked_in_both_orders() {
     assert!(text.contains("both orders agree on 75.0 %"), "{text}");
     let page = world.read("report.html");
     assert!(page.contains("as declared first, swapped second"), "votes of both orders stand in the report");
+}
+
+#[test]
+fn a_judge_that_goes_by_the_order_decides_nothing() {
+    let judge = "inputs = [\"input\", \"output\", \"reference\"]\n[scale]\ntype = \"labels\"\nlabels = [\n\
+        { label = \"first\", value = 1 }, { label = \"tie\", value = 0.5 }, { label = \"second\", value = 0 } ]\n\
+        [pairwise]\nfirst = \"output\"\nsecond = \"reference\"\n";
+    let gate = "[suites.qa.gate.metrics]\nj = { floor = 0.01 }\n";
+    let with = |model: &str| {
+        let world = world(12, judge, &format!("{{ judge = \"j\", model = \"{model}\" }}"));
+        world.write("assize.toml", format!("{}{gate}", world.read("assize.toml")));
+        world
+    };
+    // Nine of twelve pairs are the same in both orders: enough.
+    with("pair").run(&["run"]).expect(0);
+    let leaning = with("leaning");
+    let ran = leaning.run(&["run", "--report", "html=report.html"]).expect(4);
+    let words = ran.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("says the same in both orders on 0.0 % of 12 pairs"), "{words}");
+    assert!(words.contains("a judge that decides must on 70 %"), "{words}");
+    assert!(leaning.read("report.html").contains("this metric decides nothing"));
+    let id = leaning.run(&["runs", "--json"]).expect(0).json()[0]["header"]["id"].as_str().unwrap().to_owned();
+    leaning.run(&["run"]).expect(4);
+    let compared = leaning.run(&["compare", &id, "latest", "--json"]).expect(4).json();
+    let metric = &compared["comparison"]["metrics"][0];
+    assert_eq!(
+        (&metric["verdict"], &metric["beside"]["distrust"]["status"]),
+        (&json!("inconclusive"), &json!("judge_unsteady"))
+    );
 }
 
 #[test]

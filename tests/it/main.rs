@@ -22,6 +22,7 @@ mod ci;
 mod cli;
 mod corrected;
 mod cost;
+mod criteria;
 mod datasets;
 mod deciding;
 mod detecting;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Client, Counters};
+use super::hedging::Hedging;
+use super::{Client, Counters, Hedge, Thrift};
 use crate::model::Usage;
 use crate::provider::flight::Flights;
 use crate::provider::limits::Gate;
@@ -26,6 +27,7 @@ pub struct ClientBuilder {
     cache: Option<(Arc<ReplyCache>, CacheUse)>,
     recorder: Option<Arc<Recorder>>,
     price: Option<PriceFn>,
+    hedging: Option<Hedging>,
 }
 
 impl ClientBuilder {
@@ -78,6 +80,13 @@ impl ClientBuilder {
         self
     }
 
+    /// When a second request is sent because the first is slow; none while money is short.
+    #[must_use]
+    pub fn hedge(mut self, hedge: &Hedge, thrift: Thrift) -> Self {
+        self.hedging = Some(Hedging::new(hedge, thrift));
+        self
+    }
+
     /// The client.
     pub fn build(self) -> Client {
         let recorded = self.model.knows("").is_some();
@@ -89,6 +98,7 @@ impl ClientBuilder {
             cache: self.cache.filter(|_| !recorded),
             recorder: self.recorder,
             price: self.price,
+            hedging: self.hedging.filter(|_| !recorded),
             flights: Flights::new(),
             counters: Counters::default(),
             model: self.model,
@@ -113,6 +123,7 @@ impl Client {
             cache: None,
             recorder: None,
             price: None,
+            hedging: None,
         }
     }
 }

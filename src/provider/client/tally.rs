@@ -17,7 +17,9 @@ pub(super) struct Counters {
     pub retries: AtomicU64,
     pub cache_hits: AtomicU64,
     pub shared: AtomicU64,
+    pub hedged: AtomicU64,
     pub lost: Mutex<Spend>,
+    pub dropped: Mutex<Spend>,
     pub record_warning: Mutex<Option<String>>,
 }
 
@@ -43,6 +45,8 @@ pub struct ClientStats {
     pub cache_hits: u64,
     /// Answers shared with an identical ask under way.
     pub shared: u64,
+    /// Second, identical requests sent because the first was slow.
+    pub hedged: u64,
     /// Calls under way now, those that wait for their turn within a limit included.
     pub in_flight: u32,
     /// Calls allowed at a time now.
@@ -54,6 +58,8 @@ pub struct ClientStats {
     /// What asks cost that failed in the end, as far as it is known: a failure carries no spend, so totals of money
     /// add this.
     pub lost: Spend,
+    /// Requests dropped for a faster twin, at the twin's price: what they may have cost beyond all totals.
+    pub dropped: Spend,
 }
 
 impl Client {
@@ -69,11 +75,13 @@ impl Client {
             retries: get(&counters.retries),
             cache_hits: get(&counters.cache_hits),
             shared: get(&counters.shared),
+            hedged: get(&counters.hedged),
             in_flight: self.gate.in_flight(),
             concurrency_limit: self.gate.limit(),
             max_concurrency: self.gate.max(),
             resting: self.gate.paused_for(),
             lost: counters.lost.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            dropped: counters.dropped.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
