@@ -22,6 +22,7 @@ pub mod outcomes;
 pub mod plan;
 mod print;
 mod progress;
+pub mod push;
 pub mod query;
 mod sample;
 mod selftest;

@@ -46,6 +46,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
+        Verb::Push(args) => super::push::run(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => verb_report(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,

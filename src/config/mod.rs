@@ -22,7 +22,7 @@ pub use judging::{Cascade, Others, Panel, SureRule};
 pub use prices::{Call, Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw, RawSure, RawVote};
 pub use validate::{
-    Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
+    Concurrency, Config, DatasetChoice, FeedConfig, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
     TargetConfig,
 };
 

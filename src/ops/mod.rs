@@ -44,6 +44,7 @@ mod preflight;
 mod pricing;
 mod project;
 mod pull;
+pub mod push;
 mod quarantine;
 mod redaction;
 mod refs;

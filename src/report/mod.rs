@@ -26,6 +26,7 @@ use crate::compare::{Comparison, Details, RunView};
 pub use layout::wrap;
 pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
 pub use progress::Progress;
+pub use prometheus::{FAMILIES, Gauge, Labels, Sample, prometheus_page, samples};
 pub use pulling::PullDisplay;
 pub use terminal::{TerminalStyle, terminal, to_ascii};
 
