@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn formed(count: u128) -> Vec<Formed> {
-        let one = |n| Formed { key: n.to_string(), id: Uuid::from_u128(n), body: Value::Null, again: false };
+        let one = |n: u128| Formed { key: n.to_string(), id: Uuid::from_u128(n), body: Value::Null, again: false };
         (1..=count).map(one).collect()
     }
 

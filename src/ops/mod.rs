@@ -3,6 +3,7 @@
 //! Builds components from names, owns paths, decides how a command ends. Numbers and rules come from below.
 
 mod agreement;
+mod alarms;
 pub mod bless;
 mod build;
 pub mod cache;
@@ -37,6 +38,7 @@ pub mod judges;
 pub mod labels;
 pub mod lake;
 pub mod matrix;
+pub mod metrics;
 pub mod outcomes;
 mod outputs;
 pub mod plan;

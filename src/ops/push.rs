@@ -443,7 +443,7 @@ async fn deliver(
             marks.push(OutboxMark { key, digest, state, error });
         }
         let stopped = done.stopped.map(|stop| match stop {
-            Stop::Refused(why) | Stop::Bad(why) | Stop::Failed(why) => why,
+            Stop::Refused(why) | Stop::Bad(why) | Stop::Failed(why) => wire.scrub(&why),
         });
         // Those that were tried and not answered stay where they are, with the reason.
         let untold = listed.iter().skip(done.outcomes.len()).filter(|_| stopped.is_some());
