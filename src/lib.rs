@@ -13,6 +13,7 @@ pub mod rubric;
 pub mod scorer;
 pub mod sys;
 
+pub mod feed;
 pub mod ingest;
 pub mod lake;
 pub mod provider;

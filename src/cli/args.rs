@@ -117,6 +117,9 @@ pub enum Verb {
     /// Say whether a suite's metrics over its runs, or live traces over days, have left where they were.
     #[command(after_help = super::drift::EXAMPLES)]
     Drift(super::drift::DriftArgs),
+    /// Send the scores of a run back to the platforms its traces came from, and its figures to where metrics go.
+    #[command(after_help = super::push::EXAMPLES)]
+    Push(super::push::PushArgs),
     /// Make a run the baseline of its suite: the only way a baseline moves.
     Bless(BlessArgs),
     /// Make a report again from the store.

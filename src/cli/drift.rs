@@ -14,7 +14,8 @@ use crate::sys::text::one_line;
 
 /// Shown below the help of the verb.
 pub const EXAMPLES: &str = "Example:\n  assize drift support\n  assize drift --live --since 30d\n  \
-                            assize drift --live --metric correct --json";
+                            assize drift --live --metric correct --json\n  \
+                            assize drift --live --since 30d --alarm";
 
 /// `drift`
 #[derive(Debug, Args)]
@@ -37,12 +38,15 @@ pub struct DriftArgs {
     /// Latest runs that are looked at.
     #[arg(long, value_name = "N", default_value_t = 50, conflicts_with = "live")]
     pub last: u32,
+    /// Tell the alarms under `[alarms]` what began to fire and what is over since they were last told.
+    #[arg(long, requires = "live")]
+    pub alarm: bool,
 }
 
 /// Carries it out.
 pub async fn run(project: &Project, world: &World, args: DriftArgs, printer: &Printer) -> Done<Exit> {
-    let DriftArgs { suite, live, metrics, since, until, last } = args;
-    let ask = Ask { suite, live, metrics, since, until, last };
+    let DriftArgs { suite, live, metrics, since, until, last, alarm } = args;
+    let ask = Ask { suite, live, metrics, since, until, last, alarm };
     let (found, exit) = drift::drift(project, world, &ask).await?;
     printer.result(&found, || text(&found))?;
     Ok(exit)
@@ -106,6 +110,10 @@ fn text(found: &Drifted) -> String {
     }
     for left_out in &found.left_out {
         let _ = writeln!(text, "left out: {}", one_line(left_out, 200));
+    }
+    for told in &found.alarms {
+        let why = told.why.as_ref().map(|why| format!(": {}", one_line(why, 300))).unwrap_or_default();
+        let _ = writeln!(text, "alarm {}: {} {}{why}", one_line(&told.alarm, 60), one_line(&told.key, 100), told.what);
     }
     text.truncate(text.trim_end().len());
     text

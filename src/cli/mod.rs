@@ -23,6 +23,7 @@ pub mod outcomes;
 pub mod plan;
 mod print;
 mod progress;
+pub mod push;
 pub mod query;
 pub mod replay;
 mod report;

@@ -18,6 +18,10 @@ pub struct ServeArgs {
     /// Receive OTLP over gRPC at this address, such as 127.0.0.1:4317.
     #[arg(long, value_name = "ADDRESS")]
     pub grpc: Option<String>,
+    /// Give Prometheus a page of the latest findings at this address, such as 127.0.0.1:9464, under `/metrics`. Alone,
+    /// nothing is received.
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics: Option<String>,
     /// Write to the lake at least every so many seconds. Every request is on disk before it is answered.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub flush: u64,
@@ -27,17 +31,18 @@ const DEFAULT: &str = "127.0.0.1:4318";
 
 /// Carries it out.
 pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Printer) -> Done<Exit> {
-    let http = match (&args.otlp, &args.grpc) {
-        (None, None) => Some(DEFAULT.to_owned()),
-        (http, _) => http.clone(),
+    let http = match (&args.otlp, &args.grpc, &args.metrics) {
+        (None, None, None) => Some(DEFAULT.to_owned()),
+        (http, ..) => http.clone(),
     };
-    let ask = Ask { http, grpc: args.grpc, flush_s: args.flush };
+    let receives = http.is_some() || args.grpc.is_some();
+    let ask = Ask { http, grpc: args.grpc, metrics: args.metrics, flush_s: args.flush };
     let quiet = printer.quiet;
     // Listened to before anyone is told that it runs: who is told may stop it at once.
     let stopped = stop_signal().map_err(Failed::instrument)?;
     let stop = async {
         stopped.await;
-        printer.note("Stopping: writing what was received.");
+        printer.note(if receives { "Stopping: writing what was received." } else { "Stopping." });
     };
     let tell = move |told: Told| match told {
         Told::Failed(why) => to_stderr(&format!("cannot write: {why}; kept in the spool and tried again")),
@@ -52,7 +57,9 @@ pub async fn run(project: &Project, world: &World, args: ServeArgs, printer: &Pr
     };
     let report = serve(project, world, &ask, |listening| printer.note(&listening_text(listening)), tell, stop).await?;
     report.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
-    printer.result(&report, || ingested::ingested(&report))?;
+    if receives {
+        printer.result(&report, || ingested::ingested(&report))?;
+    }
     Ok(Exit::Pass)
 }
 
@@ -86,6 +93,9 @@ fn listening_text(listening: &Listening) -> String {
     }
     if let Some(address) = listening.grpc {
         lines.push(format!("Receiving OTLP over gRPC on {address}"));
+    }
+    if let Some(address) = listening.metrics {
+        lines.push(format!("Giving metrics on http://{address}/metrics"));
     }
     if listening.token {
         lines.push(format!("Senders show the token of {TOKEN}."));

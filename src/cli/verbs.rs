@@ -47,6 +47,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Plan(args) => super::plan::run(&project, world, args, printer).await,
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
+        Verb::Push(args) => super::push::run(&project, world, args, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => super::report::run(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,

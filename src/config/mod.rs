@@ -24,7 +24,7 @@ pub use judging::{Cascade, Others, Panel, SureRule};
 pub use prices::{Call, Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw, RawConversation, RawHooks, RawSure, RawVote};
 pub use validate::{
-    Concurrency, Config, DatasetChoice, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
+    Concurrency, Config, DatasetChoice, FeedConfig, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
     TargetConfig,
 };
 pub use variants::Around;

@@ -35,6 +35,12 @@ pub struct Raw {
     /// Platforms to pull traces from, by the name `assize ingest NAME` takes.
     #[serde(default)]
     pub sources: BTreeMap<String, RawSource>,
+    /// Places that scores are sent to, by the name `assize push --to NAME` takes.
+    #[serde(default)]
+    pub sinks: BTreeMap<String, RawSink>,
+    /// Who is told when live traces drift: `assize drift --live --alarm`.
+    #[serde(default)]
+    pub alarms: BTreeMap<String, RawAlarm>,
     /// Prices in US dollars per million tokens, by model name; `*` stands for any text. They win over the shipped table.
     #[serde(default)]
     pub prices: BTreeMap<String, RawPrice>,
@@ -112,6 +118,26 @@ pub struct RawSource {
     /// `langfuse`, `langsmith`, `phoenix`, `clickhouse`, ...
     pub kind: String,
     /// Options of that kind: see `assize schema source.KIND`.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// A place that scores are sent to.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawSink {
+    /// `langfuse`, `langsmith`, `otlp`, `webhook`, ...
+    pub kind: String,
+    /// Options of that kind: see `assize schema sink.KIND`.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+/// Who is told when something fires.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct RawAlarm {
+    /// `slack`, `pagerduty`, `alertmanager` or `webhook`.
+    pub kind: String,
+    /// Options of that kind: see `assize schema alarm.KIND`.
     #[serde(flatten)]
     pub options: Map<String, Value>,
 }

@@ -40,6 +40,10 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// Platforms to pull traces from, by name.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// Places that scores are sent to, by name.
+    pub sinks: BTreeMap<String, FeedConfig>,
+    /// Who is told when something fires, by name.
+    pub alarms: BTreeMap<String, FeedConfig>,
     /// Prices: the shipped table with the user's on top.
     pub prices: PriceTable,
     /// What is taken out before anything is written; checked by the redact module.
@@ -71,6 +75,17 @@ pub struct ProviderConfig {
 #[derive(Clone, Debug)]
 pub struct SourceConfig {
     /// Row of the table of platforms.
+    pub kind: String,
+    /// Options.
+    pub options: Map<String, Value>,
+    /// Where it stands, as a JSON pointer.
+    pub pointer: String,
+}
+
+/// A sink or an alarm: kind and options, the options still to be checked by its table.
+#[derive(Clone, Debug)]
+pub struct FeedConfig {
+    /// Row of the table.
     pub kind: String,
     /// Options.
     pub options: Map<String, Value>,
@@ -230,6 +245,9 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
     }
     let sources = raw.sources.into_iter().map(|(name, raw)| (name.clone(), source(&name, raw, faults))).collect();
 
+    let sinks = raw.sinks.into_iter().map(|(name, raw)| feed("/sinks", name, raw.kind, raw.options)).collect();
+    let alarms = raw.alarms.into_iter().map(|(name, raw)| feed("/alarms", name, raw.kind, raw.options)).collect();
+
     let or = |value: Option<String>, default: &str| value.unwrap_or_else(|| default.to_owned());
     Config {
         store: or(raw.project.store, "sqlite:.assize/assize.sqlite"),
@@ -242,6 +260,8 @@ pub fn validate(raw: Raw, faults: &mut Faults) -> Config {
         providers,
         models,
         sources,
+        sinks,
+        alarms,
         prices,
         redact: raw.redact,
         drift: drift(raw.drift, faults),
@@ -314,6 +334,11 @@ fn source(name: &str, raw: RawSource, faults: &mut Faults) -> SourceConfig {
         faults.add(&pointer, "the name of a source may hold letters, digits, `_`, `-` and `.`, and not begin with `.`");
     }
     SourceConfig { kind: raw.kind, options: raw.options, pointer }
+}
+
+fn feed(table: &str, name: String, kind: String, options: Map<String, Value>) -> (String, FeedConfig) {
+    let pointer = below(table, &name);
+    (name, FeedConfig { kind, options, pointer })
 }
 
 pub(super) fn duration(text: &str, pointer: &str, faults: &mut Faults) -> Option<Duration> {

@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 
 use super::sample::SampleSpec;
 use crate::config::{
-    Config, DatasetChoice, Faults, GraderConfig, GraderUse, Others, ProviderConfig, SourceConfig, Suite, TargetConfig,
+    Config, DatasetChoice, Faults, FeedConfig, GraderConfig, GraderUse, Others, ProviderConfig, SourceConfig, Suite, TargetConfig,
 };
 use crate::dataset::FieldMapping;
+use crate::feed::{self, FeedOptions, alarm};
 use crate::ingest::api;
 use crate::judge::{self, CatalogueError};
 use crate::provider::{self, EndpointOptions};
@@ -25,6 +26,16 @@ pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     }
     for config in config.sources.values() {
         source(config, faults);
+    }
+    for config in config.sinks.values() {
+        let known: Vec<&str> = feed::SINKS.iter().map(|info| info.name).collect();
+        let info = feed::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
+        place(config, "kind of sink", &known, info, faults);
+    }
+    for config in config.alarms.values() {
+        let known: Vec<&str> = alarm::ALARMS.iter().map(|info| info.name).collect();
+        let info = alarm::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
+        place(config, "kind of alarm", &known, info, faults);
     }
     for fault in redact::check(&config.redact) {
         faults.add(&format!("/redact{}", fault.pointer), fault.message);
@@ -88,6 +99,28 @@ fn source(config: &SourceConfig, faults: &mut Faults) {
     }
     let read = serde_json::from_value(options).map_err(|error| error.to_string());
     if let Err(message) = read.and_then(|options| platform.check(&options)) {
+        faults.add(&config.pointer, message);
+    }
+}
+
+/// A sink or an alarm: its schema, and what the schema does not show.
+fn place(
+    config: &FeedConfig,
+    what: &str,
+    known: &[&str],
+    info: Option<(Value, impl Fn(&FeedOptions) -> Result<(), String>)>,
+    faults: &mut Faults,
+) {
+    let Some((schema, check)) = info else {
+        faults.add(&format!("{}/kind", config.pointer), unknown(what, &config.kind, known));
+        return;
+    };
+    let options = value(&config.options);
+    if !faults.options(&schema, &options, &config.pointer, &["kind"]) {
+        return;
+    }
+    let read = serde_json::from_value(options).map_err(|error| error.to_string());
+    if let Err(message) = read.and_then(|options| check(&options)) {
         faults.add(&config.pointer, message);
     }
 }

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::alarms::{self, AlarmTold};
 use super::compare::policy_of;
 use super::exit::{Done, Exit, Failed};
 use super::findings;
@@ -39,6 +40,8 @@ pub struct Ask {
     pub until: Option<String>,
     /// Latest runs that are looked at.
     pub last: u32,
+    /// Whether the alarms of the project are told what changed.
+    pub alarm: bool,
 }
 
 /// What was found.
@@ -61,6 +64,9 @@ pub struct Drifted {
     pub charts: Vec<Charted>,
     /// Runs or scores that were left out, with the reason.
     pub left_out: Vec<String>,
+    /// What alarms were told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<AlarmTold>,
 }
 
 /// Looks for drift. It fails like a gate when a rule fires or, for runs, a chart has left its limits for the worse; it is
@@ -86,6 +92,13 @@ pub async fn drift(project: &Project, world: &World, ask: &Ask) -> Done<(Drifted
         (false, true) => Exit::Pass,
         (false, false) => Exit::Inconclusive,
     };
+    if !ask.alarm {
+        return Ok((found, exit));
+    }
+    found.alarms = alarms::tell(project, world, &found.rules).await?;
+    let failed = found.alarms.iter().any(|told| told.what == "failed");
+    // That something fires says more than that somebody was not told.
+    let exit = if failed && exit != Exit::GateFailed { Exit::Instrument } else { exit };
     Ok((found, exit))
 }
 
@@ -137,7 +150,7 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
         ..chart(&name, direction, points)
     });
     let charts = charts.collect();
-    Ok(Drifted { format: 1, of: "runs", window_hours: None, suite: Some(suite), rules: Vec::new(), charts, left_out })
+    Ok(Drifted { format: 1, of: "runs", window_hours: None, suite: Some(suite), rules: Vec::new(), charts, left_out, alarms: Vec::new() })
 }
 
 fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
@@ -195,6 +208,7 @@ fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
         rules,
         charts: charts(&days),
         left_out,
+        alarms: Vec::new(),
     })
 }
 

@@ -3,6 +3,7 @@
 //! Builds components from names, owns paths, decides how a command ends. Numbers and rules come from below.
 
 mod agreement;
+mod alarms;
 pub mod bless;
 mod build;
 pub mod cache;
@@ -39,6 +40,7 @@ pub mod judges;
 pub mod labels;
 pub mod lake;
 pub mod matrix;
+pub mod metrics;
 pub mod outcomes;
 mod outputs;
 pub mod plan;
@@ -46,6 +48,7 @@ mod preflight;
 mod pricing;
 mod project;
 mod pull;
+pub mod push;
 mod quarantine;
 mod redaction;
 mod refs;

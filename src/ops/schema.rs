@@ -8,6 +8,7 @@ use super::sample::SampleSpec;
 use crate::compare::{Comparison, Matrix, RunView};
 use crate::config::Raw;
 use crate::dataset::FieldMapping;
+use crate::feed::{self, alarm};
 use crate::ingest::TraceMapping;
 use crate::ingest::api;
 use crate::model::Example;
@@ -31,7 +32,9 @@ pub fn names() -> Vec<String> {
     let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
-    fixed.into_iter().chain(scorers).chain(sources).chain(targets).collect()
+    let sinks = feed::SINKS.iter().map(|info| format!("sink.{}", info.name));
+    let alarms = alarm::ALARMS.iter().map(|info| format!("alarm.{}", info.name));
+    fixed.into_iter().chain(alarms).chain(scorers).chain(sinks).chain(sources).chain(targets).collect()
 }
 
 /// One schema. Those of components carry their summary and a working sample.
@@ -61,6 +64,8 @@ pub fn schema(name: &str) -> Done<Value> {
                 target::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
             }
             Some(("source", name)) => api::find(name).map(|info| dressed(info.schema(), info.summary, info.sample)),
+            Some(("sink", name)) => feed::find(name).map(|info| dressed(info.schema(), info.summary, info.sample)),
+            Some(("alarm", name)) => alarm::find(name).map(|info| dressed(info.schema(), info.summary, info.sample)),
             _ => None,
         },
     };

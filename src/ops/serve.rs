@@ -1,4 +1,4 @@
-//! `assize serve`: receives spans over OTLP and writes them to the lake until it is stopped.
+//! `assize serve`: receives spans over OTLP and writes them to the lake until it is stopped; gives Prometheus its page.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,21 @@ use tokio::net::TcpListener;
 
 use super::exit::{Done, Failed};
 use super::intake::{IngestReport, Taker, rejected_file};
+use super::metrics::Metrics;
 use super::project::{Project, World};
 use super::{pricing, redaction};
 use crate::ingest::{Item, ReadOptions, SinkError, read_request};
 use crate::lake::Lake;
 use crate::model::Span;
-use crate::receive::{Budget, Flushed, Inbox, Keeper, Pace, Patience, Receiver, Spool, Told, serve as serve_otlp};
+use crate::receive::{
+    Budget, Flushed, Inbox, Keeper, Pace, PageFn, Patience, Receiver, Spool, Told, serve as serve_otlp, serve_page,
+};
 use crate::sys::files;
 
 /// The variable with the token that senders must show.
 pub const TOKEN: &str = "ASSIZE_OTLP_TOKEN";
+/// Longest wait for who is scraping when stopping.
+const LINGER: Duration = Duration::from_secs(2);
 /// Most bytes of one request.
 const MAX_BODY: usize = 64 << 20;
 /// Most bytes of all requests that are being read; as many again, and what is made of them, wait for the lake.
@@ -32,6 +37,8 @@ pub struct Ask {
     pub http: Option<String>,
     /// Address for OTLP over gRPC.
     pub grpc: Option<String>,
+    /// Address of the page that Prometheus scrapes.
+    pub metrics: Option<String>,
     /// Seconds between receiving and writing to the lake at most.
     pub flush_s: u64,
 }
@@ -43,6 +50,8 @@ pub struct Listening {
     pub http: Option<SocketAddr>,
     /// OTLP over gRPC.
     pub grpc: Option<SocketAddr>,
+    /// The page that Prometheus scrapes.
+    pub metrics: Option<SocketAddr>,
     /// Whether senders must show a token.
     pub token: bool,
     /// What its owner should know.
@@ -110,6 +119,31 @@ pub async fn serve(
     tell: impl Fn(Told) + Send + 'static,
     stop: impl Future<Output = ()>,
 ) -> Done<IngestReport> {
+    let scraped = listen(ask.metrics.as_deref()).await?;
+    let token = world.env.secret(TOKEN);
+    let (told, heard) = tokio::sync::watch::channel(false);
+    let metrics_at = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
+    let page = match scraped {
+        Some(listener) => Some(tokio::spawn(serve_page(listener, page_of(project, world).await?, token.clone(), ended(heard)))),
+        None => None,
+    };
+    let close_page = || async {
+        // A page that is gone already means the same.
+        let _ = told.send(true);
+        if let Some(page) = page {
+            let _ = tokio::time::timeout(LINGER, page).await;
+        }
+    };
+    if ask.http.is_none() && ask.grpc.is_none() {
+        let open = metrics_at.is_some_and(|address| !address.ip().is_loopback());
+        let warning = (open && token.is_none())
+            .then(|| format!("anyone who reaches this address can read scores; set {TOKEN} to ask for a token"));
+        let warnings = warning.into_iter().collect();
+        listening(&Listening { http: None, grpc: None, metrics: metrics_at, token: token.is_some(), warnings });
+        stop.await;
+        close_page().await;
+        return Ok(IngestReport::default());
+    }
     let state = project.state_folder();
     // Two receivers would take each other's spool for what a crash left.
     let Some(_alone) = files::lock(&state.join("serve.lock")).map_err(Failed::instrument)? else {
@@ -119,13 +153,12 @@ pub async fn serve(
     };
     let http = listen(ask.http.as_deref()).await?;
     let grpc = listen(ask.grpc.as_deref()).await?;
-    let token = world.env.secret(TOKEN);
     let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
     let (http_at, grpc_at) = (address(&http), address(&grpc));
-    let open = [http_at, grpc_at].into_iter().flatten().any(|address| !address.ip().is_loopback());
+    let open = [http_at, grpc_at, metrics_at].into_iter().flatten().any(|address| !address.ip().is_loopback());
     let mut warnings = Vec::new();
     if open && token.is_none() {
-        warnings.push(format!("anyone who reaches this address can send; set {TOKEN} to ask for a token"));
+        warnings.push(format!("anyone who reaches this address can send and read; set {TOKEN} to ask for a token"));
     }
     let redactor = redaction::of_receiver(project, world)?;
     warnings.extend(redactor.iter().flat_map(|redactor| redactor.warnings().to_vec()));
@@ -155,8 +188,9 @@ pub async fn serve(
         max_body: MAX_BODY,
         budget: Budget::new(IN_FLIGHT),
     };
-    listening(&Listening { http: http_at, grpc: grpc_at, token: token.is_some(), warnings });
+    listening(&Listening { http: http_at, grpc: grpc_at, metrics: metrics_at, token: token.is_some(), warnings });
     let served = serve_otlp(http, grpc, receiver, stop).await;
+    close_page().await;
     let close = move || {
         inbox.close();
         thread.join()
@@ -175,6 +209,20 @@ pub async fn serve(
         report.warnings.push(told);
     }
     Ok(report)
+}
+
+/// What makes the page.
+async fn page_of(project: &Project, world: &World) -> Done<PageFn> {
+    let metrics = Arc::new(Metrics::open(project, world).await?);
+    Ok(Arc::new(move || {
+        let metrics = Arc::clone(&metrics);
+        Box::pin(async move { metrics.page().await.map_err(|failed| format!("{:#}", failed.error)) })
+    }))
+}
+
+/// Done once it is told to end, or nobody is left to tell.
+async fn ended(mut heard: tokio::sync::watch::Receiver<bool>) {
+    let _ = heard.wait_for(|stop| *stop).await;
 }
 
 async fn listen(address: Option<&str>) -> Done<Option<TcpListener>> {

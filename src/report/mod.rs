@@ -27,6 +27,7 @@ pub use html::IndexedRun;
 pub use layout::wrap;
 pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
 pub use progress::Progress;
+pub use prometheus::{FAMILIES, Gauge, Labels, Sample, prometheus_page, samples};
 pub use pulling::PullDisplay;
 pub use terminal::{TerminalStyle, terminal, to_ascii};
 

@@ -1,4 +1,5 @@
-//! A text file for Prometheus' textfile collector: one suite's latest findings, in the 0.0.4 exposition format.
+//! A text for Prometheus: findings of suites in the 0.0.4 exposition format, as a file for the textfile collector or a
+//! page that is scraped.
 //!
 //! Labels are bounded: suite, metric, target, side and closed sets of words. No example, run or slice becomes a
 //! label. The file replaces the one before it; whoever writes it does so atomically.
@@ -6,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{Material, ReportError, Subject};
-use crate::compare::RunCard;
+use crate::compare::{RunCard, RunView};
 use crate::model::{Change, UnscoredReason, Verdict};
 use crate::stats::Estimate;
 use crate::sys::text::one_line;
@@ -16,39 +17,71 @@ const METRICS_LIMIT: usize = 200;
 
 /// Renders the file.
 pub(super) fn render(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
+    Ok(families(material.subject).text().into_bytes())
+}
+
+/// One sample: a gauge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Name.
+    pub name: &'static str,
+    /// What it says, in one sentence.
+    pub help: &'static str,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// Finite.
+    pub value: f64,
+}
+
+/// Every sample of a run, for those who speak another language than Prometheus.
+pub fn samples(view: &RunView) -> Vec<Sample> {
+    let page = families(Subject::Run(view));
+    let of = |(name, help): &(&'static str, &'static str)| {
+        let samples = page.samples.get(name).into_iter().flatten();
+        let sample = |(labels, value): &(Labels, f64)| Sample { name, help, labels: labels.clone(), value: *value };
+        samples.map(sample).collect::<Vec<_>>()
+    };
+    FAMILIES.iter().flat_map(of).collect()
+}
+
+/// The findings of several runs on one page, each suite with its latest run, and further gauges behind them.
+pub fn prometheus_page(runs: &[RunView], more: &[Gauge]) -> String {
     let mut page = Families::default();
-    match material.subject {
-        Subject::Run(view) => {
-            let side = Side { run: &view.run, side: "run" };
-            page.run(&side);
-            page.verdict(&side, view.verdict, view.instrument_failed);
-            for metric in view.metrics.iter().chain(&view.measures).take(METRICS_LIMIT) {
-                page.mean(&side, &metric.name, &metric.estimate, &metric.unscored);
-                page.quantiles(&side, &metric.name, metric.p50, metric.p95);
-            }
-        }
-        Subject::Comparison(view) => {
-            let base = Side { run: &view.baseline, side: "baseline" };
-            let cand = Side { run: &view.candidate, side: "candidate" };
-            page.run(&base);
-            page.run(&cand);
-            page.verdict(&cand, Some(view.verdict), view.instrument_failed);
-            page.add("assize_compared_examples", &cand.labels(&[]), view.pairing.paired as f64);
-            for metric in view.metrics.iter().chain(&view.measures).take(METRICS_LIMIT) {
-                page.mean(&base, &metric.name, &metric.baseline, &metric.missing.baseline_reasons);
-                page.mean(&cand, &metric.name, &metric.candidate, &metric.missing.candidate_reasons);
-                page.change(&cand, &metric.name, &metric.difference, metric.change);
-                if let Some(ratio) = &metric.ratio {
-                    page.estimate("assize_ratio", &cand.labels(&[("metric", &metric.name)]), ratio, 1.0);
-                }
-            }
+    for view in runs {
+        page.subject(Subject::Run(view));
+    }
+    let mut text = page.text();
+    for gauge in more {
+        head(&mut text, gauge.name, gauge.help);
+        for (labels, value) in gauge.samples.iter().filter(|(_, value)| value.is_finite()) {
+            sample(&mut text, gauge.name, labels, *value);
         }
     }
-    Ok(page.text().into_bytes())
+    text
+}
+
+/// A gauge that no run has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gauge {
+    /// Name.
+    pub name: &'static str,
+    /// What it says, in one sentence.
+    pub help: &'static str,
+    /// Labels and values.
+    pub samples: Vec<(Labels, f64)>,
+}
+
+/// Labels by name.
+pub type Labels = Vec<(String, String)>;
+
+fn families(subject: Subject<'_>) -> Families {
+    let mut page = Families::default();
+    page.subject(subject);
+    page
 }
 
 /// Families with their help, in the order of the file; all are gauges.
-const FAMILIES: &[(&str, &str)] = &[
+pub const FAMILIES: &[(&str, &str)] = &[
     ("assize_verdict", "Verdict of the gate: 1 for the word that holds, 0 for the others."),
     ("assize_run_timestamp_seconds", "When the run was started, seconds since 1970."),
     ("assize_run_trials", "Trials of the run by how the target ended."),
@@ -80,24 +113,52 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    fn labels(&self, more: &[(&str, &str)]) -> String {
+    fn labels(&self, more: &[(&str, &str)]) -> Labels {
         let own = [("suite", self.run.suite.as_str()), ("target", self.run.target.name.as_str()), ("side", self.side)];
-        let pairs: Vec<String> =
-            own.iter().chain(more).map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
-        pairs.join(",")
+        own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 }
 
 #[derive(Default)]
 struct Families {
-    samples: BTreeMap<&'static str, Vec<String>>,
+    samples: BTreeMap<&'static str, Vec<(Labels, f64)>>,
 }
 
 impl Families {
-    fn add(&mut self, family: &'static str, labels: &str, value: f64) {
+    /// Adds all that a run or a comparison says.
+    fn subject(&mut self, subject: Subject<'_>) {
+        match subject {
+            Subject::Run(view) => {
+                let side = Side { run: &view.run, side: "run" };
+                self.run(&side);
+                self.verdict(&side, view.verdict, view.instrument_failed);
+                for metric in view.metrics.iter().chain(&view.measures).take(METRICS_LIMIT) {
+                    self.mean(&side, &metric.name, &metric.estimate, &metric.unscored);
+                    self.quantiles(&side, &metric.name, metric.p50, metric.p95);
+                }
+            }
+            Subject::Comparison(view) => {
+                let base = Side { run: &view.baseline, side: "baseline" };
+                let cand = Side { run: &view.candidate, side: "candidate" };
+                self.run(&base);
+                self.run(&cand);
+                self.verdict(&cand, Some(view.verdict), view.instrument_failed);
+                self.add("assize_compared_examples", &cand.labels(&[]), view.pairing.paired as f64);
+                for metric in view.metrics.iter().chain(&view.measures).take(METRICS_LIMIT) {
+                    self.mean(&base, &metric.name, &metric.baseline, &metric.missing.baseline_reasons);
+                    self.mean(&cand, &metric.name, &metric.candidate, &metric.missing.candidate_reasons);
+                    self.change(&cand, &metric.name, &metric.difference, metric.change);
+                    if let Some(ratio) = &metric.ratio {
+                        self.estimate("assize_ratio", &cand.labels(&[("metric", &metric.name)]), ratio, 1.0);
+                    }
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, family: &'static str, labels: &Labels, value: f64) {
         if value.is_finite() {
-            let samples = self.samples.entry(family).or_default();
-            samples.push(format!("{family}{{{labels}}} {value}"));
+            self.samples.entry(family).or_default().push((labels.clone(), value));
         }
     }
 
@@ -166,7 +227,7 @@ impl Families {
         }
     }
 
-    fn estimate(&mut self, family: &'static str, labels: &str, estimate: &Estimate, factor: f64) {
+    fn estimate(&mut self, family: &'static str, labels: &Labels, estimate: &Estimate, factor: f64) {
         let (lower, upper) = match family {
             "assize_ratio" => ("assize_ratio_ci_lower", "assize_ratio_ci_upper"),
             _ => ("assize_difference_ci_lower", "assize_difference_ci_upper"),
@@ -175,7 +236,8 @@ impl Families {
             self.add(family, labels, point * factor);
         }
         if let Some(interval) = &estimate.interval {
-            let labels = format!("{labels},level=\"{}\"", interval.level);
+            let mut labels = labels.clone();
+            labels.push(("level".to_owned(), interval.level.to_string()));
             self.add(lower, &labels, interval.lo * factor);
             self.add(upper, &labels, interval.hi * factor);
         }
@@ -185,14 +247,23 @@ impl Families {
         let mut text = String::new();
         for (family, help) in FAMILIES {
             let Some(samples) = self.samples.get(family) else { continue };
-            text.push_str(&format!("# HELP {family} {help}\n# TYPE {family} gauge\n"));
-            for sample in samples {
-                text.push_str(sample);
-                text.push('\n');
+            head(&mut text, family, help);
+            for (labels, value) in samples {
+                sample(&mut text, family, labels, *value);
             }
         }
         text
     }
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n"));
+}
+
+fn sample(text: &mut String, name: &str, labels: &Labels, value: f64) {
+    let pairs: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect();
+    let labels = if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) };
+    text.push_str(&format!("{name}{labels} {value}\n"));
 }
 
 /// The family of a measure and the factor to its base unit; `None` for metrics of graders.
@@ -222,7 +293,7 @@ mod tests {
     #[test]
     fn what_is_not_a_number_is_not_written() {
         let mut page = Families::default();
-        page.add("assize_score_mean", "", f64::NAN);
+        page.add("assize_score_mean", &Vec::new(), f64::NAN);
         assert_eq!(page.text(), "");
     }
 }

@@ -14,12 +14,20 @@ struct Step {
     postgres: &'static str,
 }
 
-const STEPS: &[Step] = &[Step {
-    version: 1,
-    name: "journal",
-    sqlite: include_str!("migrations/sqlite/0001_journal.sql"),
-    postgres: include_str!("migrations/postgres/0001_journal.sql"),
-}];
+const STEPS: &[Step] = &[
+    Step {
+        version: 1,
+        name: "journal",
+        sqlite: include_str!("migrations/sqlite/0001_journal.sql"),
+        postgres: include_str!("migrations/postgres/0001_journal.sql"),
+    },
+    Step {
+        version: 2,
+        name: "outbox",
+        sqlite: include_str!("migrations/sqlite/0002_outbox.sql"),
+        postgres: include_str!("migrations/postgres/0002_outbox.sql"),
+    },
+];
 
 /// The steps for SQLite.
 pub(super) fn sqlite() -> Migrator {

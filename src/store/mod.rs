@@ -1,10 +1,11 @@
-//! The store: append-only journals of runs, outputs by content, baselines, the audit trail.
+//! The store: append-only journals of runs, outputs by content, baselines, the audit trail, the outbox.
 //!
 //! Two back ends behind one trait, one battery of conformance tests for both. Knows events, not what they mean;
-//! nothing already written is ever changed.
+//! no finding already written is ever changed.
 
 mod audit;
 mod migrate;
+mod outbox;
 mod postgres;
 mod rows;
 mod sql;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Digest, JournalEntry, RunHeader, RunId, RunStatus, RunTotals};
 
 pub use audit::{AuditCheck, AuditEntry, AuditRecord};
+pub use outbox::{OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
 
 /// A run as the store lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,6 +149,24 @@ pub trait Store: Send + Sync {
             }
         }
     }
+
+    /// Puts entries into the outbox of a place: new ones and changed ones wait to be sent, others stay as they are.
+    async fn outbox_put(&self, sink: &str, entries: &[OutboxPut], now: Timestamp) -> Result<OutboxAdded, StoreError>;
+
+    /// Entries of a place in one state, the oldest change first, at most `limit`.
+    async fn outbox_list(&self, sink: &str, state: OutboxState, limit: u32) -> Result<Vec<OutboxEntry>, StoreError>;
+
+    /// One entry.
+    async fn outbox_get(&self, sink: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError>;
+
+    /// Says what became of entries that were tried.
+    async fn outbox_mark(&self, sink: &str, marks: &[OutboxMark], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Lets what was turned away wait again; says how many.
+    async fn outbox_again(&self, sink: &str) -> Result<u64, StoreError>;
+
+    /// Counts the entries of a place by state.
+    async fn outbox_count(&self, sink: &str) -> Result<Vec<(OutboxState, u64)>, StoreError>;
 
     /// Ends all connections in good order. Dropping the store loses nothing, but may leave SQLite's side files.
     async fn close(&self) {}

@@ -11,6 +11,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, query, query_as, query_scalar};
 
 use super::audit::{AuditEntry, AuditRecord};
+use super::outbox::{self, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
 use super::rows::{self, AuditRow, BaselineRow, Row, SummaryRow};
 use super::{Baseline, RunSummary, Store, StoreError, migrate, sql};
 use crate::model::{Digest, JournalEntry, RunId};
@@ -243,6 +244,30 @@ impl Store for PostgresStore {
             .await
             .map_err(|cause| rows::failed("read the audit trail", cause))?;
         found.into_iter().map(rows::audit_record).collect()
+    }
+
+    async fn outbox_put(&self, sink: &str, entries: &[OutboxPut], now: Timestamp) -> Result<OutboxAdded, StoreError> {
+        outbox::of_postgres::put(&self.pool, sink, entries, now).await
+    }
+
+    async fn outbox_list(&self, sink: &str, state: OutboxState, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        outbox::of_postgres::list(&self.pool, sink, state, limit).await
+    }
+
+    async fn outbox_get(&self, sink: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+        outbox::of_postgres::get(&self.pool, sink, key).await
+    }
+
+    async fn outbox_mark(&self, sink: &str, marks: &[OutboxMark], now: Timestamp) -> Result<(), StoreError> {
+        outbox::of_postgres::mark(&self.pool, sink, marks, now).await
+    }
+
+    async fn outbox_again(&self, sink: &str) -> Result<u64, StoreError> {
+        outbox::of_postgres::again(&self.pool, sink).await
+    }
+
+    async fn outbox_count(&self, sink: &str) -> Result<Vec<(OutboxState, u64)>, StoreError> {
+        outbox::of_postgres::count(&self.pool, sink).await
     }
 
     async fn close(&self) {

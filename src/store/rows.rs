@@ -384,11 +384,11 @@ pub(super) fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn to_u64(number: i64) -> u64 {
+pub(super) fn to_u64(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-fn time(text: &str) -> Result<Timestamp, jiff::Error> {
+pub(super) fn time(text: &str) -> Result<Timestamp, jiff::Error> {
     text.parse()
 }
 
@@ -396,7 +396,7 @@ fn parse<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|cause| unreadable(what.to_owned(), cause))
 }
 
-fn unreadable(what: String, cause: impl std::fmt::Display) -> StoreError {
+pub(super) fn unreadable(what: String, cause: impl std::fmt::Display) -> StoreError {
     StoreError::Unreadable { what, cause: cause.to_string() }
 }
 

@@ -17,6 +17,7 @@ use sqlx::{
 };
 
 use super::audit::{AuditEntry, AuditRecord};
+use super::outbox::{self, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
 use super::rows::{self, AuditRow, BaselineRow, PackedBlob, Row, SummaryRow};
 use super::{Baseline, RunSummary, Store, StoreError, migrate, sql};
 use crate::model::{Digest, JournalEntry, RunId};
@@ -212,6 +213,30 @@ impl Store for SqliteStore {
             .await
             .map_err(|cause| rows::failed("read the audit trail", cause))?;
         found.into_iter().map(rows::audit_record).collect()
+    }
+
+    async fn outbox_put(&self, sink: &str, entries: &[OutboxPut], now: Timestamp) -> Result<OutboxAdded, StoreError> {
+        outbox::of_sqlite::put(&self.writer, sink, entries, now).await
+    }
+
+    async fn outbox_list(&self, sink: &str, state: OutboxState, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        outbox::of_sqlite::list(&self.readers, sink, state, limit).await
+    }
+
+    async fn outbox_get(&self, sink: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+        outbox::of_sqlite::get(&self.readers, sink, key).await
+    }
+
+    async fn outbox_mark(&self, sink: &str, marks: &[OutboxMark], now: Timestamp) -> Result<(), StoreError> {
+        outbox::of_sqlite::mark(&self.writer, sink, marks, now).await
+    }
+
+    async fn outbox_again(&self, sink: &str) -> Result<u64, StoreError> {
+        outbox::of_sqlite::again(&self.writer, sink).await
+    }
+
+    async fn outbox_count(&self, sink: &str) -> Result<Vec<(OutboxState, u64)>, StoreError> {
+        outbox::of_sqlite::count(&self.readers, sink).await
     }
 
     async fn close(&self) {

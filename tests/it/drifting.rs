@@ -69,7 +69,7 @@ fn runs_of_a_suite_are_points_of_one_series() {
 }
 
 /// Forty traces of one day, each scored; `good` of ten are right.
-fn day(number: u64, good: u64) -> String {
+pub fn day(number: u64, good: u64) -> String {
     let (hour, minute) = (3_600_000_000_000_u64, 60_000_000_000_u64);
     let midnight = 1_789_948_800_000_000_000 + number * 24 * hour;
     let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});

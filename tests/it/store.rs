@@ -11,7 +11,7 @@ use assize::model::{
     JournalEntry, RunHeader, RunId, RunStatus, RunTotals, Scale, Score, ScoreValue, Scored, Spend, TargetInfo,
     TargetOutcome, TrialKey, Unscored, UnscoredReason, Usage,
 };
-use assize::store::{self, AuditEntry, Baseline, Store, StoreError};
+use assize::store::{self, AuditEntry, Baseline, OutboxAdded, OutboxMark, OutboxPut, OutboxState, Store, StoreError};
 use assize::sys::Env;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -44,6 +44,10 @@ impl Place {
         let joint = if server.contains('?') { '&' } else { '?' };
         let address = format!("{server}{joint}schema={schema}");
         Some(Self { address, schema: Some((server.to_owned(), schema)), folder: tempfile::tempdir().unwrap() })
+    }
+
+    pub fn is_postgres(&self) -> bool {
+        self.schema.is_some()
     }
 
     pub async fn open(&self) -> Arc<dyn Store> {
@@ -111,6 +115,7 @@ battery!(
     the_views_say_what_the_journal_says,
     a_store_is_found_again_and_a_newer_one_refused,
     many_may_open_a_new_store_at_once,
+    the_outbox_knows_what_is_new_changed_and_the_same,
 );
 
 pub fn moment(offset_ns: i64) -> Timestamp {
@@ -596,4 +601,42 @@ async fn places_that_are_no_store_are_refused_in_plain_words() {
     assert!(open(folder.path().to_str().unwrap()).await.contains("directory"));
     assert!(open(text.to_str().unwrap()).await.contains("not a database"));
     assert_eq!(std::fs::read_to_string(&text).unwrap().len(), 3_100, "it was not touched");
+}
+
+async fn the_outbox_knows_what_is_new_changed_and_the_same(place: Place) {
+    let store = place.open().await;
+    let put = |key: &str, digest: &str| OutboxPut {
+        key: key.to_owned(),
+        digest: digest.to_owned(),
+        payload: "{\"x\": \"nul \0\"}".to_owned(),
+    };
+    let mark = |key: &str, digest: &str, state: OutboxState| OutboxMark {
+        key: key.to_owned(),
+        digest: digest.to_owned(),
+        state,
+        error: (state == OutboxState::Rejected).then(|| "no such trace".to_owned()),
+    };
+    let added = |new, changed, same| OutboxAdded { new, changed, same };
+    let both = [put("a", "1"), put("b", "1")];
+    assert_eq!(store.outbox_put("s", &both, moment(0)).await.unwrap(), added(2, 0, 0));
+    assert_eq!(store.outbox_put("s", &both, moment(1)).await.unwrap(), added(0, 0, 2));
+    assert_eq!(store.outbox_put("other", &both[..1], moment(1)).await.unwrap(), added(1, 0, 0));
+    let marks = [mark("a", "1", OutboxState::Sent), mark("b", "1", OutboxState::Rejected)];
+    store.outbox_mark("s", &marks, moment(2)).await.unwrap();
+    let counts = store.outbox_count("s").await.unwrap();
+    assert_eq!(counts, [(OutboxState::Rejected, 1), (OutboxState::Sent, 1)]);
+    let rejected = store.outbox_get("s", "b").await.unwrap().unwrap();
+    assert_eq!((rejected.error.as_deref(), rejected.attempts, rejected.sent_at), (Some("no such trace"), 1, None));
+    assert!(store.outbox_list("s", OutboxState::Waiting, 9).await.unwrap().is_empty());
+    // Changed: it waits again, and is known to have been sent before.
+    assert_eq!(store.outbox_put("s", &[put("a", "2")], moment(3)).await.unwrap(), added(0, 1, 0));
+    let waiting = store.outbox_list("s", OutboxState::Waiting, 9).await.unwrap();
+    assert_eq!((waiting.len(), waiting[0].sent_at, waiting[0].attempts), (1, Some(moment(2)), 0));
+    // A mark about what it was before is of no effect.
+    store.outbox_mark("s", &[mark("a", "1", OutboxState::Sent)], moment(4)).await.unwrap();
+    assert_eq!(store.outbox_list("s", OutboxState::Waiting, 9).await.unwrap().len(), 1);
+    assert_eq!(store.outbox_again("s").await.unwrap(), 1);
+    assert_eq!(store.outbox_list("s", OutboxState::Waiting, 9).await.unwrap().len(), 2);
+    assert_eq!(store.outbox_count("other").await.unwrap(), [(OutboxState::Waiting, 1)]);
+    place.end(store).await;
 }

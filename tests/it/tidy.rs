@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("rubric", 2),
     ("scorer", 2),
     ("compare", 2),
+    ("feed", 3),
     ("ingest", 3),
     ("lake", 3),
     ("provider", 3),

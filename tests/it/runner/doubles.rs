@@ -14,7 +14,7 @@ use assize::model::{
 use assize::provider::OnNotice;
 use assize::runner::{Control, Examples, Grader, Job, Listener, Mode, Options, RunError, RunOutcome, Work, execute};
 use assize::scorer::Scorer;
-use assize::store::{self, AuditEntry, AuditRecord, Baseline, RunSummary, Store, StoreError};
+use assize::store::{self, AuditEntry, AuditRecord, Baseline, RunSummary, Store, StoreError, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
 use assize::sys::{FixedClock, RetryPolicy};
 use assize::target::{Target, TargetCall, TargetReply};
 use async_trait::async_trait;
@@ -219,6 +219,30 @@ impl Store for Faulty {
             }
             _ => self.inner.append(run, entries).await,
         }
+    }
+
+    async fn outbox_put(&self, sink: &str, entries: &[OutboxPut], now: Timestamp) -> Result<OutboxAdded, StoreError> {
+        self.inner.outbox_put(sink, entries, now).await
+    }
+
+    async fn outbox_list(&self, sink: &str, state: OutboxState, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.inner.outbox_list(sink, state, limit).await
+    }
+
+    async fn outbox_get(&self, sink: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+        self.inner.outbox_get(sink, key).await
+    }
+
+    async fn outbox_mark(&self, sink: &str, marks: &[OutboxMark], now: Timestamp) -> Result<(), StoreError> {
+        self.inner.outbox_mark(sink, marks, now).await
+    }
+
+    async fn outbox_again(&self, sink: &str) -> Result<u64, StoreError> {
+        self.inner.outbox_again(sink).await
+    }
+
+    async fn outbox_count(&self, sink: &str) -> Result<Vec<(OutboxState, u64)>, StoreError> {
+        self.inner.outbox_count(sink).await
     }
 
     async fn replay(&self, run: &RunId, from: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
