@@ -116,6 +116,9 @@ pub enum Verb {
     Drift(super::drift::DriftArgs),
     /// Make a run the baseline of its suite: the only way a baseline moves.
     Bless(BlessArgs),
+    /// Write a finished run to one file, or take such a file in: comparisons without a database.
+    #[command(subcommand, after_help = super::bundle::EXAMPLES)]
+    Bundle(super::bundle::BundleVerb),
     /// Make a report again from the store.
     #[command(after_help = "Example:\n  assize report 7f3a91c2 --report html=run.html\n  \
                             assize report 1c9e44d0..7f3a91c2 --report markdown=-")]
@@ -330,7 +333,7 @@ pub struct RunsArgs {
 /// `compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Run compared against: an id, its last characters, `baseline` or `latest`.
+    /// Run compared against: an id, its last characters, `baseline`, `latest` or a bundle (`FILE.assize`).
     pub baseline: String,
     /// Run being judged.
     pub candidate: String,
@@ -357,10 +360,17 @@ pub struct CiArgs {
     /// How to run.
     #[command(flatten)]
     pub how: RunHow,
-    /// Baseline: a run, `baseline` (the blessed one), or `target:NAME` to run that target now. By default the blessed
-    /// run, else the suite's `baseline` target.
+    /// Baseline: a run, a bundle (`FILE.assize`), `baseline` (the blessed one), `merge-base` or `merge-base:REF` (the newest
+    /// run at the merge base in git), `tag:KEY=VALUE` (the newest run with that tag), or `target:NAME` to run that target
+    /// now. By default the blessed run, else the suite's `baseline` target.
     #[arg(long)]
     pub baseline: Option<String>,
+    /// Folder of bundles in which the baseline is looked for, too; without `--baseline` at the merge base.
+    #[arg(long, value_name = "DIR")]
+    pub bundles: Option<PathBuf>,
+    /// Write the candidate's run to this bundle, whatever the verdict.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
     /// Difference that is allowed, by its name.
     #[arg(long = "allow", value_name = "WHAT")]
     pub allow: Vec<String>,
@@ -372,7 +382,7 @@ pub struct CiArgs {
 /// `bless`
 #[derive(Debug, Args)]
 pub struct BlessArgs {
-    /// Run: an id, its last characters, or `latest`.
+    /// Run: an id, its last characters, `latest` or a bundle (`FILE.assize`).
     pub run: String,
     /// Why.
     #[arg(long, short = 'm')]
@@ -388,7 +398,7 @@ pub struct BlessArgs {
 /// `report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A run, or two as `BASE..CANDIDATE`.
+    /// A run, or two as `BASE..CANDIDATE`; each may be a bundle (`FILE.assize`).
     pub subject: String,
     /// Suite, for `baseline` and `latest`.
     #[arg(long)]
@@ -481,7 +491,7 @@ pub struct DoctorArgs {
 /// `schema`
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// `config`, `dataset.example`, `mapping`, `provider`, `report.run`, `report.comparison`, `scorer.NAME` or `target.KIND`; lists the names
-    /// when left out.
+    /// `config`, `dataset.example`, `mapping`, `journal.entry`, `bundle.line`, `report.run`, `report.comparison`, `scorer.NAME`,
+    /// `target.KIND` and others; lists the names when left out.
     pub name: Option<String>,
 }

@@ -3,8 +3,10 @@
 //! Builds components from names, owns paths, decides how a command ends. Numbers and rules come from below.
 
 mod agreement;
+pub mod baseline;
 pub mod bless;
 mod build;
+pub mod bundles;
 pub mod cache;
 mod calibrations;
 mod check;
@@ -27,6 +29,7 @@ mod examples;
 mod exit;
 mod findings;
 pub mod flaky;
+mod github;
 mod graders;
 mod holdout;
 pub mod ingest;
@@ -39,6 +42,7 @@ pub mod lake;
 pub mod matrix;
 pub mod outcomes;
 mod outputs;
+mod places;
 pub mod plan;
 mod preflight;
 mod pricing;

@@ -273,7 +273,7 @@ fn header(
     let dataset = examples.header();
     let now = world.clock.now();
     Ok(RunHeader {
-        format: 1,
+        format: RunHeader::FORMAT,
         id: earlier.map_or_else(|| sys::new_run_id(world.clock.as_ref()), |header| header.id.clone()),
         suite: suite.name.clone(),
         created_at: earlier.map_or(now, |header| header.created_at),

@@ -4,9 +4,11 @@
 //! nothing already written is ever changed.
 
 mod audit;
+mod bundle;
 mod migrate;
 mod postgres;
 mod rows;
+mod shelf;
 mod sql;
 mod sqlite;
 
@@ -15,11 +17,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, JournalEntry, RunHeader, RunId, RunStatus, RunTotals};
 
 pub use audit::{AuditCheck, AuditEntry, AuditRecord};
+pub use bundle::{BUNDLE_FORMAT, Bundle, BundleError, BundleLine, Manifest};
+pub use shelf::Shelf;
 
 /// A run as the store lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +38,7 @@ pub struct RunSummary {
 }
 
 /// A baseline: which run a suite is compared with, and by whose word. Blessings are appended; the latest holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
     /// Suite.
     pub suite: String,
