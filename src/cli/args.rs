@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::sample::SampleArgs;
+use crate::ops::shards::Shard;
 
 /// Did your LLM agents get better or worse? Traces in, an honest verdict out.
 #[derive(Debug, Parser)]
@@ -264,7 +265,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub how: RunHow,
     /// Go on with a stopped or killed run.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit", "until_decided"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit", "shard", "until_decided"])]
     pub resume: Option<String>,
     /// Run that `--until-decided` compares with: an id, its last characters, or `baseline`. By default the blessed run.
     #[arg(long, value_name = "RUN", requires = "until_decided")]
@@ -289,6 +290,9 @@ pub struct RunHow {
     /// Only the first N examples of a seeded order.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Only the examples of one of several shards, such as `1/4`; `assize bundle merge` puts the shards together.
+    #[arg(long, value_name = "N/OF", conflicts_with = "limit")]
+    pub shard: Option<Shard>,
     /// Plan and price, then stop.
     #[arg(long)]
     pub dry_run: bool,

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::print::Printer;
 use super::show::count;
 use crate::ops::bundles::{self, Exported, Imported};
-use crate::ops::{Done, Exit, Project, World};
+use crate::ops::{Done, Exit, Project, World, shards};
 use crate::sys::text::one_line;
 
 /// Examples of use.
@@ -29,6 +29,15 @@ pub enum BundleVerb {
         #[arg(long)]
         suite: Option<String>,
     },
+    /// Put the bundles of all shards of a run together to one.
+    Merge {
+        /// Bundles, one for each shard.
+        #[arg(required = true, value_name = "BUNDLE")]
+        shards: Vec<PathBuf>,
+        /// File, by custom `NAME.assize`.
+        #[arg(long, short = 'o', value_name = "FILE")]
+        output: PathBuf,
+    },
     /// Take the run of a file into the store. The same one again changes nothing.
     Import {
         /// Bundle.
@@ -41,6 +50,10 @@ pub async fn run(project: &Project, world: &World, verb: BundleVerb, printer: &P
     match verb {
         BundleVerb::Export { run, output, suite } => {
             let done = bundles::export(project, world, &run, suite.as_deref(), &output).await?;
+            printer.result(&done, || exported(&done))?;
+        }
+        BundleVerb::Merge { shards, output } => {
+            let done = shards::merge(world, &shards, &output)?;
             printer.result(&done, || exported(&done))?;
         }
         BundleVerb::Import { file } => {

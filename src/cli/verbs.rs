@@ -143,6 +143,7 @@ fn how(args: RunHow) -> How {
         target: args.target,
         trials: args.trials,
         limit: args.limit,
+        shard: args.shard,
         dry_run: args.dry_run,
         max_cost: args.max_cost,
         judge_share: args.judge_share,

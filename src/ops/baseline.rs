@@ -55,7 +55,7 @@ pub async fn find(
     }
     if let Some(file) = bundles::path_of(typed, world) {
         let taken = bundles::import(project, world, &file).await?;
-        let told = format!("run `{}`, from bundle `{}`", taken.run.short(), file.display());
+        let told = format!("run `{}`, from bundle `{}`", taken.run.short(), bundles::shown(&file, world));
         return Ok(Against::Run { id: taken.run, told });
     }
     let reference = match typed.split_once(':') {
@@ -211,7 +211,7 @@ impl Candidates<'_> {
             Source::Store => format!("run `{}`, {why}", id.short()),
             Source::File(file) => {
                 bundles::import(self.project, self.world, file).await?;
-                format!("run `{}`, {why}, from bundle `{}`", id.short(), file.display())
+                format!("run `{}`, {why}, from bundle `{}`", id.short(), bundles::shown(file, self.world))
             }
         };
         Ok(Against::Run { id, told })

@@ -211,6 +211,11 @@ pub(super) fn shelf_of(folder: &Path, warnings: &mut Vec<String>) -> Done<Vec<(P
     Ok(found)
 }
 
+/// A file as people know it: from where they are, since what is told of it stands in comments and reports.
+pub(super) fn shown(file: &Path, world: &World) -> String {
+    file.strip_prefix(&world.here).unwrap_or(file).display().to_string()
+}
+
 /// The file that a word for a run means: one that ends in `.assize`, or a path to a file that is there.
 pub(super) fn path_of(word: &str, world: &World) -> Option<PathBuf> {
     let path = world.here.join(word);

@@ -57,6 +57,7 @@ pub mod schema;
 pub mod selftest;
 pub mod serve;
 mod services;
+pub mod shards;
 mod standing;
 mod stored;
 pub mod traces;

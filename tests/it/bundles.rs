@@ -186,7 +186,39 @@ fn rows_of_scores_are_the_same_in_every_form() {
     assert_eq!(columns.iter().filter(|name| *name == "difference").count(), 1);
     assert_eq!(table.records().map(Result::unwrap).count(), lines.len());
     // Read back by the reader that datasets are imported with.
-    let imported = world
-        .run(&["dataset", "import", "scores", "s.parquet", "--field", "input=example", "--field", "id=example", "--json"]);
-    assert!(imported.stdout.contains("rejected") || imported.code == 0, "{}{}", imported.stdout, imported.stderr);
+    let fields = ["--field", "input=metric", "--field", "metadata.value=value", "--field", "dimensions.example=example"];
+    let ran = world.run(&[&["dataset", "import", "scores", "s.parquet", "--json"][..], &fields].concat()).expect(0);
+    assert!(ran.json().to_string().contains(&lines.len().to_string()), "{}", ran.stdout);
+}
+
+#[test]
+fn shards_are_one_run_again() {
+    let world = project();
+    world.run(&["run", "qa", "--target", "worse"]).expect(0);
+    for shard in ["1/3", "2/3", "3/3"] {
+        world.run(&["run", "qa", "--target", "worse", "--shard", shard, "--anyway"]).expect(0);
+        let file = format!("shard-{}.assize", &shard[..1]);
+        world.run(&["bundle", "export", "latest", "-o", &file]).expect(0);
+    }
+    let files = ["shard-1.assize", "shard-2.assize", "shard-3.assize"];
+    let far = elsewhere(&world, &files);
+    far.write("assize.toml", CONFIG);
+    far.run(&[&["bundle", "merge"][..], &files, &["-o", "whole.assize"]].concat()).expect(0);
+    assert!(!far.path(".assize").exists(), "no store was made");
+    let whole = far.run(&["report", "whole.assize", "--json"]).expect(0).json();
+    let runs = world.run(&["runs", "--json"]).expect(0).json();
+    let once = runs.as_array().unwrap().last().unwrap()["header"]["id"].as_str().unwrap().to_owned();
+    let once = world.run(&["report", &once, "--json"]).expect(0).json();
+    assert_eq!(whole["metrics"][0]["estimate"], once["metrics"][0]["estimate"], "as if it had been run in one piece");
+    assert_eq!((&whole["run"]["totals"]["scored"], &whole["examples"].as_array().unwrap().len()), (&80.into(), &80));
+    let ran = far.run(&["bundle", "merge", files[0], files[1], "-o", "x.assize"]).expect(2);
+    assert!(ran.stderr.contains("shards are missing: 3"), "{}", ran.stderr);
+    let ran = far.run(&["bundle", "merge", files[0], files[1], files[1], "-o", "x.assize"]).expect(2);
+    assert!(ran.stderr.contains("are both shard 2/3"), "{}", ran.stderr);
+    let ran = far.run(&["bundle", "merge", files[0], "whole.assize", "-o", "x.assize"]).expect(2);
+    assert!(ran.stderr.contains("is no shard"), "{}", ran.stderr);
+    let ran = world.run(&["run", "qa", "--shard", "4/3"]).expect(2);
+    assert!(ran.stderr.contains("NUMBER/OF"), "{}", ran.stderr);
+    let ran = world.run(&["run", "qa", "--tag", "assize.shard=1/2"]).expect(2);
+    assert!(ran.stderr.contains("program's own"), "{}", ran.stderr);
 }

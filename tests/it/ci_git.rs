@@ -3,42 +3,52 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{Ran, World};
 
-const AGENT: &str = r#"
-import json, sys, zlib
-call = json.load(sys.stdin)
-number = int(call["id"].split("-")[1])
-mode = open("mode").read().strip()
-if mode == "down" and number % 2:
-    sys.exit("connect to search.internal: connection refused")
-luck = zlib.crc32(f"{number}/{call.get('trial', 0)}".encode()) % 5
-wrong = {
-    "good": number % 5 == 0,
-    "worse": number % 5 == 0 or number % 3 == 0,
-    "better": False,
-    "wavers": luck == 0,
-    "down": False,
-}[mode]
-json.dump({"output": "no idea" if wrong else f"the answer is {number}"}, sys.stdout)
-"#;
-
+/// What the agent of a branch answers is recorded in the dataset, by variant; the branch says which variant is tried. So no
+/// process is started for each of the answers, and nothing of what is told depends on the machine.
 const CONFIG: &str = r#"
 [suites.qa]
 file = "examples.jsonl"
 candidate = "agent"
 trials = 2
 [suites.qa.targets.agent]
-kind = "command"
-command = ["python3", "-S", "-E", "agent.py"]
+kind = "recorded"
+variant = "good"
 [[suites.qa.graders]]
 name = "answered"
 scorer = "contains"
 [suites.qa.gate.metrics]
 answered = { margin = 0.05 }
 "#;
+
+/// Where the search of the agent is down: it answers nothing.
+const DOWN: &str = r#"kind = "command"
+command = ["sh", "-c", "echo connect to search.internal: connection refused >&2; exit 1"]"#;
+
+/// An example with the answers of every variant in both trials.
+fn example(n: usize) -> String {
+    let wrong = |variant: &str, trial: usize| match variant {
+        "good" => n % 5 == 0,
+        "worse" => n % 5 == 0 || n % 3 == 0,
+        "better" => false,
+        // As often wrong as the good one, but elsewhere and not in both trials.
+        _ => (n * 7 + trial * 3) % 5 == 1,
+    };
+    let mut recorded = Vec::new();
+    for variant in ["good", "worse", "better", "wavers"] {
+        for trial in 0..2 {
+            let value = if wrong(variant, trial) { "no idea".to_owned() } else { format!("the answer is {n}") };
+            recorded.push(json!({ "variant": variant, "trial": trial, "output": { "value": value } }));
+        }
+    }
+    let example = json!({
+        "id": format!("q-{n}"), "input": format!("What is {n}?"), "reference": format!("answer is {n}"), "recorded": recorded
+    });
+    format!("{example}\n")
+}
 
 /// Reports that the four stories are told in.
 const REPORTS: &[&str] = &[
@@ -64,16 +74,22 @@ fn git(world: &World, arguments: &[&str]) -> String {
 /// The project below `evals/` of a repository, with one commit on `main`.
 fn repository() -> World {
     let world = World::new();
-    world.write("evals/agent.py", AGENT);
     world.write("evals/assize.toml", CONFIG);
-    world.write("evals/mode", "good");
     world.write(".gitignore", ".assize/\nout/\nbundles/\n");
-    let line = |n: usize| format!("{{\"id\": \"q-{n}\", \"input\": \"What is {n}?\", \"reference\": \"answer is {n}\"}}\n");
-    world.write("evals/examples.jsonl", (1..=120).map(line).collect::<String>());
+    world.write("evals/examples.jsonl", (1..=120).map(example).collect::<String>());
     git(&world, &["init", "-q"]);
     git(&world, &["add", "."]);
     git(&world, &["commit", "-qm", "start"]);
     world
+}
+
+/// Writes the configuration of an agent that answers otherwise.
+fn change(world: &World, mode: &str) {
+    let config = match mode {
+        "down" => CONFIG.replace("kind = \"recorded\"\nvariant = \"good\"", DOWN),
+        _ => CONFIG.replace("variant = \"good\"", &format!("variant = \"{mode}\"")),
+    };
+    world.write("evals/assize.toml", config);
 }
 
 fn assize(world: &World, arguments: &[&str]) -> Ran {
@@ -88,7 +104,7 @@ fn branch(mode: &str) -> World {
     assize(&world, &["bundle", "export", "latest", "-o", "bundles/main.assize"]).expect(0);
     std::fs::remove_dir_all(world.path("evals/.assize")).unwrap();
     git(&world, &["checkout", "-qb", "change"]);
-    world.write("evals/mode", mode);
+    change(&world, mode);
     git(&world, &["commit", "-qam", "another prompt"]);
     // The branch it is meant for goes on meanwhile; the merge base stays.
     git(&world, &["checkout", "-q", "main"]);
@@ -130,11 +146,11 @@ fn a_planted_regression_fails_and_is_pointed_at_everywhere() {
     assert!(ran.stderr.contains(&format!("newest of commit {base}, the merge base with `main`")), "{}", ran.stderr);
     let comment = world.read("out/comment.md");
     assert!(comment.starts_with("<!-- assize:qa -->\n### ✗ qa: fail"), "{comment}");
-    assert!(comment.contains("regressed") && comment.contains(base) && comment.contains("q-3"), "{comment}");
+    assert!(comment.contains("regressed") && comment.contains(base) && comment.contains("q-102"), "{comment}");
     let summary = world.read("out/summary.md");
     assert!(summary.starts_with("before\n") && summary.contains("### ✗ qa: fail"), "{summary}");
     let junit = world.read("out/junit.xml");
-    assert!(junit.contains("failures=\"2\"") && junit.contains("type=\"fail\"") && junit.contains("q-3"), "{junit}");
+    assert!(junit.contains("failures=\"2\"") && junit.contains("type=\"fail\"") && junit.contains("q-102"), "{junit}");
     let annotations = world.read("out/annotations.txt");
     let head = format!("::error file=evals/assize.toml,line={},title=answered%3A gate failed::", gate_line());
     assert!(annotations.starts_with(&head), "{annotations}");
@@ -198,7 +214,7 @@ fn the_store_serves_the_merge_base_and_commits_before_it_are_named() {
     git(&world, &["add", "notes"]);
     git(&world, &["commit", "-qm", "no run of this one"]);
     git(&world, &["checkout", "-qb", "change"]);
-    world.write("evals/mode", "worse");
+    change(&world, "worse");
     // Not committed: a run of changed files is no run of that commit.
     let ran = assize(&world, &["ci", "--baseline", "merge-base", "--export", "bundles/change.assize"]).expect(1);
     assert!(ran.stderr.contains("1 commit before") && ran.stderr.contains("no run of its own"), "{}", ran.stderr);
@@ -222,7 +238,7 @@ fn the_store_serves_the_merge_base_and_commits_before_it_are_named() {
 fn on_the_branch_itself_the_commit_before_is_meant() {
     let world = repository();
     assize(&world, &["run", "qa"]).expect(0);
-    world.write("evals/mode", "worse");
+    change(&world, "worse");
     git(&world, &["commit", "-qam", "worse, straight to main"]);
     assize(&world, &["run", "qa"]).expect(0);
     let ran = assize(&world, &["ci", "--baseline", "merge-base"]).expect(1);

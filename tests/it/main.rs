@@ -29,6 +29,7 @@ mod detecting;
 mod drifting;
 mod explain;
 mod faults;
+mod format_versions;
 mod formats;
 mod gates;
 mod harness;
