@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 pub use super::table::{count, dollars, duration, moment, short, table, thousands};
 use crate::model::{CancelReason, RunId, RunStatus};
+use crate::ops::bless::Listed;
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
 use crate::ops::init::Started;
 use crate::ops::judges::Checked;
 use crate::ops::run::Planned;
-use crate::ops::bless::Listed;
 use crate::store::Baseline;
 use crate::sys::text::one_line;
 

@@ -55,7 +55,7 @@ pub async fn find(
     }
     if let Some(file) = bundles::path_of(typed, world) {
         let taken = bundles::import(project, world, &file).await?;
-        let told = format!("run `{}`, from bundle `{}`", taken.run.short(), bundles::shown(&file, world));
+        let told = format!("run {}, from bundle `{}`", taken.run.short(), bundles::shown(&file, world));
         return Ok(Against::Run { id: taken.run, told });
     }
     let reference = match typed.split_once(':') {
@@ -74,7 +74,7 @@ pub async fn find(
     let id = find_run(project, store.as_ref(), typed, Some(&suite.name)).await?;
     let told = match typed {
         "baseline" => blessed(store.as_ref(), &suite.name, &id).await?,
-        _ => format!("run `{}`, as named", id.short()),
+        _ => format!("run {}, as named", id.short()),
     };
     Ok(Against::Run { id, told })
 }
@@ -95,13 +95,13 @@ async fn blessed(store: &dyn Store, suite: &str, id: &RunId) -> Done<String> {
     let found = store.baseline(suite).await.map_err(Failed::instrument)?;
     Ok(match found.filter(|found| found.run == *id) {
         Some(found) => format!(
-            "run `{}`, blessed by {} on {}: {}",
+            "run {}, blessed by {} on {}: {}",
             id.short(),
             found.by,
             found.at.strftime("%Y-%m-%d"),
             found.reason
         ),
-        None => format!("run `{}`, the blessed one", id.short()),
+        None => format!("run {}, the blessed one", id.short()),
     })
 }
 
@@ -193,9 +193,8 @@ impl Candidates<'_> {
     async fn with_tag(&self, tag: &str, warnings: &mut Vec<String>) -> Done<Against> {
         let (key, value) = tag.split_once('=').map_or((tag, None), |(key, value)| (key, Some(value)));
         let list = self.list(warnings).await?;
-        let fits = |header: &RunHeader| {
-            header.tags.get(key).is_some_and(|found| value.is_none_or(|value| value == found))
-        };
+        let fits =
+            |header: &RunHeader| header.tags.get(key).is_some_and(|found| value.is_none_or(|value| value == found));
         match list.iter().find(|(header, _)| fits(header)) {
             Some((header, source)) => self.take(header, source, &format!("newest with tag `{tag}`")).await,
             None => Err(Failed::usage(anyhow!(
@@ -208,10 +207,10 @@ impl Candidates<'_> {
     async fn take(&self, header: &RunHeader, source: &Source, why: &str) -> Done<Against> {
         let id = header.id.clone();
         let told = match source {
-            Source::Store => format!("run `{}`, {why}", id.short()),
+            Source::Store => format!("run {}, {why}", id.short()),
             Source::File(file) => {
                 bundles::import(self.project, self.world, file).await?;
-                format!("run `{}`, {why}, from bundle `{}`", id.short(), bundles::shown(file, self.world))
+                format!("run {}, {why}, from bundle `{}`", id.short(), bundles::shown(file, self.world))
             }
         };
         Ok(Against::Run { id, told })

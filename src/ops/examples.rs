@@ -75,7 +75,10 @@ impl Chosen {
             }
         }
         if places.is_empty() {
-            return Err(Failed::usage(anyhow!("shard {shard} holds no example of `{}`; use fewer shards", self.name())));
+            return Err(Failed::usage(anyhow!(
+                "shard {shard} holds no example of `{}`; use fewer shards",
+                self.name()
+            )));
         }
         self.places = Some(places);
         Ok(self)

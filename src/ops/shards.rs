@@ -144,7 +144,8 @@ fn put_together(world: &World, parts: &[Bundle]) -> Done<Bundle> {
     header.examples = parts.iter().map(|part| part.manifest.header.examples).sum();
     header.example_blobs = parts.iter().flat_map(|part| part.manifest.header.example_blobs.clone()).collect();
     // What happened, in the order in which it did; beginnings and ends of the shards are none of the whole.
-    let mut happened: Vec<&JournalEntry> = parts.iter().flat_map(|part| &part.entries).filter(|entry| is_work(entry)).collect();
+    let mut happened: Vec<&JournalEntry> =
+        parts.iter().flat_map(|part| &part.entries).filter(|entry| is_work(entry)).collect();
     happened.sort_by_key(|entry| entry.at);
     let last = parts.iter().flat_map(|part| part.entries.last()).map(|entry| entry.at).max();
     let started = Event::RunStarted { header: Box::new(header.clone()) };
@@ -172,10 +173,7 @@ fn put_together(world: &World, parts: &[Bundle]) -> Done<Bundle> {
 }
 
 fn is_work(entry: &JournalEntry) -> bool {
-    matches!(
-        entry.event,
-        Event::AttemptFailed { .. } | Event::TargetFinished { .. } | Event::ScoreFinished { .. }
-    )
+    matches!(entry.event, Event::AttemptFailed { .. } | Event::TargetFinished { .. } | Event::ScoreFinished { .. })
 }
 
 #[cfg(test)]

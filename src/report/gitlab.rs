@@ -47,8 +47,8 @@ pub(super) fn render(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
             location: Location { path: &issue.file, lines: Lines { begin: issue.line } },
         })
         .collect();
-    let mut bytes = serde_json::to_vec_pretty(&issues)
-        .map_err(|error| ReportError { form: "gitlab", cause: error.to_string() })?;
+    let mut bytes =
+        serde_json::to_vec_pretty(&issues).map_err(|error| ReportError { form: "gitlab", cause: error.to_string() })?;
     bytes.push(b'\n');
     Ok(bytes)
 }

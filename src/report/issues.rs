@@ -61,8 +61,10 @@ pub(super) fn issues(material: &Material<'_>) -> Vec<Issue> {
     };
     let suite = one_line(words::suite(&material.subject), 80);
     let whole = |rule, level, title: String| {
-        let told = reasons.iter().take(5).map(|reason| format!(" {reason}")).collect::<String>();
-        let message = one_line(&format!("{headline}{told}"), 1500);
+        // The headline is often the first reason in a sentence.
+        let further = reasons.iter().filter(|reason| !headline.contains(reason.as_str())).take(5).map(String::as_str);
+        let told: Vec<&str> = std::iter::once(headline.as_str()).chain(further).collect();
+        let message = one_line(&told.join("; "), 1500);
         let (file, line) = place(places, None);
         Issue { rule, metric: None, level, title, message, file, line }
     };

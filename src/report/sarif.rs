@@ -15,10 +15,8 @@ const HOME: &str = "https://github.com/your-org/assize";
 pub(super) fn render(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
     let suite = words::suite(&material.subject);
     let found = issues(material);
-    let rules: Vec<Value> = RULES
-        .iter()
-        .map(|(id, sentence)| json!({ "id": id, "shortDescription": { "text": sentence } }))
-        .collect();
+    let rules: Vec<Value> =
+        RULES.iter().map(|(id, sentence)| json!({ "id": id, "shortDescription": { "text": sentence } })).collect();
     let results: Vec<Value> = found.iter().map(|issue| result(issue, suite)).collect();
     let run = words::main_run(&material.subject);
     let document = json!({

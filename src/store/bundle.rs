@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Baseline, RunSummary};
 use crate::model::{
-    CellKey, DatasetHeader, Digest, Event, JournalEntry, RunHeader, RunId, RunStatus, RunTotals, TargetOutcome, TrialKey,
+    CellKey, DatasetHeader, Digest, Event, JournalEntry, RunHeader, RunId, RunStatus, RunTotals, TargetOutcome,
+    TrialKey,
 };
 
 /// Format version of what is written; every earlier one can be read.
@@ -111,7 +112,9 @@ pub enum BundleError {
     #[error("it has format {0}, and this version of assize reads up to {BUNDLE_FORMAT}; use the version that wrote it")]
     TooNew(u64),
     /// The stream is not what the first line says.
-    #[error("its content does not have the digest of its first line: it was cut short or changed; copy or export it again")]
+    #[error(
+        "its content does not have the digest of its first line: it was cut short or changed; copy or export it again"
+    )]
     Digest,
     /// It would unpack to too much.
     #[error("it says that it unpacks to {says} bytes from {packed}; at most {most} are taken")]

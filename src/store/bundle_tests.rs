@@ -7,8 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{
-    Direction, ExampleId, GraderInfo, GraderKind, Scale, Score, Spend, TargetInfo, Unscored, UnscoredReason,
-    Usage,
+    Direction, ExampleId, GraderInfo, GraderKind, Scale, Score, Spend, TargetInfo, Unscored, UnscoredReason, Usage,
 };
 
 fn at() -> Timestamp {
@@ -159,7 +158,10 @@ fn what_is_wrong_is_said_with_its_mend() {
         [head.as_bytes(), &file[cut..]].concat()
     };
     assert!(error(b"PK\x03\x04 is a zip\n").contains("no bundle") && error(b"").contains("no first line"));
-    assert!(error(&text("bundle 1 ", "bundle 2 ")).contains("has format 2") && error(&text(" 1 ", " x ")).contains("no format"));
+    assert!(
+        error(&text("bundle 1 ", "bundle 2 ")).contains("has format 2")
+            && error(&text(" 1 ", " x ")).contains("no format")
+    );
     assert!(error(&file[..file.len() - 1]).contains("cut short or changed"));
     assert!(error(&text("b3:", "sha256:")).contains("no digest"));
 }

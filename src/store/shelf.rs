@@ -69,9 +69,9 @@ impl Store for Shelf {
         };
         let known: Vec<RunId> = runs.iter().map(|run| run.header.id.clone()).collect();
         let ours = self.bundles.iter().map(Bundle::summary);
-        runs.extend(ours.filter(|run| {
-            suite.is_none_or(|suite| run.header.suite == suite) && !known.contains(&run.header.id)
-        }));
+        runs.extend(
+            ours.filter(|run| suite.is_none_or(|suite| run.header.suite == suite) && !known.contains(&run.header.id)),
+        );
         runs.sort_by(|a, b| (b.header.created_at, &b.header.id).cmp(&(a.header.created_at, &a.header.id)));
         runs.truncate(limit as usize);
         Ok(runs)
@@ -83,7 +83,9 @@ impl Store for Shelf {
         }
         match &self.behind {
             Some(store) => store.find_run(wanted).await,
-            None => Err(StoreError::NoSuchRun { wanted: wanted.to_owned(), hint: ": only bundles are open".to_owned() }),
+            None => {
+                Err(StoreError::NoSuchRun { wanted: wanted.to_owned(), hint: ": only bundles are open".to_owned() })
+            }
         }
     }
 

@@ -65,7 +65,8 @@ pub fn merge_base(folder: &Path, references: &[String]) -> Result<MergeBase, Git
     let shallow = ask(folder, &["rev-parse", "--is-shallow-repository"]).as_deref() == Some("true");
     let known = references.iter().find_map(|name| {
         // What is typed is a name and never an option.
-        let commit = ask(folder, &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")])?;
+        let commit =
+            ask(folder, &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")])?;
         Some((name.clone(), commit))
     });
     let Some((reference, other)) = known else {

@@ -106,7 +106,10 @@ fn a_file_is_a_baseline_and_can_be_blessed() {
     assert!(ran.stderr.contains("needs a reason"), "{}", ran.stderr);
     there.run(&["bless", "main.assize", "-m", "as released", "--by", "Ada"]).expect(0);
     let listed = there.run(&["runs"]).expect(0).stdout;
-    assert!(listed.contains("blessed by Ada on") && listed.contains("as released") && listed.contains("yes"), "{listed}");
+    assert!(
+        listed.contains("blessed by Ada on") && listed.contains("as released") && listed.contains("yes"),
+        "{listed}"
+    );
     let listed = there.run(&["runs", "--json"]).expect(0).json();
     let blessed: Vec<_> = listed.as_array().unwrap().iter().filter(|run| run["baseline"] == true).collect();
     assert_eq!((blessed.len(), &blessed[0]["blessing"]["reason"]), (1, &"as released".into()));
@@ -186,7 +189,8 @@ fn rows_of_scores_are_the_same_in_every_form() {
     assert_eq!(columns.iter().filter(|name| *name == "difference").count(), 1);
     assert_eq!(table.records().map(Result::unwrap).count(), lines.len());
     // Read back by the reader that datasets are imported with.
-    let fields = ["--field", "input=metric", "--field", "metadata.value=value", "--field", "dimensions.example=example"];
+    let fields =
+        ["--field", "input=metric", "--field", "metadata.value=value", "--field", "dimensions.example=example"];
     let ran = world.run(&[&["dataset", "import", "scores", "s.parquet", "--json"][..], &fields].concat()).expect(0);
     assert!(ran.json().to_string().contains(&lines.len().to_string()), "{}", ran.stdout);
 }

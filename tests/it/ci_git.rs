@@ -175,7 +175,10 @@ fn an_improvement_passes_and_points_at_nothing() {
     let comment = world.read("out/comment.md");
     assert!(comment.contains("### ✓ qa: pass") && comment.contains("▲ improved"), "{comment}");
     let junit = world.read("out/junit.xml");
-    assert!(junit.contains("failures=\"0\"") && junit.contains("errors=\"0\"") && !junit.contains("<skipped"), "{junit}");
+    assert!(
+        junit.contains("failures=\"0\"") && junit.contains("errors=\"0\"") && !junit.contains("<skipped"),
+        "{junit}"
+    );
     assert_eq!((sarif(&world).len(), gitlab(&world).len()), (0, 0));
     assert_eq!(world.read("out/annotations.txt"), "");
 }

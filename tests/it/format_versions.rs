@@ -36,7 +36,8 @@ fn released(version: &str) -> World {
 fn fits(name: &str, value: &Value) {
     let schema = schema(name).map_err(|failed| failed.error).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let faults: Vec<String> = validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
+    let faults: Vec<String> =
+        validator.iter_errors(value).map(|error| format!("{error} at {}", error.instance_path())).collect();
     assert!(faults.is_empty(), "{name}: {faults:?}");
 }
 
@@ -54,7 +55,8 @@ fn every_version_that_is_written_has_a_sample() {
 #[test]
 fn the_table_of_formats_is_that_of_the_program() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/formats.md")).unwrap();
-    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 5).collect();
+    let rows: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() == 5).collect();
     let mut expected = Vec::new();
     let names = assize::ops::schema::names();
     for format in FORMATS {
