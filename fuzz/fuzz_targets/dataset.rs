@@ -1,11 +1,13 @@
 //! Dataset formats and tables of rows: any bytes through the whole importer. The name of the program says which format;
-//! `rows` takes the form of the file from the first byte, `labels` reads sheets of labels.
+//! `rows` takes the form of the file from the first byte, `labels` reads sheets of labels, `bundle` reads runs in files.
 #![no_main]
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use assize::dataset::{ImportOptions, Importer, formats, labels, line_of_example};
+use assize::model::Digest;
+use assize::store::Bundle;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
@@ -21,9 +23,27 @@ fn setting() -> &'static (String, TempDir) {
     })
 }
 
+/// A bundle as it is, or one whose first line fits whatever content it has: else nothing would pass its digest.
+fn bundle(form: u8, body: &[u8]) {
+    let mut file = body.to_vec();
+    if form % 2 == 1 {
+        let packed = zstd::encode_all(body, 1).expect("bytes can be packed");
+        file = format!("assize-bundle 1 {} {}\n", Digest::of(&packed), body.len()).into_bytes();
+        file.extend_from_slice(&packed);
+    }
+    let _ = Bundle::peek(&file);
+    if let Ok(read) = Bundle::read(&file) {
+        let written = read.write().expect("what was read can be written");
+        assert_eq!(Bundle::read(&written).ok(), Some(read), "what is written is what was read");
+    }
+}
+
 fuzz_target!(|data: &[u8]| {
     let (format, folder) = setting();
     let Some((form, body)) = data.split_first() else { return };
+    if format == "bundle" {
+        return bundle(*form, body);
+    }
     let ending = ["jsonl", "json", "csv", "parquet", "yaml", "eval"][usize::from(*form) % 6];
     let path = folder.path().join(format!("file.{ending}"));
     std::fs::write(&path, body).expect("the file can be written");

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::sample::SampleArgs;
+use crate::ops::shards::Shard;
 
 /// Did your LLM agents get better or worse? Traces in, an honest verdict out.
 #[derive(Debug, Parser)]
@@ -122,6 +123,9 @@ pub enum Verb {
     Push(super::push::PushArgs),
     /// Make a run the baseline of its suite: the only way a baseline moves.
     Bless(BlessArgs),
+    /// Write a finished run to one file, or take such a file in: comparisons without a database.
+    #[command(subcommand, after_help = super::bundle::EXAMPLES)]
+    Bundle(super::bundle::BundleVerb),
     /// Make a report again from the store.
     #[command(after_help = "Example:\n  assize report 7f3a91c2 --report html=run.html\n  \
                             assize report 1c9e44d0..7f3a91c2 --report markdown=-")]
@@ -273,7 +277,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub how: RunHow,
     /// Go on with a stopped or killed run.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit", "until_decided"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["suite", "target", "trials", "limit", "shard", "until_decided"])]
     pub resume: Option<String>,
     /// Run that `--until-decided` compares with: an id, its last characters, or `baseline`. By default the blessed run.
     #[arg(long, value_name = "RUN", requires = "until_decided")]
@@ -298,6 +302,9 @@ pub struct RunHow {
     /// Only the first N examples of a seeded order.
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
+    /// Only the examples of one of several shards, such as `1/4`; `assize bundle merge` puts the shards together.
+    #[arg(long, value_name = "N/OF", conflicts_with = "limit")]
+    pub shard: Option<Shard>,
     /// Plan and price, then stop.
     #[arg(long)]
     pub dry_run: bool,
@@ -342,7 +349,7 @@ pub struct RunsArgs {
 /// `compare`
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Run compared against: an id, its last characters, `baseline` or `latest`.
+    /// Run compared against: an id, its last characters, `baseline`, `latest` or a bundle (`FILE.assize`).
     pub baseline: String,
     /// Run being judged.
     pub candidate: String,
@@ -369,10 +376,17 @@ pub struct CiArgs {
     /// How to run.
     #[command(flatten)]
     pub how: RunHow,
-    /// Baseline: a run, `baseline` (the blessed one), or `target:NAME` to run that target now. By default the blessed
-    /// run, else the suite's `baseline` target.
+    /// Baseline: a run, a bundle (`FILE.assize`), `baseline` (the blessed one), `merge-base` or `merge-base:REF` (the newest
+    /// run at the merge base in git), `tag:KEY=VALUE` (the newest run with that tag), or `target:NAME` to run that target
+    /// now. By default the blessed run, else the suite's `baseline` target.
     #[arg(long)]
     pub baseline: Option<String>,
+    /// Folder of bundles in which the baseline is looked for, too; without `--baseline` at the merge base.
+    #[arg(long, value_name = "DIR")]
+    pub bundles: Option<PathBuf>,
+    /// Write the candidate's run to this bundle, whatever the verdict.
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
     /// Difference that is allowed, by its name.
     #[arg(long = "allow", value_name = "WHAT")]
     pub allow: Vec<String>,
@@ -384,7 +398,7 @@ pub struct CiArgs {
 /// `bless`
 #[derive(Debug, Args)]
 pub struct BlessArgs {
-    /// Run: an id, its last characters, or `latest`.
+    /// Run: an id, its last characters, `latest` or a bundle (`FILE.assize`).
     pub run: String,
     /// Why.
     #[arg(long, short = 'm')]
@@ -400,7 +414,7 @@ pub struct BlessArgs {
 /// `report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// A run, or two as `BASE..CANDIDATE`.
+    /// A run, or two as `BASE..CANDIDATE`; each may be a bundle (`FILE.assize`).
     #[arg(required_unless_present = "index", conflicts_with = "index")]
     pub subject: Option<String>,
     /// The page over many runs instead: how each metric went, run by run. Written to `index.html` in the folder of
@@ -507,7 +521,7 @@ pub struct DoctorArgs {
 /// `schema`
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// `config`, `dataset.example`, `mapping`, `provider`, `report.run`, `report.comparison`, `scorer.NAME` or `target.KIND`; lists the names
-    /// when left out.
+    /// `config`, `dataset.example`, `mapping`, `journal.entry`, `bundle.line`, `report.run`, `report.comparison`, `scorer.NAME`,
+    /// `target.KIND` and others; lists the names when left out.
     pub name: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! The only place that prints. stdout carries what was asked for, stderr everything else.
 
 pub mod args;
+pub mod bundle;
 pub mod cache;
 mod calibrated;
 pub mod cost;

@@ -22,6 +22,8 @@ pub struct Printer {
     pub quiet: bool,
     /// Columns of the terminal; 80 when it is none.
     pub width: usize,
+    /// Whether lines are read by GitHub Actions, which takes some for commands.
+    pub commands: bool,
 }
 
 impl Printer {
@@ -34,12 +36,13 @@ impl Printer {
             ColorWhen::Auto => terminal && env.get("NO_COLOR").is_none() && env.get("TERM") != Some("dumb"),
         };
         let width = env.get("COLUMNS").and_then(|text| text.parse().ok()).unwrap_or(80_usize).clamp(40, 200);
-        Self { json: cli.json, color, ascii: cli.ascii, quiet: cli.quiet, width }
+        let commands = env.get("GITHUB_ACTIONS") == Some("true");
+        Self { json: cli.json, color, ascii: cli.ascii, quiet: cli.quiet, width, commands }
     }
 
     /// No colors, no JSON.
     pub fn plain() -> Self {
-        Self { json: false, color: false, ascii: false, quiet: false, width: 80 }
+        Self { json: false, color: false, ascii: false, quiet: false, width: 80, commands: false }
     }
 
     /// Prints a result: as JSON when that was asked for, else as the given text.
@@ -57,7 +60,7 @@ impl Printer {
         if text.is_empty() {
             return Ok(());
         }
-        let mut text = text.to_owned();
+        let mut text = if self.commands { no_commands(text) } else { text.to_owned() };
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -77,10 +80,27 @@ impl Printer {
 
     /// Tells the user something that is not the result.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
-            to_stderr(text);
+        match (self.quiet, self.commands) {
+            (true, _) => {}
+            (false, true) => to_stderr(&no_commands(text)),
+            (false, false) => to_stderr(text),
         }
     }
+}
+
+/// The text with no line that GitHub Actions takes for a command (`::name::`, `##[name]`): a target's or a judge's words
+/// must not be able to write one.
+fn no_commands(text: &str) -> String {
+    let line = |line: &str| {
+        let start = line.len() - line.trim_start().len();
+        let (lead, rest) = line.split_at(start);
+        let rest = rest.replace("##[", "#\u{200b}#[");
+        match rest.strip_prefix("::") {
+            Some(rest) => format!("{lead}:\u{200b}:{rest}"),
+            None => format!("{lead}{rest}"),
+        }
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Writes a line to stderr.
@@ -100,4 +120,15 @@ pub fn chain(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::no_commands;
+
+    #[test]
+    fn foreign_lines_are_no_commands() {
+        let safe = no_commands("pass\n  ::add-mask::x\nsays ##[error]y\na::b");
+        assert_eq!(safe, "pass\n  :\u{200b}:add-mask::x\nsays #\u{200b}#[error]y\na::b");
+    }
 }

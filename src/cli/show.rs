@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 pub use super::table::{count, dollars, duration, moment, short, table, thousands};
 use crate::model::{CancelReason, RunId, RunStatus};
+use crate::ops::bless::Listed;
 use crate::ops::demo::Demo;
 use crate::ops::doctor::{Look, Standing};
 use crate::ops::init::Started;
 use crate::ops::judges::Checked;
 use crate::ops::run::Planned;
-use crate::store::{Baseline, RunSummary};
+use crate::store::Baseline;
 use crate::sys::text::one_line;
 
 pub fn started(done: &Started) -> String {
@@ -87,11 +88,12 @@ pub fn stopped(stop: &CancelReason, run: &RunId) -> String {
     format!("{why}\nEverything done is kept. Go on with:\n  assize run --resume {}", run.short())
 }
 
-pub fn runs(runs: &[RunSummary]) -> String {
+pub fn runs(runs: &[Listed]) -> String {
     if runs.is_empty() {
         return "No run yet: `assize run` makes one.".to_owned();
     }
-    let row = |run: &RunSummary| {
+    let row = |listed: &Listed| {
+        let run = &listed.summary;
         let status = match run.status {
             RunStatus::Open => "open",
             RunStatus::Complete => "complete",
@@ -108,10 +110,29 @@ pub fn runs(runs: &[RunSummary]) -> String {
             one_line(&run.header.dataset, 40),
             scored,
             status.to_owned(),
+            match (listed.baseline, &listed.blessing) {
+                (true, _) => "yes",
+                (false, Some(_)) => "was",
+                (false, None) => "",
+            }
+            .to_owned(),
         ]
     };
     let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
-    table(&["run", "started", "suite", "target", "dataset", "scored", "status"], &rows)
+    let mut text = table(&["run", "started", "suite", "target", "dataset", "scored", "status", "baseline"], &rows);
+    for listed in runs.iter().filter(|listed| listed.baseline) {
+        let Some(blessing) = &listed.blessing else { continue };
+        let _ = write!(
+            text,
+            "\nBaseline of {}: run {}, blessed by {} on {}: {}",
+            one_line(&blessing.suite, 60),
+            blessing.run.short(),
+            one_line(&blessing.by, 100),
+            blessing.at.strftime("%Y-%m-%d %H:%M"),
+            one_line(&blessing.reason, 200)
+        );
+    }
+    text
 }
 
 pub fn blessed(baseline: &Baseline) -> String {

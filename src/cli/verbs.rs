@@ -17,6 +17,7 @@ use crate::ops::{
 };
 use crate::report::{Material, Subject, TerminalStyle, terminal};
 use crate::runner::{Control, Listener};
+use crate::sys::text::one_line;
 
 /// Carries out a verb.
 pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Printer) -> Done<Exit> {
@@ -48,6 +49,7 @@ pub async fn run(cli: Cli, project: Done<Project>, world: &World, printer: &Prin
         Verb::Flaky(verb) => super::flaky::run(&project, world, verb, printer).await,
         Verb::Drift(args) => super::drift::run(&project, world, args, printer).await,
         Verb::Push(args) => super::push::run(&project, world, args, printer).await,
+        Verb::Bundle(verb) => super::bundle::run(&project, world, verb, printer).await,
         Verb::Bless(args) => verb_bless(&project, world, args, printer).await,
         Verb::Report(args) => super::report::run(&project, world, args, printer).await,
         Verb::Judge(verb) => verb_judge(&project, world, verb, printer).await,
@@ -143,6 +145,7 @@ pub(super) fn how(args: RunHow) -> How {
         target: args.target,
         trials: args.trials,
         limit: args.limit,
+        shard: args.shard,
         dry_run: args.dry_run,
         max_cost: args.max_cost,
         judge_share: args.judge_share,
@@ -184,12 +187,14 @@ fn style(printer: &Printer) -> TerminalStyle {
 
 pub(super) fn viewed_text(viewed: &Viewed, world: &World, printer: &Printer) -> String {
     let subject = Subject::Run(&viewed.view);
-    terminal(&Material { subject, details: &viewed.details, made_at: world.clock.now() }, style(printer))
+    let made_at = world.clock.now();
+    terminal(&Material { subject, details: &viewed.details, made_at, places: None }, style(printer))
 }
 
 fn compared_text(compared: &Compared, world: &World, printer: &Printer) -> String {
     let subject = Subject::Comparison(&compared.comparison);
-    terminal(&Material { subject, details: &compared.details, made_at: world.clock.now() }, style(printer))
+    let made_at = world.clock.now();
+    terminal(&Material { subject, details: &compared.details, made_at, places: None }, style(printer))
 }
 
 pub(super) fn reports_to_stdout(written: &[crate::ops::Written], printer: &Printer) -> Done<bool> {
@@ -262,8 +267,7 @@ async fn verb_run(project: &Project, world: &World, args: RunArgs, printer: &Pri
 }
 
 async fn verb_runs(project: &Project, world: &World, args: &RunsArgs, printer: &Printer) -> Done<Exit> {
-    let store = project.store(&world.env).await?;
-    let runs = store.runs(args.suite.as_deref(), args.limit).await.map_err(crate::ops::Failed::instrument)?;
+    let runs = bless::runs(project, world, args.suite.as_deref(), args.limit).await?;
     printer.result(&runs, || show::runs(&runs))?;
     Ok(Exit::Pass)
 }
@@ -308,14 +312,21 @@ async fn verb_ci(project: &Project, world: &World, args: CiArgs, printer: &Print
         suite: args.suite,
         how: how(args.how),
         baseline: args.baseline,
+        bundles: args.bundles,
+        export: args.export,
         allow: args.allow,
         reports: args.reports,
     };
-    let done = watched(printer, async |watch| ci::ci(project, world, ask, watch).await).await?;
+    let on_baseline = |told: &str| printer.note(&format!("Baseline: {}", one_line(told, 600)));
+    let done = watched(printer, async |watch| ci::ci(project, world, ask, (watch, &on_baseline)).await).await?;
     after_run(&done.candidate, printer);
+    done.warnings.iter().for_each(|warning| printer.note(&format!("warning: {warning}")));
+    if let Some(annotations) = &done.annotations {
+        super::print::to_stderr(annotations.trim_end());
+    }
     match &done.compared {
         Some(compared) => {
-            let extra = json!({ "run": done.candidate.run, "exit": done.exit.code() });
+            let extra = json!({ "run": done.candidate.run, "baseline_chosen": done.told, "exit": done.exit.code() });
             print_comparison(compared, world, printer, extra)?;
         }
         None => printer.result(&run_json(&done.candidate), || match &done.candidate.viewed {

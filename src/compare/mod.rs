@@ -79,8 +79,8 @@ pub use results::{ExampleResult, Fold, FoldError, RunResults, TrialResult, count
 pub use spread::{Spread, spreads};
 pub use summarize::summarize;
 pub use view::{
-    Breakdown, BreakdownSide, Comparability, Comparison, Details, Difference, Discordance, ExampleDetail, ExampleMeta,
-    ExampleRow, MetricComparison, MetricSummary, Missing, Pairing, RunCard, RunView, ScoreDetail, SliceComparison,
-    SliceSummary, TrialDetail,
+    Blessing, Breakdown, BreakdownSide, Comparability, Comparison, Details, Difference, Discordance, ExampleDetail,
+    ExampleMeta, ExampleRow, MetricComparison, MetricSummary, Missing, Pairing, RunCard, RunView, ScoreDetail,
+    SliceComparison, SliceSummary, TrialDetail,
 };
 pub use watching::{Day, Evidenced, Seen, Watched, charts, watch};

@@ -82,6 +82,23 @@ pub struct RunCard {
     /// Commit of the user's repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub git_commit: Option<String>,
+    /// By whose word it is or was the baseline of its suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blessing: Option<Blessing>,
+    /// Which run was chosen to compare with, and why, where a rule chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<String>,
+}
+
+/// Who made a run the baseline of its suite, when and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Blessing {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
 }
 
 impl RunCard {
@@ -101,6 +118,8 @@ impl RunCard {
             seed: header.seed,
             tool_version: header.tool_version.clone(),
             git_commit: header.git_commit.clone(),
+            blessing: None,
+            chosen: None,
         }
     }
 }

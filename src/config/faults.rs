@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::check::{self, Fault};
-use super::place::{Places, readable};
+use super::place::{Places, below, readable};
 use super::{Problem, Problems};
 
 /// Faults of one document, with its places.
@@ -23,6 +23,11 @@ pub struct Faults {
 impl Faults {
     pub(super) fn new(places: Places) -> Self {
         Self { places, ..Self::default() }
+    }
+
+    /// The line of a table or value by the keys that lead to it, or of the nearest around it; 0 when there is none.
+    pub fn line_of(&self, keys: &[&str]) -> usize {
+        self.places.line(&keys.iter().fold(String::new(), |pointer, key| below(&pointer, key)))
     }
 
     /// Adds a fault of the value at a JSON pointer, unless that value or one around it is known to be broken.

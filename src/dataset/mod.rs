@@ -72,6 +72,6 @@ pub use rows::{FileFormat, Limits, Row};
 pub use sampling::{Allocate, Diverse, Risk, SamplePlan};
 pub use select::{Chosen, Frame, Selection, Selector, hash_unit};
 pub use version::{
-    Change, DatasetRef, Provenance, Seen, Written, check_name, history, list, parent_of, resolve, seen_in, versions,
-    write_change, write_version,
+    Change, DatasetRef, FORMAT as DATASET_FORMAT, Provenance, Seen, Written, check_name, history, list, parent_of,
+    resolve, seen_in, versions, write_change, write_version,
 };

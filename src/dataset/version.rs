@@ -19,7 +19,7 @@ use crate::model::{
 use crate::sys::{Clock, files, text};
 
 /// Format of the files this program writes and reads.
-pub(super) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Name of the head's file.
 pub(super) const HEAD: &str = "dataset.json";
 /// Name of the file of examples.

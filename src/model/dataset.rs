@@ -211,7 +211,7 @@ impl Example {
 }
 
 /// The head of one immutable dataset version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetHeader {
     /// Format version of the dataset files; 1 today.
     pub format: u32,

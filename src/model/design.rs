@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::TraceId;
 
 /// One stratum of a sampling design, as it was carried out.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Stratum {
     /// Value of the stratifying attributes; `all` when there is only one.
     pub name: String,
@@ -30,7 +31,7 @@ pub struct Stratum {
 }
 
 /// One rule that raised probabilities.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleCounts {
     /// The rule as written.
     pub rule: String,
@@ -46,7 +47,7 @@ pub struct RuleCounts {
 }
 
 /// Clusters that were drawn as a whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterCounts {
     /// Dimension that names the cluster.
     pub by: String,
@@ -60,7 +61,7 @@ pub struct ClusterCounts {
 }
 
 /// Near-duplicates that were merged before the choice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MergedNear {
     /// Least Jaccard similarity of shingles that makes two candidates near-duplicates.
     pub threshold: f64,
@@ -73,7 +74,7 @@ pub struct MergedNear {
 }
 
 /// What the weights of a sample look like.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WeightSummary {
     /// Candidates, near-duplicates included: what the weights should add up to.
     pub population: u64,
@@ -96,7 +97,7 @@ pub struct WeightSummary {
 }
 
 /// What a version saw of the lake, so that the next one can begin there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checkpoint {
     /// Start of the last trace seen, nanoseconds since 1970.
     pub until_ns: i64,
@@ -106,7 +107,7 @@ pub struct Checkpoint {
 }
 
 /// How a dataset was sampled.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SampleDesign {
     /// `uniform`, `stratified`, `boosted`, `poisson`, `clustered` or `diverse`.
     pub method: String,

@@ -41,7 +41,7 @@ impl Spend {
 }
 
 /// How a trial's target ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum TargetOutcome {
     /// It gave an output, stored by content.
@@ -63,7 +63,7 @@ pub enum TargetOutcome {
 }
 
 /// Why a run stops before its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum CancelReason {
     /// Ctrl-C.
@@ -87,7 +87,7 @@ pub enum CancelReason {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// First of every run.
@@ -150,7 +150,7 @@ pub enum Event {
 }
 
 /// An event with its place in the journal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalEntry {
     /// 0, 1, 2, ... without gaps in a run.
     pub seq: u64,

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Digest;
 
 /// The version another was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Parent {
     /// Its number.
     pub version: u32,
@@ -21,7 +22,7 @@ pub struct Parent {
 }
 
 /// What was done to make a version.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Operation {
     /// `import`, `sample`, `split`, `thaw`, `tag`, `slice`, `label`, `attach`.
     pub name: String,
@@ -49,7 +50,7 @@ impl Operation {
 
 /// How the examples of a dataset are divided: by a keyed hash of a unit, so that an example never moves as the dataset
 /// grows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Splits {
     /// Unit that is never divided: `cluster`, `id`, or the name of a dimension.
     pub by: String,
@@ -63,7 +64,7 @@ pub struct Splits {
 }
 
 /// A holdout that no later version may change. Its members are the examples that say so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Frozen {
     /// Version in which it was frozen.
     pub since: u32,

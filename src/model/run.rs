@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{Digest, Digester, ExampleId, RunId, Spend, UnscoredReason};
 
 /// One trial: the key by which runs are paired.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TrialKey {
     /// The example.
     pub example: ExampleId,
@@ -19,7 +19,7 @@ pub struct TrialKey {
 }
 
 /// One cell: one grader's one draw on one trial. Scored exactly once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct CellKey {
     /// The trial.
     pub trial: TrialKey,
@@ -128,7 +128,7 @@ pub struct TargetInfo {
 }
 
 /// What defines a run. Written once, before the first call.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHeader {
     /// Format version of the journal; 1 today.
     pub format: u32,
@@ -174,9 +174,14 @@ pub struct RunHeader {
     pub design: Option<RunDesign>,
 }
 
+impl RunHeader {
+    /// Format version of the journal that is written; every earlier one can be read.
+    pub const FORMAT: u32 = 1;
+}
+
 /// How a run that stops as soon as its verdict is settled is looked at. Stands in its header, because intervals that
 /// take the number of examples for fixed do not hold for such a run, even where it went to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UntilDecided {
     /// Run that it is compared with while it goes on.
     pub baseline: RunId,

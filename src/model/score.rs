@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A number that is neither infinite nor NaN. Only [`Finite::new`] makes one.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "f64", into = "f64")]
 pub struct Finite(f64);
 
@@ -40,7 +40,7 @@ impl From<Finite> for f64 {
 }
 
 /// What a grader found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ScoreValue {
     /// Yes or no.
@@ -86,7 +86,7 @@ impl fmt::Display for ScoreValue {
 }
 
 /// A finding with its reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
     /// What was found.
     pub value: ScoreValue,
@@ -195,7 +195,7 @@ impl UnscoredReason {
 }
 
 /// No score, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unscored {
     /// The class of the reason.
     pub reason: UnscoredReason,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::committed;
@@ -22,7 +23,7 @@ const HEAD: &str = "# How judges did against labels of people. Written by `assiz
                     # is no better than chance neither passes nor fails a gate.\n";
 
 /// One calibration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Entry {
     /// Judge.
     pub judge: String,
@@ -50,6 +51,7 @@ pub struct Entry {
     pub skill: Option<Skill>,
     /// How it errs; yes-or-no judges only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub errors: Option<Confusion>,
     /// Whether it is better than chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,7 +94,7 @@ impl Entry {
 }
 
 /// What a vote is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub struct Skill {
     /// Labels that the judge agreed with.
@@ -106,7 +108,7 @@ pub struct Skill {
 }
 
 /// The file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibrations {
     /// The latest calibration of each judge with each model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,13 +1,17 @@
 //! `assize ci`: run, compare with the baseline, gate, write the reports. One command, one exit code.
 
+use std::path::PathBuf;
+
+use super::baseline::{self, Against, Wish};
+use super::bundles;
 use super::compare::{self, Compared};
 use super::decide::Until;
-use super::exit::{Done, Exit, Failed};
+use super::exit::{Done, Exit};
+use super::github;
 use super::outputs;
 use super::project::{Project, World};
-use super::refs::{find_run, no_baseline};
 use super::run::{self, How, RunDone, Watch};
-use crate::model::{CancelReason, RunId};
+use crate::model::CancelReason;
 
 /// What is asked.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,10 @@ pub struct Ask {
     pub how: How,
     /// Baseline, as typed.
     pub baseline: Option<String>,
+    /// Folder of bundles in which the baseline is looked for.
+    pub bundles: Option<PathBuf>,
+    /// Bundle that the candidate's run is written to.
+    pub export: Option<PathBuf>,
     /// Differences allowed by name.
     pub allow: Vec<String>,
     /// Reports, as typed.
@@ -32,18 +40,30 @@ pub struct CiDone {
     pub candidate: RunDone,
     /// The comparison; absent after a dry run or a run that stopped.
     pub compared: Option<Compared>,
+    /// Which baseline was chosen and why, in words; absent when it was run now.
+    pub told: Option<String>,
+    /// Workflow commands for the log of GitHub Actions.
+    pub annotations: Option<String>,
+    /// What else went wrong.
+    pub warnings: Vec<String>,
     /// How the command ends.
     pub exit: Exit,
 }
 
-/// The run to compare with: one that is there, or a target to run now.
-enum Against {
-    Run(RunId),
-    Target(String),
+impl CiDone {
+    /// A command that ends without a comparison.
+    fn without(candidate: RunDone, told: Option<String>, warnings: Vec<String>, exit: Exit) -> Self {
+        Self { baseline: None, candidate, compared: None, told, annotations: None, warnings, exit }
+    }
 }
 
-/// Runs the candidate and compares it.
-pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -> Done<CiDone> {
+/// Runs the candidate and compares it. `on_baseline` is told which run it is compared with, before anything is spent.
+pub async fn ci(
+    project: &Project,
+    world: &World,
+    ask: Ask,
+    (watch, on_baseline): (&Watch<'_>, &(dyn Fn(&str) + Sync)),
+) -> Done<CiDone> {
     let suite = project.suite(ask.suite.as_deref())?;
     compare::check_allowances(&ask.allow)?;
     let folder = project.path(&project.config.reports);
@@ -52,15 +72,25 @@ pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -
     } else {
         outputs::plan(&ask.reports, &world.here)?
     };
-    let against = against(project, world, &ask).await?;
+    if let Some(file) = &ask.export {
+        bundles::check_place(world, file)?;
+    }
+    let mut warnings = Vec::new();
+    let wish = Wish { typed: ask.baseline.as_deref(), bundles: ask.bundles.as_deref() };
+    let against = baseline::find(project, world, suite, wish, &mut warnings).await?;
+    let mut told = None;
     let (baseline_run, baseline) = match against {
-        Against::Run(id) => (None, Some(id)),
+        Against::Run { id, told: words } => {
+            on_baseline(&words);
+            told = Some(words);
+            (None, Some(id))
+        }
         Against::Target(target) => {
             // The baseline is run whole: what it is looked at against would have to be there first.
             let how = How { target: Some(target), until_decided: None, ..ask.how.clone() };
             let done = run_one(project, world, &ask, how, watch).await?;
             if let Some(exit) = stopped(&done) {
-                return Ok(CiDone { baseline: None, candidate: done, compared: None, exit });
+                return Ok(CiDone::without(done, told, warnings, exit));
             }
             let id = done.run.clone();
             (Some(done), id)
@@ -74,33 +104,25 @@ pub async fn ci(project: &Project, world: &World, ask: Ask, watch: &Watch<'_>) -
     let ids = baseline.zip(candidate.run.clone());
     let (Some((baseline, candidate_id)), None) = (ids, stopped(&candidate)) else {
         let exit = stopped(&candidate).unwrap_or(Exit::Pass);
-        return Ok(CiDone { baseline: baseline_run, candidate, compared: None, exit });
+        return Ok(CiDone { baseline: baseline_run, ..CiDone::without(candidate, told, warnings, exit) });
     };
     let store = project.store(&world.env).await?;
     let pair = (&baseline, &candidate_id);
-    let compared = compare::compare_runs(project, world, store.as_ref(), pair, &ask.allow, &wanted).await?;
+    let words = told.clone();
+    let compared = compare::compare_runs(project, world, store.as_ref(), pair, &ask.allow, &wanted, words).await?;
+    if let Some(file) = &ask.export {
+        bundles::export(project, world, candidate_id.as_str(), None, file).await?;
+    }
+    let github = github::tell(project, world, &compared);
+    warnings.extend(github.warning);
     let exit = worse(compared.exit, candidate.exit);
-    Ok(CiDone { baseline: baseline_run, candidate, compared: Some(compared), exit })
+    let annotations = github.annotations;
+    Ok(CiDone { baseline: baseline_run, candidate, compared: Some(compared), told, annotations, warnings, exit })
 }
 
 async fn run_one(project: &Project, world: &World, ask: &Ask, how: How, watch: &Watch<'_>) -> Done<RunDone> {
     let ask = run::Ask { suite: ask.suite.clone(), how, compared: true, ..run::Ask::default() };
     run::run(project, world, ask, watch).await
-}
-
-async fn against(project: &Project, world: &World, ask: &Ask) -> Done<Against> {
-    let suite = project.suite(ask.suite.as_deref())?;
-    if let Some(target) = ask.baseline.as_deref().and_then(|text| text.strip_prefix("target:")) {
-        return Ok(Against::Target(target.to_owned()));
-    }
-    let store = project.store(&world.env).await?;
-    if let Some(wanted) = &ask.baseline {
-        return find_run(project, store.as_ref(), wanted, Some(&suite.name)).await.map(Against::Run);
-    }
-    match store.baseline(&suite.name).await.map_err(Failed::instrument)? {
-        Some(baseline) => Ok(Against::Run(baseline.run)),
-        None => suite.baseline.clone().map(Against::Target).ok_or_else(|| no_baseline(&suite.name)),
-    }
 }
 
 /// The exit of a run that gives nothing to compare; a dry run or a run stopped before its end.

@@ -5,16 +5,20 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 
+use super::bundles;
 use super::decide::metas_of;
 use super::evidence::{self, Evidence};
 use super::exit::{Done, Exit, Failed};
 use super::findings::{self, Loaded};
 use super::outputs::{self, Wanted, Written};
+use super::places;
 use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
 use super::standing::weigh;
-use crate::compare::{self, Comparison, Details, Difference, ExampleMeta, RunView, TrialDetail};
+use crate::compare::{
+    self, Blessing, Comparison, Details, Difference, ExampleMeta, RunCard, RunView, TrialDetail,
+};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
 use crate::report::{Material, Subject};
@@ -63,13 +67,16 @@ pub struct Ask<'a> {
 pub async fn compare(project: &Project, world: &World, ask: Ask<'_>) -> Done<Compared> {
     let wanted = outputs::plan(ask.reports, &world.here)?;
     check_allowances(ask.allow)?;
-    let store = project.store(&world.env).await?;
-    let baseline = find_run(project, store.as_ref(), ask.baseline, ask.suite).await?;
-    let candidate = find_run(project, store.as_ref(), ask.candidate, ask.suite).await?;
-    compare_runs(project, world, store.as_ref(), (&baseline, &candidate), ask.allow, &wanted).await
+    let (store, names) = bundles::open(project, world, &[ask.baseline, ask.candidate]).await?;
+    let mut ids = Vec::new();
+    for name in &names {
+        ids.push(find_run(project, store.as_ref(), name, ask.suite).await?);
+    }
+    let [baseline, candidate] = ids.as_slice() else { return Err(Failed::usage(anyhow!("two runs are compared"))) };
+    compare_runs(project, world, store.as_ref(), (baseline, candidate), ask.allow, &wanted, None).await
 }
 
-/// Compares two known runs and writes the reports.
+/// Compares two known runs and writes the reports. `chosen` says why this baseline, where a rule chose it.
 pub async fn compare_runs(
     project: &Project,
     world: &World,
@@ -77,6 +84,7 @@ pub async fn compare_runs(
     (baseline, candidate): (&RunId, &RunId),
     allow: &[String],
     wanted: &[Wanted],
+    chosen: Option<String>,
 ) -> Done<Compared> {
     let (baseline, candidate) = findings::load_both(store, baseline, candidate).await?;
     let suite = &candidate.results.header.suite;
@@ -88,10 +96,15 @@ pub async fn compare_runs(
     let mut comparison = compare::compare_with(before, after, &metas, &policy, allow, &features);
     comparison.breakdown = breakdown;
     evidence::set_beside(store, &baseline, &candidate, &mut comparison).await?;
+    comparison.baseline.chosen = chosen;
+    bless_card(store, &mut comparison.baseline, &baseline).await?;
+    bless_card(store, &mut comparison.candidate, &candidate).await?;
     let details = findings::details(store, Some(&baseline.results), &candidate.results, &comparison.examples).await?;
     comparison.comparability.differences.extend(served(&details));
     let subject = Subject::Comparison(&comparison);
-    let written = outputs::write(wanted, &Material { subject, details: &details, made_at: world.clock.now() })?;
+    let places = places::of(project, suite);
+    let made_at = world.clock.now();
+    let written = outputs::write(wanted, &Material { subject, details: &details, made_at, places: places.as_ref() })?;
     let exit = exit_of(comparison.verdict, comparison.instrument_failed, on_inconclusive(project, suite));
     Ok(Compared { comparison, details, written, exit })
 }
@@ -113,6 +126,13 @@ fn served(details: &Details) -> Option<Difference> {
     differ.then_some(Difference { what, baseline, candidate, blocking: false, allowed: false })
 }
 
+/// Puts by whose word a run is a baseline on its card.
+async fn bless_card(store: &dyn Store, card: &mut RunCard, loaded: &Loaded) -> Done<()> {
+    let found = bundles::blessing_of(store, &loaded.results.header).await?;
+    card.blessing = found.map(|found| Blessing { by: found.by, at: found.at, reason: found.reason });
+    Ok(())
+}
+
 /// Findings of one run and its reports.
 pub async fn view_run(
     project: &Project,
@@ -125,9 +145,12 @@ pub async fn view_run(
     let suite = loaded.results.header.suite.clone();
     let mut policy = policy_of(project, world, &suite)?;
     weigh(&mut policy, project, [&loaded.results.header])?;
-    let view = compare::summarize(&loaded.results, &loaded.metas, &policy);
+    let mut view = compare::summarize(&loaded.results, &loaded.metas, &policy);
+    bless_card(store, &mut view.run, &loaded).await?;
     let details = findings::details(store, None, &loaded.results, &view.examples).await?;
-    let material = Material { subject: Subject::Run(&view), details: &details, made_at: world.clock.now() };
+    let places = places::of(project, &suite);
+    let (subject, made_at) = (Subject::Run(&view), world.clock.now());
+    let material = Material { subject, details: &details, made_at, places: places.as_ref() };
     let written = outputs::write(wanted, &material)?;
     let exit = match view.verdict {
         Some(verdict) => exit_of(verdict, view.instrument_failed, on_inconclusive(project, &suite)),
@@ -201,14 +224,21 @@ pub async fn report(
     allow: &[String],
     reports: &[String],
 ) -> Done<Again> {
-    if let Some((baseline, candidate)) = subject.split_once("..") {
+    if let Some((baseline, candidate)) = two_runs(subject) {
         let ask = Ask { baseline, candidate, suite, allow, reports };
         return Ok(Again::Comparison(Box::new(compare(project, world, ask).await?)));
     }
     let wanted = outputs::plan(reports, &world.here)?;
-    let store = project.store(&world.env).await?;
-    let run = find_run(project, store.as_ref(), subject, suite).await?;
+    let (store, names) = bundles::open(project, world, &[subject]).await?;
+    let name = names.first().map_or(subject, String::as_str);
+    let run = find_run(project, store.as_ref(), name, suite).await?;
     Ok(Again::Run(Box::new(view_run(project, world, store.as_ref(), &run, &wanted).await?)))
+}
+
+/// The two sides of `BASE..CANDIDATE`. Points that belong to a path (`../main.assize`) divide nothing.
+fn two_runs(subject: &str) -> Option<(&str, &str)> {
+    let mut cuts = subject.match_indices("..").map(|(place, _)| (&subject[..place], &subject[place + 2..]));
+    cuts.find(|(left, right)| !left.is_empty() && !left.ends_with('/') && !right.is_empty())
 }
 
 /// The demands of a suite as of today, with its examples in quarantine; a run of a suite that is no longer configured is
@@ -254,4 +284,19 @@ pub fn all_metas(baseline: &Loaded, candidate: &Loaded) -> Arc<Vec<ExampleMeta>>
     let known: BTreeSet<_> = candidate.metas.iter().map(|meta| &meta.id).collect();
     let only_baseline = baseline.metas.iter().filter(|meta| !known.contains(&meta.id));
     Arc::new(candidate.metas.iter().chain(only_baseline).cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::two_runs;
+
+    #[test]
+    fn points_of_paths_divide_nothing() {
+        assert_eq!(two_runs("1c9e44d0..7f3a91c2"), Some(("1c9e44d0", "7f3a91c2")));
+        assert_eq!(two_runs("../main.assize"), None);
+        assert_eq!(two_runs("a/../main.assize"), None);
+        assert_eq!(two_runs("../main.assize..latest"), Some(("../main.assize", "latest")));
+        assert_eq!(two_runs("main.assize..../b.assize"), Some(("main.assize", "../b.assize")));
+        assert_eq!(two_runs("latest.."), None);
+    }
 }

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
+use super::shards::Shard;
 use crate::config::DatasetChoice;
 use crate::dataset::{self, DatasetReader, FieldMapping, Filter};
 use crate::model::{DatasetHeader, Example, ExampleId};
@@ -62,6 +63,25 @@ impl Chosen {
         let mut places: Vec<usize> = order.into_iter().take(wanted).map(|(_, place)| place).collect();
         places.sort_unstable();
         Ok(Self { reader, places: Some(places) })
+    }
+
+    /// Those of them that stand in a shard.
+    pub fn shard(mut self, shard: Shard, seed: u64) -> Done<Self> {
+        let mut places = Vec::new();
+        for index in 0..self.len() {
+            let example = self.load(index).map_err(|error| Failed::usage(anyhow!(error)))?;
+            if shard.holds(seed, example.id.as_str()) {
+                places.push(self.place(index));
+            }
+        }
+        if places.is_empty() {
+            return Err(Failed::usage(anyhow!(
+                "shard {shard} holds no example of `{}`; use fewer shards",
+                self.name()
+            )));
+        }
+        self.places = Some(places);
+        Ok(self)
     }
 
     /// The head of the dataset.

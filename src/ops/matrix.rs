@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use super::bundles;
 use super::compare::policy_of;
 use super::exit::{Done, Exit, Failed};
 use super::findings;
@@ -39,10 +40,11 @@ pub struct Many {
 /// Compares runs of the store.
 pub async fn compare_many(project: &Project, world: &World, ask: Ask<'_>) -> Done<Many> {
     let wanted = plan(ask.reports, world)?;
-    let store = project.store(&world.env).await?;
+    let words: Vec<&str> = ask.runs.iter().map(String::as_str).collect();
+    let (store, names) = bundles::open(project, world, &words).await?;
     let mut ids: Vec<RunId> = Vec::new();
-    for typed in ask.runs {
-        let id = find_run(project, store.as_ref(), typed, ask.suite).await?;
+    for (typed, name) in ask.runs.iter().zip(&names) {
+        let id = find_run(project, store.as_ref(), name, ask.suite).await?;
         if ids.contains(&id) {
             return Err(Failed::usage(anyhow!("run `{}` is named twice (`{typed}`); name each once", id.short())));
         }

@@ -143,7 +143,7 @@ async fn look(project: &Project, world: &World, runs: &[(String, RunId)], report
         [(_, baseline), (_, candidate)] => {
             let wanted = outputs::plan(reports, &world.here)?;
             let pair = (baseline, candidate);
-            let compared = compare::compare_runs(project, world, store.as_ref(), pair, &[], &wanted).await?;
+            let compared = compare::compare_runs(project, world, store.as_ref(), pair, &[], &wanted, None).await?;
             let exit = compared.exit;
             Ok((Found::Two(Box::new(compared)), exit))
         }

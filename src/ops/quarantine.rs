@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::committed;
@@ -22,7 +23,7 @@ const HEAD: &str = "# Examples that the gate leaves out because they are known t
                     # An entry holds until its last day. Those that came back stay below with the reason.\n";
 
 /// An example in quarantine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Suite.
@@ -40,7 +41,7 @@ pub struct Entry {
 }
 
 /// An example that came back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Returned {
     /// Suite.
@@ -56,7 +57,7 @@ pub struct Returned {
 }
 
 /// The file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quarantine {
     /// Examples in quarantine, and those whose last day is past.

@@ -35,8 +35,9 @@ pub async fn find_run(project: &Project, store: &dyn Store, wanted: &str, suite:
 /// The error of a suite that has no baseline, with the two ways out.
 pub fn no_baseline(suite: &str) -> Failed {
     Failed::usage(anyhow!(
-        "suite `{suite}` has no baseline; bless a run with `assize bless RUN -m WHY`, or name a target as \
-         `baseline` in the suite"
+        "suite `{suite}` has no baseline yet. On a first run: `assize run {suite}` on the branch that holds what is good \
+         now, then `assize bless latest -m WHY`; or name a target as `baseline` in the suite; or compare with another run: \
+         `--baseline RUN`, `FILE.assize` or `merge-base`"
     ))
 }
 

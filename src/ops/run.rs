@@ -21,6 +21,7 @@ use super::project::{Project, World};
 use super::quarantine::today;
 use super::refs::find_run;
 use super::services::Services;
+use super::shards::{self, Shard};
 use super::trail;
 use crate::compare::Fold;
 use crate::config::Suite;
@@ -51,6 +52,8 @@ pub struct How {
     pub trials: Option<u32>,
     /// Only so many examples, of a seeded order.
     pub limit: Option<u64>,
+    /// Only the examples of this shard.
+    pub shard: Option<Shard>,
     /// Plan only.
     pub dry_run: bool,
     /// Budget in US dollars.
@@ -329,9 +332,15 @@ pub(super) fn exit_of(outcome: &RunOutcome, finished: Exit) -> Exit {
 
 fn choose(project: &Project, world: &World, suite: &Suite, how: &How, earlier: Option<&RunHeader>) -> Done<Chosen> {
     let reader = open_dataset(project, world, &suite.dataset)?;
-    let limit = earlier.map(|header| header.examples).or(how.limit);
     let seed = earlier.map_or(suite.seed, |header| header.seed);
-    Chosen::of(reader, limit, seed)
+    let shard = earlier.map_or(how.shard, Shard::of_run);
+    // The number of a shard's examples is no limit: it says nothing of which they are.
+    let limit = earlier.map(|header| header.examples).filter(|_| shard.is_none()).or(how.limit);
+    let chosen = Chosen::of(reader, limit, seed)?;
+    match shard {
+        Some(shard) => chosen.shard(shard, seed),
+        None => Ok(chosen),
+    }
 }
 
 fn header(
@@ -346,7 +355,7 @@ fn header(
     let dataset = examples.header();
     let now = world.clock.now();
     Ok(RunHeader {
-        format: 1,
+        format: RunHeader::FORMAT,
         id: earlier.map_or_else(|| sys::new_run_id(world.clock.as_ref()), |header| header.id.clone()),
         suite: suite.name.clone(),
         created_at: earlier.map_or(now, |header| header.created_at),
@@ -360,7 +369,7 @@ fn header(
         price_digest: project.config.prices.digest(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit: git::commit(&project.root),
-        tags: tags(&how.tags)?,
+        tags: earlier.map_or_else(|| tags(&how.tags, how.shard), |header| Ok(header.tags.clone()))?,
         example_blobs: earlier.map(|header| header.example_blobs.clone()).unwrap_or_default(),
         until_decided: None,
         design: dataset.design.as_ref().and_then(design),
@@ -379,12 +388,16 @@ fn design(design: &SampleDesign) -> Option<RunDesign> {
     })
 }
 
-fn tags(typed: &[String]) -> Done<BTreeMap<String, String>> {
+fn tags(typed: &[String], shard: Option<Shard>) -> Done<BTreeMap<String, String>> {
     let split = |text: &String| match text.split_once('=') {
+        Some((key, _)) if key.starts_with("assize.") => {
+            Err(Failed::usage(anyhow!("`--tag {text}`: keys that begin with `assize.` are the program's own")))
+        }
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(Failed::usage(anyhow!("expected `--tag KEY=VALUE`, found `{text}`"))),
     };
-    typed.iter().map(split).collect()
+    let shard = shard.map(|shard| Ok((shards::TAG.to_owned(), shard.to_string())));
+    typed.iter().map(split).chain(shard).collect()
 }
 
 async fn plan(

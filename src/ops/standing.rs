@@ -1,6 +1,9 @@
 //! Whether a judge is better than chance, as its calibration says, and the metrics that decide nothing because it is
 //! not. How calibrations are kept is `calibrations`.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::agreement::Coefficient;
@@ -12,7 +15,7 @@ use crate::model::{GatePolicy, GraderInfo, GraderKind, RunHeader};
 use crate::stats::newcombe;
 
 /// What a calibration says of a judge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// Credibly better than chance.

@@ -154,6 +154,19 @@ pub(super) fn to_decide(metric: &MetricComparison) -> Option<String> {
     (!ways.is_empty()).then(|| ways.join(", or "))
 }
 
+/// How many examples of the candidate waver, in a sentence; nothing where none does.
+pub(super) fn wavering(comparison: &Comparison) -> Option<String> {
+    let all = comparison.examples.len() as u64;
+    let count = comparison.examples.iter().filter(|row| row.flaky).count() as u64;
+    let examples = words::plural(count, "example", "examples");
+    (count > 0).then(|| {
+        format!(
+            "{examples} of {} waver: trials of the candidate disagree on a yes-or-no metric; `assize flaky ls` names them.",
+            number::count(all)
+        )
+    })
+}
+
 /// What the gate left out as flaky, in sentences.
 pub(super) fn quarantine(comparison: &Comparison) -> Vec<String> {
     let Some(Quarantine { examples, share: part, verdict_with_all, with_all }) = &comparison.quarantine else {

@@ -62,6 +62,9 @@ fn properties(suite: &mut TestSuite, material: &Material<'_>) {
         add(&format!("{side}.run"), run.id.as_str());
         add(&format!("{side}.target"), &run.target.name);
         add(&format!("{side}.dataset"), &run.dataset);
+        if let Some(standing) = words::standing(run) {
+            add(&format!("{side}.standing"), &standing);
+        }
     };
     match material.subject {
         Subject::Run(view) => side("run", &view.run),

@@ -120,6 +120,9 @@ fn comparison_sections(view: &Comparison, page: &mut Page) {
             String::new()
         },
     ));
+    if let Some(standing) = words::standing(&view.baseline) {
+        page.push(&format!("Baseline: {}\n", escape(&standing, 400)));
+    }
     page.push(&configuration(view));
     page.push(&comparison_table("", &view.metrics));
     page.push(&comparison_table("**Cost and speed**\n\n", &view.measures));
@@ -190,6 +193,9 @@ fn run_sections(view: &RunView, page: &mut Page) {
         number::count(view.run.totals.trials_ok),
         number::count(view.run.totals.trials_planned),
     ));
+    if let Some(blessed) = words::blessed(&view.run) {
+        page.push(&format!("{}\n", escape(&blessed, 400)));
+    }
     page.push(&summary_table("", &view.metrics));
     page.push(&summary_table("**Cost and speed**\n\n", &view.measures));
     let lines = explained::repeated(view).into_iter().chain(explained::costs(view));
@@ -252,6 +258,7 @@ fn beside(view: &Comparison) -> String {
             format!("- {name}, {}: {text}\n", aside.term.to_lowercase())
         })
         .collect();
+    lines.extend(super::beside::wavering(view).iter().map(|text| format!("- {}\n", escape(text, 300))));
     lines.extend(super::beside::quarantine(view).iter().map(|text| format!("- {}\n", escape(text, 600))));
     lines.concat()
 }

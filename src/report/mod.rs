@@ -3,9 +3,13 @@
 //! A reporter decides nothing and looks nothing up: all numbers and words about numbers come in a view made by
 //! `compare`. All text in it may be hostile.
 
+mod annotations;
 mod beside;
 mod explained;
+mod flat;
+mod gitlab;
 mod html;
+mod issues;
 mod json;
 mod junit;
 mod layout;
@@ -16,13 +20,17 @@ mod number;
 mod progress;
 mod prometheus;
 mod pulling;
+mod sarif;
 mod terminal;
 mod words;
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use crate::compare::{Comparison, Details, RunView};
 
+pub use flat::FlatRow;
 pub use html::IndexedRun;
 pub use layout::wrap;
 pub use matrix::{MATRIX_FORMS, matrix_report, matrix_text};
@@ -49,6 +57,19 @@ pub struct Material<'a> {
     pub details: &'a Details,
     /// When the report is made.
     pub made_at: Timestamp,
+    /// Where in the user's repository findings are pointed at, where that is known.
+    pub places: Option<&'a Places>,
+}
+
+/// The lines of a suite's gate in the user's repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The configuration, from the top of the repository.
+    pub file: String,
+    /// Line of the gate, from 1.
+    pub gate: usize,
+    /// Lines of what is demanded of single metrics.
+    pub metrics: BTreeMap<String, usize>,
 }
 
 /// A report could not be made.
@@ -105,6 +126,27 @@ pub fn index(runs: Vec<IndexedRun>, made_at: Timestamp) -> Result<Vec<u8>, Repor
 /// All reporters, sorted by name.
 pub const REPORTERS: &[ReporterInfo] = &[
     ReporterInfo {
+        name: "annotations",
+        extension: "txt",
+        summary: "Workflow commands of GitHub Actions: failed and open gates at their line of the configuration.",
+        render: annotations::render,
+        pages: None,
+    },
+    ReporterInfo {
+        name: "csv",
+        extension: "csv",
+        summary: "One row per example and metric for spreadsheets.",
+        render: flat::csv,
+        pages: None,
+    },
+    ReporterInfo {
+        name: "gitlab",
+        extension: "json",
+        summary: "GitLab's code quality list: failed and open gates, with fingerprints that stay.",
+        render: gitlab::render,
+        pages: None,
+    },
+    ReporterInfo {
         name: "html",
         extension: "html",
         summary: "One self-contained page for people: verdict, metrics, slices, examples with what changed and why.",
@@ -116,6 +158,13 @@ pub const REPORTERS: &[ReporterInfo] = &[
         extension: "json",
         summary: "All findings and rows under a versioned schema, for programs.",
         render: json::render,
+        pages: None,
+    },
+    ReporterInfo {
+        name: "jsonl",
+        extension: "jsonl",
+        summary: "One row per example and metric as JSON lines, for programs.",
+        render: flat::jsonl,
         pages: None,
     },
     ReporterInfo {
@@ -133,10 +182,24 @@ pub const REPORTERS: &[ReporterInfo] = &[
         pages: None,
     },
     ReporterInfo {
+        name: "parquet",
+        extension: "parquet",
+        summary: "One row per example and metric as Parquet, for data frames and query engines.",
+        render: flat::parquet,
+        pages: None,
+    },
+    ReporterInfo {
         name: "prometheus",
         extension: "prom",
         summary: "Gauges for the textfile collector: means, intervals, unscored, cost, latency, verdict.",
         render: prometheus::render,
+        pages: None,
+    },
+    ReporterInfo {
+        name: "sarif",
+        extension: "sarif",
+        summary: "SARIF 2.1.0: failed and open gates for code scanning.",
+        render: sarif::render,
         pages: None,
     },
     ReporterInfo {

@@ -60,7 +60,9 @@ impl Page {
         let subject = Subject::Run(view);
         self.verdict(&subject, &view.headline, &view.reasons);
         let run = &view.run;
-        self.facts(&[("run", card(run)), ("covers", run_coverage(run))]);
+        let mut facts = vec![("run", card(run)), ("covers", run_coverage(run))];
+        facts.extend(words::blessed(run).map(|text| ("baseline", one_line(&text, 300))));
+        self.facts(&facts);
         let rows = view.metrics.iter().map(|metric| self.summary_row(metric)).collect();
         self.table("metrics", rows);
         let rows = view.measures.iter().map(|metric| self.summary_row(metric)).collect();
@@ -76,11 +78,11 @@ impl Page {
     fn comparison(&mut self, comparison: &Comparison) {
         let subject = Subject::Comparison(comparison);
         self.verdict(&subject, &comparison.headline, &comparison.reasons);
-        self.facts(&[
-            ("baseline", card(&comparison.baseline)),
-            ("candidate", card(&comparison.candidate)),
-            ("compared", coverage(comparison)),
-        ]);
+        let mut facts = vec![("baseline", card(&comparison.baseline))];
+        facts.extend(words::standing(&comparison.baseline).map(|text| ("", one_line(&text, 300))));
+        facts.push(("candidate", card(&comparison.candidate)));
+        facts.push(("compared", coverage(comparison)));
+        self.facts(&facts);
         self.sentences("configuration", words::configuration(comparison).iter().map(String::as_str));
         let rows = comparison.metrics.iter().map(|metric| self.metric_row(metric)).collect();
         self.table("metrics", rows);
@@ -250,6 +252,7 @@ impl Page {
                 format!("{}, {term}: {}", one_line(&metric.name, NAME_LIMIT), one_line(&aside.text, 600))
             })
             .collect();
+        lines.extend(beside::wavering(comparison));
         lines.extend(beside::quarantine(comparison));
         if lines.is_empty() {
             return;

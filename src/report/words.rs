@@ -140,6 +140,23 @@ pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number::count(count), if count == 1 { one } else { many })
 }
 
+/// By whose word a run is or was a baseline, where it is one.
+pub(super) fn blessed(run: &RunCard) -> Option<String> {
+    let blessing = run.blessing.as_ref()?;
+    let (by, day) = (&blessing.by, blessing.at.strftime("%Y-%m-%d"));
+    Some(format!("blessed by {by} on {day}: {}", blessing.reason))
+}
+
+/// Why this run is compared with, and by whose word: each once.
+pub(super) fn standing(run: &RunCard) -> Option<String> {
+    let blessed = blessed(run);
+    match (&run.chosen, blessed) {
+        (Some(chosen), Some(blessed)) if !chosen.contains("blessed by") => Some(format!("{chosen}; {blessed}")),
+        (Some(chosen), _) => Some(chosen.clone()),
+        (None, blessed) => blessed,
+    }
+}
+
 /// The suite a report is about.
 pub(super) fn suite<'a>(subject: &Subject<'a>) -> &'a str {
     &main_run(subject).suite

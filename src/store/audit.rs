@@ -3,6 +3,7 @@
 //! Pure; the back ends only keep the records.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rows;
@@ -12,7 +13,7 @@ use crate::model::Digester;
 pub(super) const PAGE: u32 = 1_000;
 
 /// Something a person or the program did that others must be able to look up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
@@ -27,7 +28,7 @@ pub struct AuditEntry {
 }
 
 /// An entry with its place in the chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     /// 1, 2, 3, ... without gaps.
     pub seq: u64,
@@ -41,7 +42,7 @@ pub struct AuditRecord {
 }
 
 /// What a check of the chain found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditCheck {
     /// Records that fit.
     pub records: u64,

@@ -4,10 +4,12 @@
 //! no finding already written is ever changed.
 
 mod audit;
+mod bundle;
 mod migrate;
 mod outbox;
 mod postgres;
 mod rows;
+mod shelf;
 mod sql;
 mod sqlite;
 
@@ -16,11 +18,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, JournalEntry, RunHeader, RunId, RunStatus, RunTotals};
 
 pub use audit::{AuditCheck, AuditEntry, AuditRecord};
+pub use bundle::{BUNDLE_FORMAT, Bundle, BundleError, BundleLine, Manifest};
+pub use shelf::Shelf;
 pub use outbox::{OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
 
 /// A run as the store lists it.
@@ -35,7 +40,7 @@ pub struct RunSummary {
 }
 
 /// A baseline: which run a suite is compared with, and by whose word. Blessings are appended; the latest holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Baseline {
     /// Suite.
     pub suite: String,

@@ -18,14 +18,15 @@ fn made_at() -> Timestamp {
 
 fn compare(sample: &Sample, form: &str) -> String {
     let (comparison, details) = sample.comparison();
-    let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+    let material =
+        Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
     let bytes = (find(form).unwrap().render)(&material).unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
 fn run(sample: &Sample, form: &str) -> String {
     let (view, details) = sample.run();
-    let material = Material { subject: Subject::Run(&view), details: &details, made_at: made_at() };
+    let material = Material { subject: Subject::Run(&view), details: &details, made_at: made_at(), places: None };
     let bytes = (find(form).unwrap().render)(&material).unwrap();
     String::from_utf8(bytes).unwrap()
 }
@@ -51,7 +52,23 @@ const HOSTILE: Sample = Sample { rows: 12, opened: 12, trials: 2, text: hostile 
 #[test]
 fn reporters_are_sorted_and_found() {
     let names: Vec<&str> = REPORTERS.iter().map(|info| info.name).collect();
-    assert_eq!(names, ["html", "json", "junit", "markdown", "prometheus", "terminal"]);
+    assert_eq!(
+        names,
+        [
+            "annotations",
+            "csv",
+            "gitlab",
+            "html",
+            "json",
+            "jsonl",
+            "junit",
+            "markdown",
+            "parquet",
+            "prometheus",
+            "sarif",
+            "terminal",
+        ]
+    );
     assert!(find("pdf").is_none());
 }
 
@@ -72,7 +89,8 @@ fn run_in_the_terminal() {
 #[test]
 fn terminals_get_what_they_can_show() {
     let (comparison, details) = REALISTIC.comparison();
-    let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+    let material =
+        Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
     let plain = terminal(&material, TerminalStyle { color: false, ascii: true, width: 100 });
     assert!(plain.is_ascii());
     assert!(plain.contains("up") && plain.contains("->"));
@@ -239,7 +257,8 @@ fn a_megabyte_word_stays_small() {
         detail.candidate[0].output = Some(serde_json::Value::String((long.text)("output")));
         detail.candidate[0].scores[0].scored = Ok(assize::model::Score::pass(false, (long.text)("reason")));
     }
-    let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+    let material =
+        Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
     for info in REPORTERS {
         let bytes = (info.render)(&material).unwrap();
         assert!(bytes.len() < 600_000, "{} is {} bytes", info.name, bytes.len());
@@ -248,7 +267,7 @@ fn a_megabyte_word_stays_small() {
 
 #[test]
 fn hostile_text_is_harmless_everywhere() {
-    for form in ["terminal", "markdown", "junit", "prometheus"] {
+    for form in ["terminal", "markdown", "junit", "prometheus", "annotations", "csv", "gitlab", "jsonl", "sarif"] {
         for text in [compare(&HOSTILE, form), run(&HOSTILE, form)] {
             keep(&format!("hostile.{form}.txt"), &text);
             assert!(!text.contains(['\u{1b}', '\u{0}', '\u{202e}', '\u{7}']), "{form}");
@@ -269,7 +288,8 @@ fn markdown_keeps_its_size_with_many_metrics() {
     comparison.metrics = (0..3000)
         .map(|n| assize::compare::MetricComparison { name: format!("metric {n}"), ..metric.clone() })
         .collect();
-    let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+    let material =
+        Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
     let bytes = (find("markdown").unwrap().render)(&material).unwrap();
     assert!(bytes.len() <= 60_000, "{}", bytes.len());
 }
@@ -294,9 +314,12 @@ fn empty_findings_make_a_page() {
     comparison.headline.clear();
     comparison.reasons.clear();
     let details = Vec::new();
-    let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+    let material =
+        Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
     for info in REPORTERS {
-        assert!(!(info.render)(&material).unwrap().is_empty(), "{}", info.name);
+        // No row and no line is what there is to say of nothing.
+        let silent = info.name == "jsonl";
+        assert!((info.render)(&material).unwrap().is_empty() == silent, "{}", info.name);
     }
     check_page(&String::from_utf8((find("html").unwrap().render)(&material).unwrap()).unwrap());
 }
@@ -306,7 +329,8 @@ fn empty_findings_make_a_page() {
 fn measure() {
     for (rows, opened) in [(1000, 100), (1000, 1000), (10_000, 100), (10_000, 1000)] {
         let (comparison, details) = Sample { rows, opened, ..REALISTIC }.comparison();
-        let material = Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at() };
+        let material =
+            Material { subject: Subject::Comparison(&comparison), details: &details, made_at: made_at(), places: None };
         for info in REPORTERS {
             let start = std::time::Instant::now();
             let bytes = (info.render)(&material).unwrap();
