@@ -100,7 +100,7 @@ fn join(cells: &[(&Cell, usize)], paint: &impl Fn(&str, &str) -> String) -> Stri
         line.push_str(&gap);
         let padding = " ".repeat(width.saturating_sub(length(&cell.text)));
         let text = paint(&cell.text, cell.tone);
-        line.push_str(&if cell.right { padding + &text } else { text + &padding });
+        line.push_str(&if cell.right { padding + text.as_str() } else { text + padding.as_str() });
         gap = match cell.join {
             "" => "  ".to_owned(),
             " " => " ".to_owned(),

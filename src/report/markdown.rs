@@ -228,7 +228,7 @@ fn comparison_table(title: &str, metrics: &[MetricComparison]) -> String {
             mark.word,
         ));
     }
-    text + &more(metrics.len(), METRICS_SHOWN)
+    text + more(metrics.len(), METRICS_SHOWN).as_str()
 }
 
 /// What must be read beside the tables: the other population, waivers, broken examples, quarantine.
@@ -272,7 +272,7 @@ fn summary_table(title: &str, metrics: &[MetricSummary]) -> String {
             floor.unwrap_or_default(),
         ));
     }
-    text + &more(metrics.len(), METRICS_SHOWN)
+    text + more(metrics.len(), METRICS_SHOWN).as_str()
 }
 
 fn slices(view: &Comparison) -> String {
