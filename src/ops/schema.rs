@@ -12,7 +12,7 @@ use crate::ingest::TraceMapping;
 use crate::ingest::api;
 use crate::model::Example;
 use crate::provider::EndpointOptions;
-use crate::{scorer, target};
+use crate::{judge, scorer, target};
 
 /// Names of all schemas.
 pub fn names() -> Vec<String> {
@@ -28,7 +28,8 @@ pub fn names() -> Vec<String> {
         "sample",
     ]
     .map(str::to_owned);
-    let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
+    let scorers = scorer::SCORERS.iter().map(|info| info.name).chain(judge::OUTSIDE.iter().map(|info| info.name));
+    let scorers = scorers.map(|name| format!("scorer.{name}"));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
     fixed.into_iter().chain(scorers).chain(sources).chain(targets).collect()
@@ -54,9 +55,9 @@ pub fn schema(name: &str) -> Done<Value> {
         "sample" => Some(SampleSpec::schema()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),
         other => match other.split_once('.') {
-            Some(("scorer", name)) => {
-                scorer::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
-            }
+            Some(("scorer", name)) => scorer::find(name)
+                .map(|info| dressed((info.schema)(), info.summary, info.sample))
+                .or_else(|| judge::find_outside(name).map(|info| dressed((info.schema)(), info.summary, info.sample))),
             Some(("target", name)) => {
                 target::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
             }

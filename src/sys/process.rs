@@ -135,10 +135,15 @@ async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
     let Some(mut pipe) = pipe else { return };
     let mut block = [0_u8; 4096];
     while let Ok(read @ 1..) = pipe.read(&mut block).await {
-        to.extend_from_slice(block.get(..read).unwrap_or_default());
-        if to.len() > 2 * STDERR_TAIL {
-            to.drain(..to.len() - STDERR_TAIL);
-        }
+        push_tail(to, block.get(..read).unwrap_or_default());
+    }
+}
+
+/// Adds to the end of what is kept of standard error.
+pub(super) fn push_tail(tail: &mut Vec<u8>, block: &[u8]) {
+    tail.extend_from_slice(block);
+    if tail.len() > 2 * STDERR_TAIL {
+        tail.drain(..tail.len() - STDERR_TAIL);
     }
 }
 
@@ -147,20 +152,20 @@ async fn read_tail(pipe: Option<impl AsyncRead + Unpin>, to: &mut Vec<u8>) {
 /// The group's number is the leader's. It stays taken as long as any member lives, so no stranger is hit while there
 /// is somebody to kill; only when the whole group is gone could the number be reused, within the moment between the
 /// leader's end and this.
-struct Group {
+pub(super) struct Group {
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
 }
 
 impl Group {
     #[cfg(unix)]
-    fn of(child: &Child) -> Self {
+    pub(super) fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self { leader: id.and_then(rustix::process::Pid::from_raw) }
     }
 
     #[cfg(not(unix))]
-    fn of(_child: &Child) -> Self {
+    pub(super) fn of(_child: &Child) -> Self {
         Self {}
     }
 }
