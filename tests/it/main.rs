@@ -46,4 +46,5 @@ mod selftest;
 mod store;
 mod telling;
 mod tidy;
+mod trajectories;
 mod trusting;
