@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 pub use super::raw_target::{RawAround, RawCollect, RawConversation, RawHooks, RawMatrix, RawTarget, RawVariant};
-use crate::model::{DriftPolicy, Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy, SliceRate};
+use crate::model::{DriftPolicy, Estimand, FailOn, Guard, MetricRole, OnMissing, RedactPolicy, SliceRate, SpanChoice};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -312,6 +312,8 @@ pub struct RawGrader {
     pub panel: Option<RawPanel>,
     /// A dear model that is asked where this one is not sure.
     pub cascade: Option<RawCascade>,
+    /// Spans of the trace that are graded in place of the output: `on = { kind = "tool", name = "search*" }`.
+    pub on: Option<SpanChoice>,
     /// Options of the scorer.
     #[serde(flatten)]
     pub options: Map<String, Value>,

@@ -14,7 +14,7 @@ use super::place::below;
 use super::prices::PriceTable;
 use super::raw::{OnInconclusive, Raw, RawGrader, RawProvider, RawSource, RawSuite};
 use super::variants::{self, Around};
-use crate::model::{DriftPolicy, GatePolicy, RedactPolicy};
+use crate::model::{DriftPolicy, GatePolicy, RedactPolicy, SpanChoice};
 use crate::sys::objects::S3Options;
 
 /// The configuration with its meaning.
@@ -211,6 +211,8 @@ pub struct GraderConfig {
     pub name: String,
     /// What it is.
     pub with: GraderUse,
+    /// Spans that are graded in place of the output.
+    pub on: Option<SpanChoice>,
     /// Where it stands, as a JSON pointer.
     pub pointer: String,
 }
@@ -459,7 +461,7 @@ fn graders(raw: Vec<RawGrader>, suite: &str, known_models: &[String], faults: &m
         if MEASURES.contains(&name.as_str()) {
             faults.add(&pointer, format!("`{name}` is measured in every run; give this grader another `name`"));
         }
-        graders.push(GraderConfig { name, with, pointer });
+        graders.push(GraderConfig { name, with, on: raw.on, pointer });
     }
     graders
 }
@@ -486,7 +488,7 @@ fn grader_use(
             Some((scorer.clone(), GraderUse::Scorer { scorer: scorer.clone(), options: raw.options.clone() }))
         }
         (None, Some(judge)) => {
-            let known = ["name", "judge", "model", "draws", "panel", "cascade"].map(str::to_owned);
+            let known = ["name", "judge", "model", "draws", "panel", "cascade", "on"].map(str::to_owned);
             for key in raw.options.keys() {
                 faults.add(&below(pointer, key), format!("unknown key{}", suggestion(key, &known)));
             }

@@ -7,6 +7,7 @@
 mod agents;
 mod calls;
 pub mod cases;
+mod handoffs;
 mod model_calls;
 mod read;
 mod results;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Trace;
+pub use handoffs::{Handoff, handoffs, names_agents};
 pub use rules::{Resource, Rules};
 use tree::Tree;
 

@@ -1,4 +1,5 @@
 //! Judges: a rubric asked of a model. One struct for all of them, so that all share hygiene, cache, digest and tests.
+//! Beside them stand graders that ask somebody else: see `outside`.
 //!
 //! A new judge is a folder in `judges/`, not code.
 
@@ -13,6 +14,8 @@ mod forms;
 #[expect(clippy::module_inception, reason = "the struct of this module, under its own name")]
 mod judge;
 mod methods;
+mod on_spans;
+mod outside;
 mod panel;
 mod probe;
 mod sheets;
@@ -36,6 +39,8 @@ pub use cascade::{Cascade, SureBy};
 pub use catalogue::{CatalogueError, Entry, JudgeFiles, Origin, find, list, shipped};
 pub use check::{Finding, Severity, check};
 pub use judge::{Judge, JudgeModel};
+pub use on_spans::{JudgeOnSpans, digest_on};
+pub use outside::{OUTSIDE, Outside, OutsideInfo, Surroundings, find_outside};
 pub use panel::{Member, Panel, VoteRule};
 pub use probe::{Probe, family};
 pub use shots::Shots;

@@ -22,6 +22,7 @@ mod redact;
 mod run;
 mod score;
 mod span;
+mod span_choice;
 mod trace;
 mod trace_score;
 mod trace_sums;
@@ -55,5 +56,6 @@ pub use span::{
     AgentRef, ModelRef, Native, PRICED_KEY, PromptRef, REVISION_KEY, Source, Span, SpanError, SpanKind, SpanStatus,
     ToolUse,
 };
+pub use span_choice::{CombineSpans, SpanChoice, WhichSpans, value_of};
 pub use trace::{Trace, TraceFault};
 pub use trace_score::{ScoreOrigin, TraceScore};

@@ -7,12 +7,12 @@ use anyhow::anyhow;
 use serde_json::Value;
 
 use super::exit::{Done, Failed};
-use super::graders::Maker;
+use super::graders::{Built, Maker};
 use super::project::{Project, World};
 use super::services::Services;
 use super::staging::staged;
 use crate::config::{Faults, GraderConfig, GraderUse, Suite, TargetConfig};
-use crate::judge::{self, Grade, Judge, JudgeModel, Labelled, Shots};
+use crate::judge::{self, Grade, Judge, JudgeModel, JudgeOnSpans, Labelled, OutsideInfo, Shots, Surroundings};
 use crate::model::{Digester, GraderInfo, GraderKind, canonical_json};
 use crate::provider::Client;
 use crate::rubric::JudgeSpec;
@@ -59,7 +59,21 @@ impl<'a> Builder<'a> {
         for config in &suite.graders {
             match &config.with {
                 GraderUse::Scorer { scorer, options } => {
-                    graders.extend(self.scorer(config, scorer, &Value::Object(options.clone())));
+                    let options = Value::Object(options.clone());
+                    let Some(outside) = judge::find_outside(scorer) else {
+                        graders.extend(self.scorer(config, scorer, &options));
+                        continue;
+                    };
+                    let built = self.outside(config, outside, &options).map(|built| vec![built]);
+                    let built = built.and_then(|built| on_spans(built, config));
+                    let built = built.map_err(|message| self.faults.add(&config.pointer, message)).unwrap_or_default();
+                    for (info, grade) in built {
+                        // The plan counts what asks of models will cost.
+                        if info.model.is_some() {
+                            judges.push((info.name.clone(), Arc::clone(&grade)));
+                        }
+                        graders.push(Grader { info, work: Work::Judge(grade) });
+                    }
                 }
                 GraderUse::Judge { judge, model, draws, others } => {
                     let maker = Maker {
@@ -70,6 +84,7 @@ impl<'a> Builder<'a> {
                         seed: suite.seed,
                     };
                     let built = maker.graders((&config.name, judge, model), *draws, others);
+                    let built = built.and_then(|built| on_spans(built, config));
                     for (info, judge) in
                         built.map_err(|message| self.faults.add(&config.pointer, message)).unwrap_or_default()
                     {
@@ -108,16 +123,58 @@ impl<'a> Builder<'a> {
         built.map_err(|message| self.faults.add(&config.pointer, message)).ok()
     }
 
-    fn scorer(&mut self, config: &GraderConfig, name: &str, options: &Value) -> Option<Grader> {
-        let built = scorer::find(name).ok_or_else(|| no_such("scorer", name));
-        let built = built.and_then(|info| Ok((info, (info.build)(options)?)));
-        let (info, scorer) = built.map_err(|message| self.faults.add(&config.pointer, message)).ok()?;
-        let digest = Digester::new()
+    fn outside(&self, config: &GraderConfig, info: &OutsideInfo, options: &Value) -> Result<Built, String> {
+        let around = Surroundings {
+            env: &self.world.env,
+            http: self.services.http(),
+            clock: self.world.clock.clone(),
+            base: &self.project.root,
+            embedders: &|alias| self.services.embedder(alias),
+        };
+        let built = (info.build)(options, &around)?;
+        let mut digester = Digester::new()
             .part("scorer", info.name.as_bytes())
             .part("version", info.version.as_bytes())
-            .part("options", canonical_json(options).as_bytes())
-            .finish();
-        let info = GraderInfo {
+            .part("options", canonical_json(options).as_bytes());
+        if let Some(digest) = &built.digest {
+            digester.add("outside", digest.as_str().as_bytes());
+        }
+        let told = GraderInfo {
+            name: config.name.clone(),
+            kind: GraderKind::Scorer,
+            component: info.name.to_owned(),
+            version: info.version.to_owned(),
+            digest: digester.finish(),
+            scale: built.scale,
+            direction: built.direction,
+            draws: 1,
+            model: built.model,
+        };
+        Ok((told, built.grade))
+    }
+
+    fn scorer(&mut self, config: &GraderConfig, name: &str, options: &Value) -> Option<Grader> {
+        let built = scorer::find(name).ok_or_else(|| no_such("scorer", name));
+        let built = built.and_then(|info| {
+            let scorer = (info.build)(options)?;
+            Ok((
+                info,
+                match &config.on {
+                    Some(choice) => Box::new(scorer::OnSpans::new(scorer, choice.clone())?) as Box<dyn scorer::Scorer>,
+                    None => scorer,
+                },
+            ))
+        });
+        let (info, scorer) = built.map_err(|message| self.faults.add(&config.pointer, message)).ok()?;
+        let mut digester = Digester::new()
+            .part("scorer", info.name.as_bytes())
+            .part("version", info.version.as_bytes())
+            .part("options", canonical_json(options).as_bytes());
+        for inside in scorer.inside() {
+            digester.add("inside", inside.as_bytes());
+        }
+        let digest = digester.finish();
+        let mut info = GraderInfo {
             name: config.name.clone(),
             kind: GraderKind::Scorer,
             component: info.name.to_owned(),
@@ -128,6 +185,9 @@ impl<'a> Builder<'a> {
             draws: 1,
             model: None,
         };
+        if let Some(choice) = &config.on {
+            info.digest = judge::digest_on(&info, choice);
+        }
         Some(Grader { info, work: Work::Scorer(scorer) })
     }
 }
@@ -158,6 +218,16 @@ pub fn load_judge(project: &Project, services: &Services, name: &str, model: &st
     let shots = spec.few_shot.map(|few| Shots::of(&spec, few, &Labelled::of_spec(&spec)));
     let judge = Judge::new(Arc::new(spec), client, model);
     Ok(shots.into_iter().fold(judge, Judge::with_shots))
+}
+
+/// Judges on the spans that their grader chooses, where it does.
+fn on_spans(built: Vec<Built>, config: &GraderConfig) -> Result<Vec<Built>, String> {
+    let Some(choice) = &config.on else { return Ok(built) };
+    let wrap = |(info, judge): Built| {
+        let (info, judge) = JudgeOnSpans::new(judge, info, choice.clone())?;
+        Ok((info, Arc::new(judge) as Arc<dyn Grade>))
+    };
+    built.into_iter().map(wrap).collect()
 }
 
 /// Never said of a project that was read whole; better than a panic if that ever changes.

@@ -138,13 +138,24 @@ fn target(config: &TargetConfig, faults: &mut Faults) {
 }
 
 fn grader(config: &GraderConfig, name: &str, options: &Map<String, Value>, faults: &mut Faults) {
+    if let Some(info) = judge::find_outside(name) {
+        let options = value(options);
+        if faults.options(&(info.schema)(), &options, &config.pointer, &["name", "scorer", "on"])
+            && let Err(message) = (info.check)(&options)
+        {
+            faults.add(&config.pointer, message);
+        }
+        return;
+    }
     let Some(info) = scorer::find(name) else {
-        let known: Vec<&str> = scorer::SCORERS.iter().map(|info| info.name).collect();
+        let outside = judge::OUTSIDE.iter().map(|info| info.name);
+        let mut known: Vec<&str> = scorer::SCORERS.iter().map(|info| info.name).chain(outside).collect();
+        known.sort_unstable();
         faults.add(&format!("{}/scorer", config.pointer), unknown("scorer", name, &known));
         return;
     };
     let options = value(options);
-    if faults.options(&(info.schema)(), &options, &config.pointer, &["name", "scorer"])
+    if faults.options(&(info.schema)(), &options, &config.pointer, &["name", "scorer", "on"])
         && let Err(message) = (info.build)(&options)
     {
         faults.add(&config.pointer, message);

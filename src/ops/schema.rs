@@ -18,7 +18,7 @@ use crate::model::{DatasetHeader, Example, JournalEntry, RunHeader};
 use crate::provider::EndpointOptions;
 use crate::report::FlatRow;
 use crate::store::{AuditRecord, BUNDLE_FORMAT, BundleLine};
-use crate::{scorer, target};
+use crate::{judge, scorer, target};
 
 /// A format that outlives the program that wrote it.
 pub struct FormatInfo {
@@ -69,7 +69,8 @@ pub fn names() -> Vec<String> {
         "sample",
     ]
     .map(str::to_owned);
-    let scorers = scorer::SCORERS.iter().map(|info| format!("scorer.{}", info.name));
+    let scorers = scorer::SCORERS.iter().map(|info| info.name).chain(judge::OUTSIDE.iter().map(|info| info.name));
+    let scorers = scorers.map(|name| format!("scorer.{name}"));
     let targets = target::TARGETS.iter().map(|info| format!("target.{}", info.name));
     let sources = api::PLATFORMS.iter().map(|info| format!("source.{}", info.name));
     let sinks = feed::SINKS.iter().map(|info| format!("sink.{}", info.name));
@@ -104,9 +105,9 @@ pub fn schema(name: &str) -> Done<Value> {
         "sample" => Some(SampleSpec::schema()),
         "report.run" => Some(schemars::schema_for!(RunView).to_value()),
         other => match other.split_once('.') {
-            Some(("scorer", name)) => {
-                scorer::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
-            }
+            Some(("scorer", name)) => scorer::find(name)
+                .map(|info| dressed((info.schema)(), info.summary, info.sample))
+                .or_else(|| judge::find_outside(name).map(|info| dressed((info.schema)(), info.summary, info.sample))),
             Some(("target", name)) => {
                 target::find(name).map(|info| dressed((info.schema)(), info.summary, info.sample))
             }

@@ -8,7 +8,7 @@ use super::collect::Collectors;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::provider::{
-    self, CacheUse, Client, ClientStats, EndpointOptions, ModelHandle, Recorder, ReplyCache, Thrift,
+    self, CacheUse, ChatModel, Client, ClientStats, Embedder, EndpointOptions, ModelHandle, Recorder, ReplyCache, Thrift,
 };
 use crate::runner::Lost;
 use crate::sys::{self, RetryPolicy};
@@ -72,18 +72,47 @@ impl Services {
         Ok(handle)
     }
 
+    /// A model of the configuration that embeds texts, ready to be asked; says why there is none.
+    pub fn embedder(&self, alias: &str) -> Result<ModelHandle, String> {
+        let known = || self.project.config.models.keys().cloned().collect::<Vec<_>>().join(", ");
+        let config =
+            self.project.config.models.get(alias).ok_or_else(|| format!("no model `{alias}`; there is {}", known()))?;
+        let name = format!("{} (embeddings)", config.provider);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = match clients.get(&name) {
+            Some(client) => client.clone(),
+            None => {
+                let made = self.make(&config.provider, |kind, options, context| {
+                    let embedder = Embedder::new(kind, options, context).map_err(|error| error.to_string())?;
+                    Ok(Arc::new(embedder) as Arc<dyn ChatModel>)
+                });
+                let made = Arc::new(made?);
+                clients.insert(name, made.clone());
+                made
+            }
+        };
+        Ok(ModelHandle::new(client, config.model.clone()))
+    }
+
     /// The client of a provider; the same one each time, so that its limits hold for all who ask.
     pub fn client(&self, name: &str) -> Result<Arc<Client>, String> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(name) {
             return Ok(client.clone());
         }
-        let client = Arc::new(self.make(name)?);
+        let client =
+            Arc::new(self.make(name, |kind, options, context| {
+                options.build(kind, context).map_err(|error| error.to_string())
+            })?);
         clients.insert(name.to_owned(), client.clone());
         Ok(client)
     }
 
-    fn make(&self, name: &str) -> Result<Client, String> {
+    fn make(
+        &self,
+        name: &str,
+        model: impl FnOnce(&str, &EndpointOptions, &provider::BuildContext<'_>) -> Result<Arc<dyn ChatModel>, String>,
+    ) -> Result<Client, String> {
         let config = self.project.config.providers.get(name).ok_or_else(|| format!("no provider `{name}`"))?;
         let options: EndpointOptions = serde_json::from_value(serde_json::Value::Object(config.options.clone()))
             .map_err(|error| format!("provider `{name}`: {error}"))?;
@@ -96,7 +125,7 @@ impl Services {
             base: &self.project.root,
             state: &state,
         };
-        let model = options.build(&config.kind, &context).map_err(|error| error.to_string())?;
+        let model = model(&config.kind, &options, &context)?;
         let retry = RetryPolicy {
             max_attempts: config.max_attempts,
             attempt_timeout: config.timeout,

@@ -55,7 +55,7 @@ impl Expected {
 }
 
 /// Arguments are often JSON inside a text.
-fn parsed(value: &Value) -> Cow<'_, Value> {
+pub(super) fn parsed(value: &Value) -> Cow<'_, Value> {
     match value {
         Value::String(text) => match serde_json::from_str(text) {
             Ok(inner) => Cow::Owned(inner),

@@ -108,7 +108,13 @@ struct Fits {
 
 fn build_schema(options: &Value) -> Result<Box<dyn Scorer>, String> {
     let options: SchemaOptions = read(options)?;
-    let schema = match options.schema {
+    let validator = validator_of(options.schema, options.check_formats)?;
+    Ok(Box::new(Fits { extract: options.extract, validator }))
+}
+
+/// What holds values against the schema of an option `schema`: a table, or JSON as text.
+pub(super) fn validator_of(schema: Value, check_formats: bool) -> Result<Validator, String> {
+    let schema = match schema {
         Value::String(text) => {
             serde_json::from_str(&text).map_err(|error| format!("`schema` is a text that is no JSON: {error}"))?
         }
@@ -117,11 +123,10 @@ fn build_schema(options: &Value) -> Result<Box<dyn Scorer>, String> {
     if !schema.is_object() && !schema.is_boolean() {
         return Err(format!("`schema` must be a table or JSON text of an object, found {}", quote_value(&schema)));
     }
-    let validator = jsonschema::options()
-        .should_validate_formats(options.check_formats)
+    jsonschema::options()
+        .should_validate_formats(check_formats)
         .build(&schema)
-        .map_err(|error| format!("`schema` is no valid JSON Schema: {}", problem(&error)))?;
-    Ok(Box::new(Fits { extract: options.extract, validator }))
+        .map_err(|error| format!("`schema` is no valid JSON Schema: {}", problem(&error)))
 }
 
 impl Scorer for Fits {
@@ -144,7 +149,8 @@ impl Scorer for Fits {
     }
 }
 
-fn problem(error: &jsonschema::ValidationError<'_>) -> String {
+/// A fault that a schema finds, with its place.
+pub(super) fn problem(error: &jsonschema::ValidationError<'_>) -> String {
     let path = error.instance_path().to_string();
     let place = if path.is_empty() { "at the root".to_owned() } else { format!("at `{}`", one_line(&path, 80)) };
     format!("{place}: {}", one_line(&error.to_string(), 160))

@@ -33,16 +33,23 @@ pub(super) fn find_json(output: &Output, extract: bool) -> Result<Cow<'_, Value>
 }
 
 fn fenced(text: &str) -> Option<Value> {
-    let mut parts = text.split("```");
-    parts.next();
+    blocks(text).find_map(|body| serde_json::from_str(body.trim()).ok().filter(is_structured))
+}
+
+/// What stands between code fences, without the word that names a language; the first of very many.
+pub(super) fn blocks(text: &str) -> impl Iterator<Item = &str> {
     // Every other part lies between an opening and a closing fence; the first line of it names a language.
-    parts.step_by(2).take(MAX_TRIES).find_map(|block| {
-        let body = match block.split_once('\n') {
-            Some((head, body)) if head.trim().chars().all(|c| c.is_ascii_alphanumeric()) => body,
-            _ => block,
-        };
-        serde_json::from_str(body.trim()).ok().filter(is_structured)
+    text.split("```").skip(1).step_by(2).take(MAX_TRIES).map(|block| match block.split_once('\n') {
+        Some((head, body)) if head.trim().chars().all(|c| c.is_ascii_alphanumeric()) => body,
+        _ => block,
     })
+}
+
+/// The output as text, or where `extract` is set and it has a code fence, what stands in the first of them.
+pub(super) fn text_or_block(output: &Output, extract: bool) -> String {
+    let text = output.text();
+    let block = if extract { blocks(&text).next().map(str::to_owned) } else { None };
+    block.unwrap_or(text)
 }
 
 fn embedded(text: &str) -> Option<Value> {

@@ -96,7 +96,7 @@ pub(super) fn nearest(
 }
 
 /// A similarity between 0 and 1: the number itself, or pass from `at_least` up.
-fn similarity(number: f64, at_least: Option<f64>, against: &str, found: &str) -> Scored {
+pub(super) fn similarity(number: f64, at_least: Option<f64>, against: &str, found: &str) -> Scored {
     let shown = format!("{number:.4}");
     let score = match at_least {
         Some(least) => {

@@ -1,4 +1,4 @@
-//! Latency, cost and tokens of an output, as numbers or against a limit.
+//! Latency, cost, tokens and steps of an output, as numbers or against a limit.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::material::expected_found;
 use super::options::{check_amount, read, schema_of};
 use super::{Scorer, ScorerInfo};
-use crate::model::{Direction, Output, Scale, Score, ScoreInput, Scored, Unscored, Usage};
+use crate::diagnose::handoffs;
+use crate::model::{Direction, Output, Scale, Score, ScoreInput, Scored, Span, SpanKind, Trace, Unscored, Usage};
 
 pub(super) const LATENCY: ScorerInfo = ScorerInfo {
     name: "latency",
@@ -35,6 +36,65 @@ pub(super) const TOKENS: ScorerInfo = ScorerInfo {
     schema: schema_of::<TokenOptions>,
     build: build_tokens,
 };
+
+pub(super) const STEPS: ScorerInfo = ScorerInfo {
+    name: "steps",
+    version: "1",
+    summary: "Gives the steps, turns, calls of models or tools, or handoffs of a trace, or passes up to a limit.",
+    sample: "count = \"tool_calls\"\nat_most = 10",
+    schema: schema_of::<StepOptions>,
+    build: build_steps,
+};
+
+/// Limit on the steps of a trace.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct StepOptions {
+    /// What is counted.
+    #[serde(default)]
+    count: Steps,
+    /// Pass up to this number; without it the number is the score, less is better.
+    at_most: Option<f64>,
+}
+
+/// What is counted of a trace, evaluators left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Steps {
+    /// Calls of models and tools, searches and handoffs.
+    #[default]
+    Steps,
+    /// Messages of the user.
+    Turns,
+    /// Calls of models.
+    ModelCalls,
+    /// Calls of tools.
+    ToolCalls,
+    /// Control that passes between agents.
+    Handoffs,
+    /// All spans.
+    Spans,
+}
+
+impl Steps {
+    fn of(self, trace: &Trace) -> usize {
+        let evaluators = trace.evaluator_spans();
+        let spans = || trace.spans.iter().filter(|span| !evaluators.contains(&span.span_id));
+        let of_kinds = |kinds: &[SpanKind]| spans().filter(|span| kinds.contains(&span.kind)).count();
+        match self {
+            Self::Steps => of_kinds(&[SpanKind::Model, SpanKind::Tool, SpanKind::Retrieval, SpanKind::Handoff]),
+            // Every call repeats the conversation so far: the longest history has all of it.
+            Self::Turns => {
+                let asked = |span: &Span| span.messages_in.iter().filter(|message| message.role == "user").count();
+                spans().map(asked).max().unwrap_or_default()
+            }
+            Self::ModelCalls => of_kinds(&[SpanKind::Model]),
+            Self::ToolCalls => trace.tools_used().len(),
+            Self::Handoffs => handoffs(trace).len(),
+            Self::Spans => spans().count(),
+        }
+    }
+}
 
 /// Limit on the time the target took.
 #[derive(Deserialize, JsonSchema)]
@@ -84,6 +144,7 @@ enum Quantity {
     Latency,
     Cost,
     Tokens(Count),
+    Steps(Steps),
 }
 
 struct Measure {
@@ -104,6 +165,11 @@ fn build_tokens(options: &Value) -> Result<Box<dyn Scorer>, String> {
     measure(Quantity::Tokens(options.count), options.at_most)
 }
 
+fn build_steps(options: &Value) -> Result<Box<dyn Scorer>, String> {
+    let options: StepOptions = read(options)?;
+    measure(Quantity::Steps(options.count), options.at_most)
+}
+
 fn measure(quantity: Quantity, at_most: Option<f64>) -> Result<Box<dyn Scorer>, String> {
     check_amount("at_most", at_most)?;
     Ok(Box::new(Measure { quantity, at_most }))
@@ -119,6 +185,7 @@ impl Quantity {
             Self::Tokens(count) => {
                 count.of(&output.usage).or_else(|| count.of(&trace?.usage())).map(|tokens| tokens as f64)
             }
+            Self::Steps(count) => trace.filter(|trace| !trace.spans.is_empty()).map(|trace| count.of(trace) as f64),
         }
     }
 
@@ -130,6 +197,12 @@ impl Quantity {
             Self::Tokens(Count::Input) => "input tokens",
             Self::Tokens(Count::Output) => "output tokens",
             Self::Tokens(Count::Reasoning) => "reasoning tokens",
+            Self::Steps(Steps::Steps) => "steps",
+            Self::Steps(Steps::Turns) => "turns",
+            Self::Steps(Steps::ModelCalls) => "model calls",
+            Self::Steps(Steps::ToolCalls) => "tool calls",
+            Self::Steps(Steps::Handoffs) => "handoffs",
+            Self::Steps(Steps::Spans) => "spans",
         }
     }
 
@@ -138,6 +211,7 @@ impl Quantity {
             Self::Latency => "the time is unknown: neither the output nor its trace states it",
             Self::Cost => "the cost is unknown: neither the output nor its trace states it; give the model a price",
             Self::Tokens(_) => "the tokens are unknown: neither the output nor its trace counts them all",
+            Self::Steps(_) => "the output has no trace: its steps are unknown",
         })
     }
 }
@@ -207,6 +281,17 @@ mod tests {
         assert_eq!(number("tokens", json!({"count": "reasoning"})), Some(5.0));
         let cost = score_output("cost", json!({"at_most": 0.25}), &known()).unwrap();
         assert_eq!(cost.explanation.as_deref(), Some("expected at most 0.25 US dollars, found 0.3 US dollars"));
+    }
+
+    #[test]
+    fn steps_of_a_trace_are_counted() {
+        let calls = [("search", json!({}), false), ("book", json!({}), false)];
+        let output = Output { trace: Some(Arc::new(tool_trace(&calls))), ..Output::default() };
+        let count = |what: &str| score_output("steps", json!({ "count": what }), &output).unwrap().value.number();
+        assert_eq!((count("steps"), count("tool_calls"), count("spans")), (Some(2.0), Some(2.0), Some(3.0)));
+        assert_eq!((count("turns"), count("model_calls"), count("handoffs")), (Some(0.0), Some(0.0), Some(0.0)));
+        assert_eq!(score_output("steps", json!({"at_most": 1}), &output).unwrap().value.number(), Some(0.0));
+        assert!(score_output("steps", json!({}), &Output::default()).is_err());
     }
 
     #[test]

@@ -99,7 +99,8 @@ fn in_trace<'a>(trace: &'a Trace, key: &str) -> Option<Cow<'a, Value>> {
         .or_else(|| trace.dimension(key).map(|text| Cow::Owned(Value::String(text))))
 }
 
-fn step<'a>(value: &'a Value, rest: &str) -> Option<&'a Value> {
+/// What stands below a value at steps divided by points.
+pub(super) fn step<'a>(value: &'a Value, rest: &str) -> Option<&'a Value> {
     if rest.is_empty() {
         return Some(value);
     }

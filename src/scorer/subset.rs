@@ -165,12 +165,17 @@ pub(super) fn equal(expected: &Value, found: &Value, tolerance: Tolerance) -> bo
 
 /// Whether everything expected is in what was found: keys of objects may be fewer, lists are element by element.
 pub(super) fn contained(expected: &Value, found: &Value) -> bool {
-    let mut walk = Walk::new(Tolerance::default(), Lists::InOrder);
+    contained_within(expected, found, Tolerance::default())
+}
+
+/// The same with a tolerance for numbers.
+pub(super) fn contained_within(expected: &Value, found: &Value, tolerance: Tolerance) -> bool {
+    let mut walk = Walk::new(tolerance, Lists::InOrder);
     walk.met(expected, found, &mut Vec::new()) == leaves(expected) && !walk.exhausted()
 }
 
 /// How many things there are to find in a value: its scalars and its empty objects and lists.
-fn leaves(value: &Value) -> usize {
+pub(super) fn leaves(value: &Value) -> usize {
     match value {
         Value::Array(items) if !items.is_empty() => items.iter().map(leaves).sum(),
         Value::Object(map) if !map.is_empty() => map.values().map(leaves).sum(),

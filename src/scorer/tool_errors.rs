@@ -14,7 +14,7 @@ use crate::model::{Direction, Scale, Score, ScoreInput, Scored, Span, Trace, Uns
 
 pub(super) const TOOL_ERRORS: ScorerInfo = ScorerInfo {
     name: "tool_errors",
-    version: "1",
+    version: "2",
     summary: "Gives the share or the number of tool calls that failed, or passes up to a limit.",
     sample: "measure = \"share\"\nat_most = 0.1",
     schema: schema_of::<ErrorOptions>,
@@ -43,6 +43,9 @@ struct ErrorOptions {
     at_most: Option<f64>,
     /// Only calls of these tools count.
     tools: Option<BTreeSet<String>>,
+    /// Whether only failed calls count after which the same tool was never called with success.
+    #[serde(default)]
+    unrecovered: bool,
 }
 
 fn build_errors(options: &Value) -> Result<Box<dyn Scorer>, String> {
@@ -70,6 +73,10 @@ impl ErrorOptions {
     }
 }
 
+fn tool_name(span: &Span) -> &str {
+    span.tool.as_ref().map_or(span.name.as_str(), |tool| tool.name.as_str())
+}
+
 impl Scorer for ErrorOptions {
     fn score(&self, input: &ScoreInput<'_>) -> Scored {
         let requested = calls_of(input.output)?;
@@ -84,17 +91,27 @@ impl Scorer for ErrorOptions {
         if spans.is_empty() && self.measure == Failed::Share {
             return Err(Unscored::not_applicable("no tool was called, so there is no share of failed calls"));
         }
-        let failed: Vec<&Span> = spans.iter().copied().filter(|span| span.failed()).collect();
+        let recovered = |place: usize, span: &Span| {
+            let later = spans.iter().skip(place + 1);
+            later.filter(|other| tool_name(other) == tool_name(span)).any(|other| !other.failed())
+        };
+        let all: Vec<(usize, &Span)> = spans.iter().copied().enumerate().filter(|(_, span)| span.failed()).collect();
+        let mended = all.iter().filter(|(place, span)| recovered(*place, span)).count();
+        let counts = |(place, span): &(usize, &Span)| !self.unrecovered || !recovered(*place, span);
+        let failed: Vec<&Span> = all.into_iter().filter(counts).map(|(_, span)| span).collect();
         let figure = match self.measure {
             Failed::Share => failed.len() as f64 / spans.len() as f64,
             Failed::Count => failed.len() as f64,
         };
-        let mut found = format!("{} of {} failed", failed.len(), spans.len());
+        let mut found = match (self.unrecovered, mended) {
+            (false, 0) => format!("{} of {} failed", failed.len(), spans.len()),
+            (false, _) => format!("{} of {} failed ({mended} of them made good later)", failed.len(), spans.len()),
+            (true, _) => format!("{} of {} failed for good ({mended} made good later)", failed.len(), spans.len()),
+        };
         if let Some(first) = failed.first() {
             let message = first.error.as_ref().and_then(|error| error.message.as_deref().or(error.kind.as_deref()));
             let cause = message.map(|text| format!(": {}", quote(text))).unwrap_or_default();
-            let name = first.tool.as_ref().map_or(first.name.as_str(), |tool| tool.name.as_str());
-            found.push_str(&format!(", first {}{cause}", quote(name)));
+            found.push_str(&format!(", first {}{cause}", quote(tool_name(first))));
         }
         let score = match self.at_most {
             Some(limit) => {
@@ -139,6 +156,18 @@ mod tests {
         assert!(number_of_calls("tool_errors", json!({"measure": "count"}), Value::Null, &[]).abs() < 1e-12);
         let score = score_calls("tool_errors", json!({}), Value::Null, &trip()).unwrap();
         assert_eq!(score.evidence.len(), 1);
+    }
+
+    #[test]
+    fn a_failed_call_is_made_good_by_a_later_one_of_the_same_tool() {
+        let calls = [("search", json!({}), true), ("pay", json!({}), true), ("search", json!({}), false)];
+        let count = |unrecovered: bool| {
+            let options = json!({"measure": "count", "unrecovered": unrecovered});
+            number_of_calls("tool_errors", options, Value::Null, &calls)
+        };
+        assert!((count(false) - 2.0).abs() < 1e-12 && (count(true) - 1.0).abs() < 1e-12);
+        let told = score_calls("tool_errors", json!({}), Value::Null, &calls).unwrap().explanation.unwrap();
+        assert!(told.contains("2 of 3 failed (1 of them made good later), first `search`"), "{told}");
     }
 
     #[test]

@@ -13,13 +13,31 @@ use super::options::{check_limit, check_share, read, schema_of};
 use super::{Scorer, ScorerInfo};
 use crate::model::{Scale, ScoreInput, Scored, Unscored};
 
+pub(super) const ROUGE_1: ScorerInfo = ScorerInfo {
+    name: "rouge_1",
+    version: "1",
+    summary: "Gives the ROUGE-1 F-measure against the reference: the words both have.",
+    sample: "at_least = 0.4",
+    schema: schema_of::<RougeOptions>,
+    build: |options| build_rouge(options, Shared::Runs(1)),
+};
+
+pub(super) const ROUGE_2: ScorerInfo = ScorerInfo {
+    name: "rouge_2",
+    version: "1",
+    summary: "Gives the ROUGE-2 F-measure against the reference: the pairs of neighbouring words both have.",
+    sample: "any_reference = true",
+    schema: schema_of::<RougeOptions>,
+    build: |options| build_rouge(options, Shared::Runs(2)),
+};
+
 pub(super) const ROUGE_L: ScorerInfo = ScorerInfo {
     name: "rouge_l",
     version: "1",
     summary: "Gives the ROUGE-L F-measure against the reference: the words both have in the same order.",
     sample: "tokenizer = \"unicode\"",
     schema: schema_of::<RougeOptions>,
-    build: build_rouge,
+    build: |options| build_rouge(options, Shared::Order),
 };
 
 pub(super) const TOKEN_F1: ScorerInfo = ScorerInfo {
@@ -44,7 +62,16 @@ enum Tokenizer {
     Unicode,
 }
 
-/// How ROUGE-L is read.
+/// What two texts share.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shared {
+    /// Runs of so many neighbouring words, each as often as the side that has it less often.
+    Runs(usize),
+    /// Words in the same order.
+    Order,
+}
+
+/// How ROUGE is read. Words are not stemmed.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RougeOptions {
@@ -67,47 +94,79 @@ fn word_limit() -> usize {
     10_000
 }
 
-fn build_rouge(options: &Value) -> Result<Box<dyn Scorer>, String> {
+fn build_rouge(options: &Value, shared: Shared) -> Result<Box<dyn Scorer>, String> {
     let options: RougeOptions = read(options)?;
     check_share("at_least", options.at_least)?;
     check_limit("max_words", options.max_words)?;
-    Ok(Box::new(options))
+    Ok(Box::new(Rouge { options, shared }))
 }
 
-impl RougeOptions {
+struct Rouge {
+    options: RougeOptions,
+    shared: Shared,
+}
+
+impl Rouge {
     fn compare(&self, expected: &str, found: &str) -> Result<f64, Unscored> {
         let mut numbers = HashMap::new();
         let blank = expected.trim().is_empty();
-        let expected = number_words(words(expected, self.tokenizer), &mut numbers);
-        let found = number_words(words(found, self.tokenizer), &mut numbers);
+        let options = &self.options;
+        let expected = number_words(words(expected, options.tokenizer), &mut numbers);
+        let found = number_words(words(found, options.tokenizer), &mut numbers);
         if expected.is_empty() {
             if blank {
                 return Err(Unscored::not_applicable("the reference is empty: give it at least one word"));
             }
-            let mend = match self.tokenizer {
+            let mend = match options.tokenizer {
                 Tokenizer::Rouge => ": set `tokenizer = \"unicode\"` for other scripts than Latin",
                 Tokenizer::Unicode => "",
             };
             return Err(Unscored::not_applicable(format!("the reference has no words to compare{mend}")));
         }
         for (what, words) in [("reference", &expected), ("output", &found)] {
-            if words.len() > self.max_words {
-                return Err(too_long(what, words.len(), "words", ("max_words", self.max_words)));
+            if words.len() > options.max_words {
+                return Err(too_long(what, words.len(), "words", ("max_words", options.max_words)));
             }
         }
-        Ok(f_measure(common_subsequence(&expected, &found), expected.len(), found.len()))
+        match self.shared {
+            Shared::Order => Ok(f_measure(common_subsequence(&expected, &found), expected.len(), found.len())),
+            Shared::Runs(length) if expected.len() < length => {
+                let detail = format!("the reference has fewer than {length} words: use `rouge_1` or `rouge_l`");
+                Err(Unscored::not_applicable(detail))
+            }
+            Shared::Runs(length) => {
+                let (expected, found) = (runs(&expected, length), runs(&found, length));
+                let shared = expected.iter().map(|(run, often)| *often.min(found.get(run).unwrap_or(&0))).sum();
+                Ok(f_measure(shared, expected.values().sum(), found.values().sum()))
+            }
+        }
     }
 }
 
-impl Scorer for RougeOptions {
+impl Scorer for Rouge {
     fn score(&self, input: &ScoreInput<'_>) -> Scored {
         let compare = |expected: &str, found: &str| self.compare(expected, found);
-        nearest(input, self.value.as_deref(), self.any_reference, self.at_least, compare)
+        let options = &self.options;
+        nearest(input, options.value.as_deref(), options.any_reference, options.at_least, compare)
     }
 
     fn scale(&self) -> Scale {
-        similarity_scale(self.at_least)
+        similarity_scale(self.options.at_least)
     }
+}
+
+/// Runs of `length` neighbours, each with how often it stands there.
+pub(super) fn runs<T: Eq + std::hash::Hash>(items: &[T], length: usize) -> HashMap<&[T], usize> {
+    let mut counts = HashMap::new();
+    for run in items.windows(length.max(1)) {
+        *counts.entry(run).or_default() += 1;
+    }
+    counts
+}
+
+/// Whether Python cuts words there: its white space has four separators that Unicode's has not.
+pub(super) fn is_space(character: char) -> bool {
+    character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)
 }
 
 /// How the F1 of shared words is read.
@@ -216,9 +275,7 @@ fn squad_words(text: &str) -> Vec<String> {
     #[expect(clippy::unwrap_used, reason = "the expression is fixed and compiled by every test")]
     static ARTICLES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\b(?:a|an|the)\b").unwrap());
     let plain: String = text.to_lowercase().chars().filter(|character| !character.is_ascii_punctuation()).collect();
-    // Python's white space has four separators that Unicode's has not.
-    let space = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
-    ARTICLES.replace_all(&plain, " ").split(space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    ARTICLES.replace_all(&plain, " ").split(is_space).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod agreement;
 mod alarm;
 mod alert;
 mod anytime;
+mod assignment;
 mod attribution;
 mod bootstrap;
 mod bradley_terry;
@@ -50,6 +51,7 @@ pub use agreement::{
 pub use alarm::{Alarm, Rhythm, STALE_AFTER, Told};
 pub use alert::{Condition, Level, cost_ratio, error_rate, is_small_spend, p95_above, p95_ratio, quality_drop};
 pub use anytime::{ASYMPTOTIC_UNITS, Horizon, Unit, anytime_difference, anytime_margin, units};
+pub use assignment::assign;
 pub use attribution::{
     Culprit, Marks, SpanAttribution, StepAttribution, span_attribution, step_attribution, steps_within,
 };

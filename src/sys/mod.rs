@@ -17,6 +17,7 @@ mod retry;
 mod secret;
 pub mod text;
 pub mod threads;
+pub(crate) mod worker;
 
 pub use clock::{Clock, FixedClock, SystemClock, new_run_id};
 pub use env::Env;

@@ -188,13 +188,13 @@ pub(crate) struct Group {
 
 impl Group {
     #[cfg(unix)]
-    fn of(child: &Child) -> Self {
+    pub(super) fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self { leader: id.and_then(rustix::process::Pid::from_raw) }
     }
 
     #[cfg(not(unix))]
-    fn of(_child: &Child) -> Self {
+    pub(super) fn of(_child: &Child) -> Self {
         Self {}
     }
 

@@ -54,4 +54,5 @@ mod selftest;
 mod store;
 mod telling;
 mod tidy;
+mod trajectories;
 mod trusting;

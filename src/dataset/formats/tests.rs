@@ -238,12 +238,13 @@ fn broken_files_say_what_to_do() {
     let error = import("c.yaml", "cases:\n  - inputs: [1\n").unwrap_err().to_string();
     assert!(error.contains("c.yaml"), "{error}");
     let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
-        + &(1..12)
+        + (1..12)
             .map(|n| {
                 let name = |n: u8| char::from(b'a' + n);
                 format!("{}: &{} [{}]\n", name(n), name(n), vec![format!("*{}", name(n - 1)); 9].join(","))
             })
             .collect::<String>()
+            .as_str()
         + "tests: *l\n";
     assert!(import("bomb.yaml", bomb).is_err());
     let error = import("cut.eval", b"PK\x03\x04 and nothing more").unwrap_err().to_string();
