@@ -16,9 +16,7 @@ use super::project::{Project, World};
 use super::quarantine::{Quarantine, today};
 use super::refs::find_run;
 use super::standing::weigh;
-use crate::compare::{
-    self, Blessing, Comparison, Details, Difference, ExampleMeta, RunCard, RunView, TrialDetail,
-};
+use crate::compare::{self, Blessing, Comparison, Details, Difference, ExampleMeta, RunCard, RunView, TrialDetail};
 use crate::config::OnInconclusive;
 use crate::model::{GatePolicy, RunId, Verdict};
 use crate::report::{Material, Subject};

@@ -150,7 +150,16 @@ async fn of_runs(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {
         ..chart(&name, direction, points)
     });
     let charts = charts.collect();
-    Ok(Drifted { format: 1, of: "runs", window_hours: None, suite: Some(suite), rules: Vec::new(), charts, left_out, alarms: Vec::new() })
+    Ok(Drifted {
+        format: 1,
+        of: "runs",
+        window_hours: None,
+        suite: Some(suite),
+        rules: Vec::new(),
+        charts,
+        left_out,
+        alarms: Vec::new(),
+    })
 }
 
 fn of_traces(project: &Project, world: &World, ask: &Ask) -> Done<Drifted> {

@@ -110,7 +110,8 @@ where
 {
     let mut seen = HashSet::new();
     let digests = runs.iter().flat_map(|results| &results.header.example_blobs).filter(|digest| seen.insert(*digest));
-    let digests: Vec<&Digest> = digests.collect();
+    // Of its own, as what is asked of several blobs at once must not borrow from this walk.
+    let digests: Vec<Digest> = digests.cloned().collect();
     let mut pieces = stream::iter(digests).map(|digest| piece(store, digest, read.clone())).buffered(AHEAD);
     while let Some(piece) = pieces.next().await {
         piece?.into_iter().for_each(&mut take);
@@ -119,11 +120,11 @@ where
 }
 
 /// One blob of examples. Reading JSON is work: other blobs are fetched meanwhile.
-async fn piece<F>(store: &dyn Store, digest: &Digest, read: F) -> Done<Vec<Example>>
+async fn piece<F>(store: &dyn Store, digest: Digest, read: F) -> Done<Vec<Example>>
 where
     F: Fn(&[u8]) -> serde_json::Result<Option<Example>> + Send + 'static,
 {
-    let bytes = blob(store, digest, "examples").await?;
+    let bytes = blob(store, &digest, "examples").await?;
     let lines = move || {
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         lines.filter_map(|line| read(line).transpose()).collect::<serde_json::Result<Vec<_>>>()

@@ -209,7 +209,7 @@ fn said(message: &Value) -> String {
         let name = call.pointer("/function/name").and_then(Value::as_str).unwrap_or_default();
         format!("{name}({})", arguments_line(call.pointer("/function/arguments").unwrap_or(&Value::Null)))
     };
-    text + &calls.iter().map(call).collect::<Vec<_>>().concat()
+    text + calls.iter().map(call).collect::<Vec<_>>().concat().as_str()
 }
 
 /// Answers requests.
@@ -371,7 +371,7 @@ fn completed(message: &Value, model: &str, stream: bool) -> Response {
         let chunk = json!({"id": "replay", "object": "chat.completion.chunk", "created": 0, "model": model, "choices": [choice]});
         format!("data: {chunk}\n\n")
     };
-    let text = piece(delta, Value::Null) + &piece(json!({}), json!(finish)) + "data: [DONE]\n\n";
+    let text = piece(delta, Value::Null) + piece(json!({}), json!(finish)).as_str() + "data: [DONE]\n\n";
     ([(header::CONTENT_TYPE, "text/event-stream")], text).into_response()
 }
 

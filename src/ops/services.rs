@@ -8,7 +8,8 @@ use super::collect::Collectors;
 use super::exit::{Done, Failed};
 use super::project::{Project, World};
 use crate::provider::{
-    self, CacheUse, ChatModel, Client, ClientStats, Embedder, EndpointOptions, ModelHandle, Recorder, ReplyCache, Thrift,
+    self, CacheUse, ChatModel, Client, ClientStats, Embedder, EndpointOptions, ModelHandle, Recorder, ReplyCache,
+    Thrift,
 };
 use crate::runner::Lost;
 use crate::sys::{self, RetryPolicy};

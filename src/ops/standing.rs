@@ -1,8 +1,6 @@
 //! Whether a judge is better than chance, as its calibration says, and the metrics that decide nothing because it is
 //! not. How calibrations are kept is `calibrations`.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

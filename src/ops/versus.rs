@@ -103,7 +103,7 @@ pub async fn versus(project: &Project, world: &World, ask: Ask, watch: &Watch<'_
         return Ok(VersusDone { sides, compared: None, warnings, exit });
     }
     let pair = (&pair.0, &pair.1);
-    let compared = compare::compare_runs(project, world, store.as_ref(), pair, &ask.allow, &wanted).await?;
+    let compared = compare::compare_runs(project, world, store.as_ref(), pair, &ask.allow, &wanted, None).await?;
     warnings.extend(compare::unscored_causes(&compared.details));
     let exit = compared.exit;
     Ok(VersusDone { sides, compared: Some(compared), warnings, exit })

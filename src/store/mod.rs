@@ -25,8 +25,8 @@ use crate::model::{Digest, JournalEntry, RunHeader, RunId, RunStatus, RunTotals}
 
 pub use audit::{AuditCheck, AuditEntry, AuditRecord};
 pub use bundle::{BUNDLE_FORMAT, Bundle, BundleError, BundleLine, Manifest};
-pub use shelf::Shelf;
 pub use outbox::{OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
+pub use shelf::Shelf;
 
 /// A run as the store lists it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::audit::{AuditEntry, AuditRecord};
-use super::{Baseline, Bundle, RunSummary, Store, StoreError};
+use super::{
+    Baseline, Bundle, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState, RunSummary, Store, StoreError,
+};
 use crate::model::{Digest, JournalEntry, RunId};
 
 /// Bundles in memory, with the store behind them.
@@ -123,6 +125,30 @@ impl Store for Shelf {
 
     async fn audit_trail(&self, from: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
         self.behind("read the audit trail")?.audit_trail(from, limit).await
+    }
+
+    async fn outbox_put(&self, sink: &str, entries: &[OutboxPut], now: Timestamp) -> Result<OutboxAdded, StoreError> {
+        self.behind("fill the outbox")?.outbox_put(sink, entries, now).await
+    }
+
+    async fn outbox_list(&self, sink: &str, state: OutboxState, limit: u32) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.behind("read the outbox")?.outbox_list(sink, state, limit).await
+    }
+
+    async fn outbox_get(&self, sink: &str, key: &str) -> Result<Option<OutboxEntry>, StoreError> {
+        self.behind("read the outbox")?.outbox_get(sink, key).await
+    }
+
+    async fn outbox_mark(&self, sink: &str, marks: &[OutboxMark], now: Timestamp) -> Result<(), StoreError> {
+        self.behind("write the outbox")?.outbox_mark(sink, marks, now).await
+    }
+
+    async fn outbox_again(&self, sink: &str) -> Result<u64, StoreError> {
+        self.behind("write the outbox")?.outbox_again(sink).await
+    }
+
+    async fn outbox_count(&self, sink: &str) -> Result<Vec<(OutboxState, u64)>, StoreError> {
+        self.behind("read the outbox")?.outbox_count(sink).await
     }
 
     async fn close(&self) {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::process::{Group, push_tail};
+use super::process::{Group, keep_tail};
 
 /// A process that answers lines.
 pub(crate) struct Worker {
@@ -50,7 +50,7 @@ impl Worker {
                 let mut block = [0_u8; 4096];
                 while let Ok(read @ 1..) = pipe.read(&mut block).await {
                     let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-                    push_tail(&mut tail, block.get(..read).unwrap_or_default());
+                    keep_tail(&mut tail, block.get(..read).unwrap_or_default());
                 }
             });
         }

@@ -182,7 +182,7 @@ impl Program {
         let finished = finished.map_err(|trouble| match trouble {
             Trouble::Io(error) => fault(format!("{} cannot be run: {error}", self.who)),
             Trouble::TooMuchOutput => self.too_much(),
-            Trouble::TimedOut(stderr) => self.late(&stderr),
+            Trouble::TimedOut { stderr, .. } => self.late(&stderr),
         })?;
         if !finished.status.success() {
             let how = finished.status.to_string();

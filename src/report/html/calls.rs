@@ -90,7 +90,7 @@ mod tests {
                 name: (*name).to_owned(),
                 ..ToolUse::default()
             }),
-            ..Span::new(TraceId::from("t"), SpanId::from(&*place.to_string()), SpanKind::Tool, name, place as i64)
+            ..Span::new(TraceId::from("t"), SpanId::from(&*place.to_string()), SpanKind::Tool, *name, place as i64)
         });
         crate::model::assemble(spans.collect()).traces.remove(0)
     }

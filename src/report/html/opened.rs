@@ -168,7 +168,7 @@ fn trial_view(title: String, sides: &[Side<'_>], facts: &HashMap<String, MetricF
     {
         note = mark_sides(base, cand);
     }
-    let traces: Vec<&Trace> = sides.iter().filter_map(|(_, _, trial)| trial.as_ref()?.trace.as_ref()).collect();
+    let traces: Vec<&Trace> = sides.iter().filter_map(|(_, _, trial)| trial.as_ref()?.trace.as_deref()).collect();
     let calls = if let [base, cand] = traces.as_slice() { calls::aligned(base, cand) } else { Vec::new() };
     TrialView {
         title,
