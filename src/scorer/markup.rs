@@ -129,9 +129,12 @@ fn xml_root(text: &str) -> Result<String, String> {
     let mut depth = 0_usize;
     loop {
         let event = reader.read_event();
-        let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX).min(text.len());
-        let line = text.as_bytes().get(..at).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count() + 1;
-        let wrong = |what: &str| format!("line {line}: {what}");
+        let at = reader.buffer_position();
+        // Lines are counted only where something is wrong: counting at each event is a square of the length.
+        let wrong = |what: &str| {
+            let before = text.bytes().take(usize::try_from(at).unwrap_or(usize::MAX));
+            format!("line {}: {what}", before.filter(|byte| *byte == b'\n').count() + 1)
+        };
         match event.map_err(|error| wrong(&error.to_string()))? {
             Event::Start(start) => {
                 element(&start, depth, &mut root).map_err(|what| wrong(&what))?;

@@ -48,8 +48,8 @@ fn wide(rows: usize, columns: usize, gain: &dyn Fn(usize, usize) -> f64) -> Vec<
                 // Only gains that are not finite leave no way on.
                 break;
             }
-            for column in 0..=columns {
-                if used[column] {
+            for (column, taken) in used.iter().enumerate() {
+                if *taken {
                     of_row[owner[column]] += step;
                     of_column[column] -= step;
                 } else {
