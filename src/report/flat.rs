@@ -29,7 +29,7 @@ pub struct FlatRow {
     pub target: String,
     /// Example.
     pub example: String,
-    /// Grader, or `latency_ms`, `cost_usd`, `tokens`.
+    /// Grader.
     pub metric: String,
     /// `gate` or `inform`.
     pub role: &'static str,
