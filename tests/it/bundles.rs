@@ -30,7 +30,7 @@ fn project() -> World {
         format!("{{\"variant\": \"{variant}\", \"output\": {{\"value\": \"{text}\"}}}}")
     };
     let line = |n: usize| {
-        let both = [recorded("a", n, false), recorded("b", n, n % 4 == 0)].join(", ");
+        let both = [recorded("a", n, false), recorded("b", n, n.is_multiple_of(4))].join(", ");
         format!(
             "{{\"id\": \"q-{n}\", \"input\": \"What is {n}?\", \"reference\": \"answer is {n}\", \"recorded\": [{both}]}}\n"
         )

@@ -31,8 +31,8 @@ command = ["sh", "-c", "echo connect to search.internal: connection refused >&2;
 /// An example with the answers of every variant in both trials.
 fn example(n: usize) -> String {
     let wrong = |variant: &str, trial: usize| match variant {
-        "good" => n % 5 == 0,
-        "worse" => n % 5 == 0 || n % 3 == 0,
+        "good" => n.is_multiple_of(5),
+        "worse" => n.is_multiple_of(5) || n.is_multiple_of(3),
         "better" => false,
         // As often wrong as the good one, but elsewhere and not in both trials.
         _ => (n * 7 + trial * 3) % 5 == 1,
