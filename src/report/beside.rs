@@ -159,7 +159,7 @@ pub(super) fn wavering(comparison: &Comparison) -> Option<String> {
     let all = comparison.examples.len() as u64;
     let count = comparison.examples.iter().filter(|row| row.flaky).count() as u64;
     let examples = words::plural(count, "example", "examples");
-    (count > 0).then(|| {
+    (count > 0 && comparison.candidate.trials > 1).then(|| {
         format!(
             "{examples} of {} waver: trials of the candidate disagree on a yes-or-no metric; `assize flaky ls` names them.",
             number::count(all)

@@ -3,8 +3,6 @@
 //!
 //! Values are those of the list of examples: reduced over trials and draws. Single cells are in the store and in bundles.
 
-use std::collections::HashMap;
-
 use polars::prelude::{Column, DataFrame, ParquetCompression, ParquetWriter};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,6 +12,7 @@ use super::{Material, ReportError, Subject, words};
 use crate::compare::ExampleRow;
 use crate::dataset::labels::guarded;
 use crate::model::{Direction, MetricRole};
+use crate::sys::text::for_terminal;
 
 /// One example under one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -29,7 +28,7 @@ pub struct FlatRow {
     pub target: String,
     /// Example.
     pub example: String,
-    /// Grader, or `latency_ms`, `cost_usd`, `tokens`.
+    /// Grader.
     pub metric: String,
     /// `gate` or `inform`.
     pub role: &'static str,
@@ -67,27 +66,28 @@ const COLUMNS: [&str; 13] = [
     "dimensions",
 ];
 
-/// CSV: no cell that a spreadsheet would run.
+/// CSV: no cell that a spreadsheet would run, no character that a terminal would obey. For people; the other forms are exact.
 pub(super) fn csv(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
     let fail = |error: csv::Error| ReportError { form: "csv", cause: error.to_string() };
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+    let cell = |text: &str| guarded(&for_terminal(text));
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS).map_err(fail)?;
     for row in rows(material) {
         let cells = [
-            guarded(&row.suite),
-            guarded(&row.baseline_run.unwrap_or_default()),
-            guarded(&row.run),
-            guarded(&row.target),
-            guarded(&row.example),
-            guarded(&row.metric),
+            cell(&row.suite),
+            cell(&row.baseline_run.unwrap_or_default()),
+            cell(&row.run),
+            cell(&row.target),
+            cell(&row.example),
+            cell(&row.metric),
             row.role.to_owned(),
             row.better.to_owned(),
             number(row.baseline),
             number(row.value),
             number(row.difference),
             row.flaky.to_string(),
-            guarded(&row.dimensions),
+            cell(&row.dimensions),
         ];
         writer.write_record(&cells).map_err(fail)?;
     }
@@ -143,7 +143,7 @@ fn rows<'a>(material: &'a Material<'_>) -> impl Iterator<Item = FlatRow> + 'a {
         Subject::Comparison(view) => (&view.examples, Some(view.baseline.id.as_str())),
     };
     let facts = moves::facts(&material.subject);
-    let mut metrics: Vec<(String, MetricFacts)> = facts.into_iter().collect::<HashMap<_, _>>().into_iter().collect();
+    let mut metrics: Vec<(String, MetricFacts)> = facts.into_iter().collect();
     metrics.sort_by(|(left, a), (right, b)| (a.place, left).cmp(&(b.place, right)));
     let run = words::main_run(&material.subject);
     examples.iter().flat_map(move |row| {

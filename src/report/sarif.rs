@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::gitlab::fingerprint;
 use super::issues::{Issue, Level, RULES, issues};
 use super::{Material, ReportError, words};
+use crate::sys::text::one_line;
 
 /// Where the schema of the format is.
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -32,7 +33,12 @@ pub(super) fn render(material: &Material<'_>) -> Result<Vec<u8>, ReportError> {
             "automationDetails": { "id": format!("assize/{}/", plain(suite)) },
             "columnKind": "unicodeCodePoints",
             "results": results,
-            "properties": { "suite": suite, "run": run.id, "target": run.target.name, "dataset": run.dataset },
+            "properties": {
+                "suite": one_line(suite, 200),
+                "run": run.id,
+                "target": one_line(&run.target.name, 200),
+                "dataset": one_line(&run.dataset, 200),
+            },
         }],
     });
     let mut bytes = serde_json::to_vec_pretty(&document)
