@@ -22,8 +22,8 @@ pub use judging::{Cascade, Others, Panel, SureRule};
 pub use prices::{Call, Price, PriceError, PriceTable};
 pub use raw::{OnInconclusive, Raw, RawSure, RawVote};
 pub use validate::{
-    Concurrency, Config, DatasetChoice, FeedConfig, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig, Suite,
-    TargetConfig,
+    Concurrency, Config, DatasetChoice, FeedConfig, GraderConfig, GraderUse, ModelConfig, ProviderConfig, SourceConfig,
+    Suite, TargetConfig,
 };
 
 /// The commented configuration that `assize init` writes.

@@ -175,7 +175,8 @@ impl Entry {
         match self {
             Self::Score(found) => {
                 let platform = found.subject.platform.as_deref().unwrap_or("otel");
-                let parts = [platform, &found.subject.trace, &found.name, &found.grader.component, &found.grader.digest];
+                let parts =
+                    [platform, &found.subject.trace, &found.name, &found.grader.component, &found.grader.digest];
                 format!("score:{}", parts.map(escaped).join(":"))
             }
             Self::Figures(figures) => format!("run:{}", figures.run.id),

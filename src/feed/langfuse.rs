@@ -163,7 +163,8 @@ mod tests {
     #[test]
     fn only_what_a_207_names_is_turned_away() {
         let batch = formed(3);
-        let said = json!({"accepted": 2, "rejected": 1, "errors": [{"id": Uuid::from_u128(2), "error": "no such trace"}]});
+        let said =
+            json!({"accepted": 2, "rejected": 1, "errors": [{"id": Uuid::from_u128(2), "error": "no such trace"}]});
         let found = outcomes(&reply(207, said), &batch);
         assert_eq!(found, [Outcome::Taken, Outcome::Rejected("no such trace".to_owned()), Outcome::Taken]);
         let unsaid = outcomes(&reply(207, json!({"accepted": 2, "rejected": 1, "errors": []})), &batch);

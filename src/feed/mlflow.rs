@@ -14,10 +14,7 @@ pub(super) const SINK: SinkInfo = SinkInfo {
     name: "mlflow",
     summary: "MLflow: assessments of traces",
     url: Some("http://localhost:5000"),
-    keys: &[
-        KeyInfo::key("MLFLOW_TRACKING_TOKEN").optional(),
-        KeyInfo::secret("MLFLOW_TRACKING_PASSWORD").optional(),
-    ],
+    keys: &[KeyInfo::key("MLFLOW_TRACKING_TOKEN").optional(), KeyInfo::secret("MLFLOW_TRACKING_PASSWORD").optional()],
     requests_per_minute: 600,
     batch: 20,
     knows: Knows::OwnAndOtel,
@@ -94,7 +91,8 @@ async fn one(wire: &mut Wire, entry: &Formed) -> Result<Outcome, Stop> {
         return Err(Stop::Refused(format!("{what} answered 404: {said}; check that `url` is an MLflow 3 server")));
     }
     let body = there.json();
-    let lists = ["/trace/trace_info/assessments", "/trace/info/assessments", "/trace_info/assessments", "/info/assessments"];
+    let lists =
+        ["/trace/trace_info/assessments", "/trace/info/assessments", "/trace_info/assessments", "/info/assessments"];
     let known = lists.iter().find_map(|path| body.pointer(path)?.as_array()).into_iter().flatten();
     let same = |known: &&Value| {
         known["assessment_name"] == wanted["assessment_name"]
@@ -103,7 +101,9 @@ async fn one(wire: &mut Wire, entry: &Formed) -> Result<Outcome, Stop> {
     };
     let assessments = format!("{trace}/assessments");
     match known.into_iter().find(same) {
-        Some(known) if known["feedback"]["value"] == wanted["feedback"]["value"] && known["rationale"] == wanted["rationale"] => {}
+        Some(known)
+            if known["feedback"]["value"] == wanted["feedback"]["value"]
+                && known["rationale"] == wanted["rationale"] => {}
         Some(known) => {
             let path = format!("{assessments}/{}", segment(known["assessment_id"].as_str().unwrap_or_default()));
             let change = json!({"assessment": wanted, "update_mask": "feedback,rationale,metadata"});

@@ -245,12 +245,8 @@ fn gauges(figures: &Figures) -> Vec<Metric> {
         match metrics.iter_mut().find(|(known, ..)| *known == figure.name) {
             Some((_, _, gauge)) => gauge.data_points.push(point),
             None => {
-                let metric = Metric {
-                    name,
-                    description: figure.help.clone(),
-                    unit: unit.to_owned(),
-                    ..Metric::default()
-                };
+                let metric =
+                    Metric { name, description: figure.help.clone(), unit: unit.to_owned(), ..Metric::default() };
                 metrics.push((figure.name.clone(), metric, Gauge { data_points: vec![point] }));
             }
         }

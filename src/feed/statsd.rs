@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 use uuid::Uuid;
 
-use super::{Entry, Figure, FeedOptions, Formed, Knows, Outcome, Outlet, SinkInfo, Stop, Wire, all_taken};
+use super::{Entry, FeedOptions, Figure, Formed, Knows, Outcome, Outlet, SinkInfo, Stop, Wire, all_taken};
 
 pub(super) const SINK: SinkInfo = SinkInfo {
     name: "statsd",
@@ -82,7 +82,8 @@ impl Outlet for StatsD {
     }
 
     async fn send(&self, wire: &mut Wire, batch: &[Formed]) -> Result<Vec<Outcome>, Stop> {
-        let failed = |error: std::io::Error| Stop::Failed(format!("cannot send to StatsD at {}: {error}", self.address));
+        let failed =
+            |error: std::io::Error| Stop::Failed(format!("cannot send to StatsD at {}: {error}", self.address));
         let mut packet = String::new();
         let mut packets = Vec::new();
         let lines = batch.iter().filter_map(|entry| entry.body["lines"].as_array()).flatten().filter_map(Value::as_str);

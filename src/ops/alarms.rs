@@ -69,8 +69,8 @@ pub(super) async fn tell(project: &Project, world: &World, rules: &[Watched]) ->
     for (name, config) in &project.config.alarms {
         let wrong = |message: String| Failed::usage(anyhow!("alarm `{name}`: {message}"));
         let info = alarm::find(&config.kind).ok_or_else(|| wrong(format!("no kind of alarm `{}`", config.kind)))?;
-        let options: FeedOptions = serde_json::from_value(Value::Object(config.options.clone()))
-            .map_err(|error| wrong(error.to_string()))?;
+        let options: FeedOptions =
+            serde_json::from_value(Value::Object(config.options.clone())).map_err(|error| wrong(error.to_string()))?;
         let cooldown = info.cooldown(&options).map_err(wrong)?;
         let ready = Ready { name, info, options, cooldown };
         for rule in rules {
@@ -199,7 +199,15 @@ mod tests {
             baseline_n: 300,
         };
         let since = (state == "firing").then(|| "2026-11-20".to_owned());
-        Watched { rule: "quality_drop", score: None, state, since, events: Vec::new(), days: vec![seen], evidence: None }
+        Watched {
+            rule: "quality_drop",
+            score: None,
+            state,
+            since,
+            events: Vec::new(),
+            days: vec![seen],
+            evidence: None,
+        }
     }
 
     fn now() -> Timestamp {

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 
 use super::sample::SampleSpec;
 use crate::config::{
-    Config, DatasetChoice, Faults, FeedConfig, GraderConfig, GraderUse, Others, ProviderConfig, SourceConfig, Suite, TargetConfig,
+    Config, DatasetChoice, Faults, FeedConfig, GraderConfig, GraderUse, Others, ProviderConfig, SourceConfig, Suite,
+    TargetConfig,
 };
 use crate::dataset::FieldMapping;
 use crate::feed::{self, FeedOptions, alarm};
@@ -29,12 +30,14 @@ pub fn components(config: &Config, root: &Path, faults: &mut Faults) {
     }
     for config in config.sinks.values() {
         let known: Vec<&str> = feed::SINKS.iter().map(|info| info.name).collect();
-        let info = feed::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
+        let info =
+            feed::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
         place(config, "kind of sink", &known, info, faults);
     }
     for config in config.alarms.values() {
         let known: Vec<&str> = alarm::ALARMS.iter().map(|info| info.name).collect();
-        let info = alarm::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
+        let info =
+            alarm::find(&config.kind).map(|info| (info.schema(), move |options: &FeedOptions| info.check(options)));
         place(config, "kind of alarm", &known, info, faults);
     }
     for fault in redact::check(&config.redact) {

@@ -173,7 +173,10 @@ pub const LIVE: &[(&str, &str)] = &[
     ("assize_live_trace_errors", "Of those, traces with a span that failed."),
     ("assize_live_latency_seconds", "Duration of these traces, seconds, by statistic."),
     ("assize_live_cost_usd", "Cost of these traces, US dollars; a lower bound where prices are unknown."),
-    ("assize_live_groups_left_out", "Models, tools or agents beyond the commonest 20, which have no series of their own."),
+    (
+        "assize_live_groups_left_out",
+        "Models, tools or agents beyond the commonest 20, which have no series of their own.",
+    ),
     ("assize_live_model_calls", "Model calls of the last 24 hours."),
     ("assize_live_model_errors", "Of those, calls that failed."),
     ("assize_live_model_latency_seconds", "Duration of model calls, seconds, by statistic."),

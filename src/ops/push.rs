@@ -141,8 +141,11 @@ pub async fn push(project: &Project, world: &World, ask: &Ask) -> Done<(Pushed, 
         pushed.sinks.push(said);
     }
     if !ask.dry_run {
-        let detail: Vec<String> =
-            pushed.sinks.iter().map(|said| format!("{}: {} sent, {} rejected", said.sink, said.sent, said.rejected)).collect();
+        let detail: Vec<String> = pushed
+            .sinks
+            .iter()
+            .map(|said| format!("{}: {} sent, {} rejected", said.sink, said.sent, said.rejected))
+            .collect();
         let actor = trail::actor(project, world);
         trail::record(store.as_ref(), world, &actor, "push", run.as_str(), &detail.join("; ")).await?;
     }
@@ -165,8 +168,8 @@ fn sinks(project: &Project, to: Option<&str>) -> Done<Vec<Ready>> {
     let ready = |(name, config): (&String, &crate::config::FeedConfig)| {
         let wrong = |message: String| Failed::usage(anyhow!("sink `{name}`: {message}"));
         let info = feed::find(&config.kind).ok_or_else(|| wrong(format!("no kind of sink `{}`", config.kind)))?;
-        let options: FeedOptions = serde_json::from_value(Value::Object(config.options.clone()))
-            .map_err(|error| wrong(error.to_string()))?;
+        let options: FeedOptions =
+            serde_json::from_value(Value::Object(config.options.clone())).map_err(|error| wrong(error.to_string()))?;
         let outlet = info.outlet(&options).map_err(wrong)?;
         let place = [&options.url, &options.url_env, &options.project, &options.workspace, &options.environment];
         let destination = format!("{} {place:?}", info.name);
@@ -199,7 +202,8 @@ async fn scores(store: &dyn Store, results: &RunResults, pushed: &mut Pushed) ->
             };
             for grader in &header.graders {
                 let about = (subject.clone(), run.clone(), id.as_str().to_owned(), *number);
-                let found = reduced(grader, trial).map(|reduced| finding(grader, reduced, about, chances.get(id).copied()));
+                let found =
+                    reduced(grader, trial).map(|reduced| finding(grader, reduced, about, chances.get(id).copied()));
                 entries.extend(found.map(|found| Entry::Score(Box::new(found))));
             }
         }
@@ -226,7 +230,8 @@ struct Reduced {
 
 /// One score of a grader on one trial: the mean of its draws, the label where they agree. `None` without any score.
 fn reduced(grader: &GraderInfo, trial: &TrialResult) -> Option<Reduced> {
-    let draws: Vec<&Score> = trial.scores.get(&grader.name)?.values().filter_map(|scored| scored.as_ref().ok()).collect();
+    let draws: Vec<&Score> =
+        trial.scores.get(&grader.name)?.values().filter_map(|scored| scored.as_ref().ok()).collect();
     let first = draws.first()?;
     let numbers: Vec<f64> = draws.iter().filter_map(|score| score.value.number()).collect();
     let labels: BTreeSet<&str> = draws
@@ -378,7 +383,8 @@ async fn send(
                 done?;
                 (said.requests, said.retries) = (wire.requests, wire.retries);
             } else {
-                said.stopped = Some(format!("another push to `{}` is going on; wait for it, then push again", sink.name));
+                said.stopped =
+                    Some(format!("another push to `{}` is going on; wait for it, then push again", sink.name));
             }
         }
         Err(cause) => said.stopped = Some(cause),

@@ -124,7 +124,9 @@ pub async fn serve(
     let (told, heard) = tokio::sync::watch::channel(false);
     let metrics_at = scraped.as_ref().and_then(|listener| listener.local_addr().ok());
     let page = match scraped {
-        Some(listener) => Some(tokio::spawn(serve_page(listener, page_of(project, world).await?, token.clone(), ended(heard)))),
+        Some(listener) => {
+            Some(tokio::spawn(serve_page(listener, page_of(project, world).await?, token.clone(), ended(heard))))
+        }
         None => None,
     };
     let close_page = || async {

@@ -119,9 +119,8 @@ pub(super) const COUNT: &str = "SELECT state, COUNT(*) FROM outbox WHERE sink = 
 /// Reads a row back.
 pub(super) fn entry(row: OutboxRow) -> Result<OutboxEntry, StoreError> {
     let (key, digest, payload, state, attempts, error, changed_at, sent_at) = row;
-    let time = |text: String| {
-        rows::time(&text).map_err(|cause| rows::unreadable("entry of the outbox".to_owned(), cause))
-    };
+    let time =
+        |text: String| rows::time(&text).map_err(|cause| rows::unreadable("entry of the outbox".to_owned(), cause));
     Ok(OutboxEntry {
         put: OutboxPut { key, digest, payload },
         state: OutboxState::of(&state)?,

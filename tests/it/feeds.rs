@@ -45,7 +45,8 @@ pub fn dataset(kind: &str, quality: [Value; 3], reasons: &str) -> String {
             "trace": {"id": hex, "spans": [span]},
             "metadata": {"quality": quality[n], "solved": n == 1, "tone": "polite"},
         });
-        let example = json!({"id": format!("e{n}"), "input": format!("question {n}"), "recorded": [{"output": output}]});
+        let example =
+            json!({"id": format!("e{n}"), "input": format!("question {n}"), "recorded": [{"output": output}]});
         format!("{example}\n")
     };
     (0..3).map(line).collect()
@@ -144,10 +145,17 @@ fn a_wrong_key_stops_at_once_and_is_never_shown() {
     for (fake, kind, options) in PLACES {
         for status in [401, 403, 404] {
             let server = Server::start(fake, &[(0, Fault::Status(status)), (1, Fault::Status(status))]);
-            let api = if *fake == "langfuse" { "api = \"v4\"" } else if *fake == "langfuse_v3" { "api = \"v3\"" } else { "" };
+            let api = if *fake == "langfuse" {
+                "api = \"v4\""
+            } else if *fake == "langfuse_v3" {
+                "api = \"v3\""
+            } else {
+                ""
+            };
             let world = world(kind, &sink(kind, &server.url, &format!("{options}\n{api}")));
             let (pushed, ran) = push(&world, &[], 3);
-            let stopped = pushed["sinks"][0]["stopped"].as_str().unwrap_or_else(|| panic!("{fake} {status}: {pushed:#}"));
+            let stopped =
+                pushed["sinks"][0]["stopped"].as_str().unwrap_or_else(|| panic!("{fake} {status}: {pushed:#}"));
             assert!(stopped.contains(&status.to_string()) && stopped.contains("check"), "{fake} {status}: {stopped}");
             let figures = u64::from(*kind == "webhook");
             assert_eq!((of(&pushed, "sent"), of(&pushed, "waiting")), (0, 8 + figures), "{fake} {status}");
@@ -162,7 +170,8 @@ fn a_wrong_key_stops_at_once_and_is_never_shown() {
 #[test]
 fn refusals_for_rate_and_broken_servers_are_sat_out() {
     for (fake, kind, options) in PLACES {
-        let server = Server::start(fake, &[(0, Fault::TooMany(0.2)), (1, Fault::Status(503)), (2, Fault::TooMany(0.1))]);
+        let server =
+            Server::start(fake, &[(0, Fault::TooMany(0.2)), (1, Fault::Status(503)), (2, Fault::TooMany(0.1))]);
         let world = world(kind, &sink(kind, &server.url, options));
         let started = Instant::now();
         let (pushed, _) = push(&world, &[], 0);
@@ -232,7 +241,10 @@ fn one_bad_entry_does_not_cost_the_others() {
 #[test]
 fn a_dry_run_and_a_limit_send_no_more_than_they_say() {
     let server = Server::start("langfuse", &[]);
-    let world = world("langfuse", &sink("langfuse", &server.url, "environment = \"production\"\nmetrics = [\"quality\", \"tone\"]"));
+    let world = world(
+        "langfuse",
+        &sink("langfuse", &server.url, "environment = \"production\"\nmetrics = [\"quality\", \"tone\"]"),
+    );
     let (dry, _) = push(&world, &["--dry-run"], 0);
     assert_eq!((of(&dry, "entries"), of(&dry, "waiting"), server.asks().len()), (5, 5, 0), "{dry:#}");
     let body = &dry["sinks"][0]["would_send"][0];

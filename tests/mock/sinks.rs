@@ -376,7 +376,10 @@ fn weave(ask: &Ask, held: &mut Held) -> Result<Answer, String> {
         }
         "/feedback/create" | "/feedback/replace" => {
             need(!body["feedback_type"].as_str().unwrap_or("wandb.").starts_with("wandb."), "references are missing")?;
-            need(body["weave_ref"].as_str().is_some_and(|text| text.starts_with("weave:///entity/project/call/")), "ref")?;
+            need(
+                body["weave_ref"].as_str().is_some_and(|text| text.starts_with("weave:///entity/project/call/")),
+                "ref",
+            )?;
             let replaced = body["feedback_id"].as_str().map(str::to_owned);
             need(replaced.is_some() == ask.path.ends_with("replace"), "feedback_id")?;
             let id = replaced.unwrap_or_else(|| format!("f-{}", held.scores.len()));

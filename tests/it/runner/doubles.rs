@@ -14,7 +14,10 @@ use assize::model::{
 use assize::provider::OnNotice;
 use assize::runner::{Control, Examples, Grader, Job, Listener, Mode, Options, RunError, RunOutcome, Work, execute};
 use assize::scorer::Scorer;
-use assize::store::{self, AuditEntry, AuditRecord, Baseline, RunSummary, Store, StoreError, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState};
+use assize::store::{
+    self, AuditEntry, AuditRecord, Baseline, OutboxAdded, OutboxEntry, OutboxMark, OutboxPut, OutboxState, RunSummary,
+    Store, StoreError,
+};
 use assize::sys::{FixedClock, RetryPolicy};
 use assize::target::{Target, TargetCall, TargetReply};
 use async_trait::async_trait;
