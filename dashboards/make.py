@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the Grafana dashboards of this folder: `python3 dashboards/make.py`. The JSON is what is shipped; a test holds
-its names to those of the program, and this file to the JSON."""
+"""Writes the Grafana dashboards of this folder: `python3 dashboards/make.py`. The JSON is what is shipped; a test
+holds the names in it to those of the program."""
 import json
 import pathlib
 
@@ -195,7 +195,7 @@ def postgres():
     b.lines("Cells without a score", "SELECT run_created_at AS time, cells AS value, suite || ' ' || metric || ' ' || reason AS metric "
             f"FROM unscored_reasons WHERE {chosen} ORDER BY run_created_at",
             describe="Unscored is no value: these cells are in no mean.")
-    b.table("Lowest examples", "SELECT suite, target, grader AS metric, example_id, AVG(value) AS mean, COUNT(value) AS values, "
+    b.table("Lowest examples", "SELECT suite, target, grader AS metric, example_id, AVG(value) AS mean, COUNT(value) AS numbers, "
             f"COUNT(unscored) AS unscored FROM scores WHERE {when} AND grader IN ($metric) "
             "GROUP BY suite, target, grader, example_id HAVING COUNT(value) > 0 ORDER BY AVG(value), example_id LIMIT 100", width=24)
     b.write()

@@ -234,7 +234,7 @@ pub async fn report(
 }
 
 /// The two sides of `BASE..CANDIDATE`. Points that belong to a path (`../main.assize`) divide nothing.
-fn two_runs(subject: &str) -> Option<(&str, &str)> {
+pub(super) fn two_runs(subject: &str) -> Option<(&str, &str)> {
     let mut cuts = subject.match_indices("..").map(|(place, _)| (&subject[..place], &subject[place + 2..]));
     cuts.find(|(left, right)| !left.is_empty() && !left.ends_with('/') && !right.is_empty())
 }

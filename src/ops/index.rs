@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::compare::policy_of;
+use super::bundles;
+use super::compare::{policy_of, two_runs};
 use super::exit::{Done, Failed};
 use super::findings;
 use super::outputs::plain_file;
@@ -79,9 +80,10 @@ fn link(page: &Path, run: &str) -> Option<String> {
 /// # Errors
 /// When there is no such run.
 pub async fn place(project: &Project, world: &World, subject: &str, suite: Option<&str>) -> Done<PathBuf> {
-    let store = project.store(&world.env).await?;
+    let typed = two_runs(subject).map_or_else(|| vec![subject], |(base, candidate)| vec![base, candidate]);
+    let (store, typed) = bundles::open(project, world, &typed).await?;
     let mut names = Vec::new();
-    for typed in subject.split("..") {
+    for typed in &typed {
         names.push(find_run(project, store.as_ref(), typed, suite).await?.short().to_owned());
     }
     Ok(project.path(&project.config.reports).join(run_report(&names.join(".."))))

@@ -334,9 +334,10 @@ fn events_over_otlp_arrive_as_scores_of_the_judged_traces() {
         let pid = running.0.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         assert!(running.0.wait().unwrap().success());
-        // Their spans are not here; once they come, what waited for them is theirs.
-        let waiting = fs::read_dir(receiving.path(".assize/lake/spool")).unwrap().count();
-        assert!(waiting > 0, "{format}");
+        let judged = "SELECT COUNT(*) AS scores FROM scores WHERE span_id = 'a1a1a1a1a1a10001' AND author = 'recorded_value' \
+                      AND trace_id = '5b8efff798038103d269b633813f0001'";
+        let found = receiving.run(&["traces", "query", judged, "--json"]).expect(0);
+        assert!(found.stdout.replace(' ', "").contains("\"scores\":3"), "{format}: {}", found.stdout);
     }
 }
 

@@ -92,7 +92,7 @@ mod tests {
             }),
             ..Span::new(TraceId::from("t"), SpanId::from(&*place.to_string()), SpanKind::Tool, *name, place as i64)
         });
-        crate::model::assemble(spans.collect()).traces.remove(0)
+        crate::model::assemble(spans.collect::<Vec<_>>()).traces.remove(0)
     }
 
     #[test]
