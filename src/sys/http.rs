@@ -152,12 +152,11 @@ pub fn failure_of_transport(what: &str, error: &reqwest::Error) -> Failure {
 
 /// Whether the server showed a certificate that is not trusted: no further attempt will change that.
 fn is_untrusted(error: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
+    let mut next = error.source();
     while let Some(cause) = next {
-        // An error of input and output hides the one it was made of from the chain of sources.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = cause.downcast_ref::<rustls::Error>().or_else(|| inner?.downcast_ref::<rustls::Error>());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+        // The TLS library's own words: errors of input and output are wrapped around its error, so that it cannot be
+        // told by its type.
+        if cause.to_string().starts_with("invalid peer certificate") {
             return true;
         }
         next = cause.source();

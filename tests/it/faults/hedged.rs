@@ -61,8 +61,8 @@ async fn nothing_is_sent_again_by_default_nor_without_a_free_place_nor_with_litt
     for (options, arguments) in [
         ("", &["run"][..]),
         ("hedge = { after = \"500ms\" }\nmax_concurrency = 1", &["run"]),
-        // One call costs some $0.0016 at most: it may be paid, twice that may not.
-        ("hedge = { after = \"500ms\" }", &["run", "--max-cost", "0.0022"]),
+        // One call costs $0.0024 at most: it may be paid, twice that may not.
+        ("hedge = { after = \"500ms\" }", &["run", "--max-cost", "0.003"]),
     ] {
         let bench = silent_at(0, 1, "3s", options).await;
         bench.world.run(arguments).expect(0);
