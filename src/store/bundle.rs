@@ -417,10 +417,8 @@ impl Checker {
                     return here(format!("trial {} of `{}` ends twice", trial.trial, trial.example));
                 }
             }
-            (Event::ScoreFinished { cell, .. }, _) => {
-                if !self.cells.insert(cell.clone()) {
-                    return here(format!("a cell of `{}` is scored twice", cell.trial.example));
-                }
+            (Event::ScoreFinished { cell, .. }, _) if !self.cells.insert(cell.clone()) => {
+                return here(format!("a cell of `{}` is scored twice", cell.trial.example));
             }
             _ => {}
         }
