@@ -251,15 +251,19 @@ const ROOT: &str = "0000000000000000";
 /// A step that the target told about one turn, under that turn's span.
 fn below(step: &Span, turn: &SpanId, number: u32, start_ns: i64, trace: &TraceId) -> Span {
     let mut step = step.clone();
-    let within = |id: &SpanId| SpanId::new(format!("{number}.{}", id.as_str()));
-    step.span_id = within(&step.span_id);
-    step.parent_id = Some(step.parent_id.as_ref().map_or_else(|| turn.clone(), within));
+    step.span_id = within(number, &step.span_id);
+    step.parent_id = Some(step.parent_id.as_ref().map_or_else(|| turn.clone(), |id| within(number, id)));
     // Steps without times keep their order after the turn's beginning.
     if step.start_ns == 0 {
         step.start_ns = start_ns;
     }
     step.trace_id = trace.clone();
     step
+}
+
+/// Ids of steps are unique within a turn only.
+fn within(number: u32, id: &SpanId) -> SpanId {
+    SpanId::new(format!("{number}.{}", id.as_str()))
 }
 
 fn nanos(clock: &dyn Clock) -> i64 {
