@@ -109,10 +109,10 @@ impl Look<'_> {
                 Event::End(TagEnd::Paragraph) => self.half_links(&prose.take().unwrap_or_default()),
                 Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => self.fence(source),
                 Event::Start(Tag::Table(heads)) => self.table(source, heads.len()),
-                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
-                    if self.options.links && dest_url.trim().is_empty() {
-                        self.problems.push(format!("a link without an address: {}", quote(source)));
-                    }
+                Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. })
+                    if self.options.links && dest_url.trim().is_empty() =>
+                {
+                    self.problems.push(format!("a link without an address: {}", quote(source)));
                 }
                 Event::Text(words) | Event::Code(words) => {
                     if let Some(heading) = &mut heading {

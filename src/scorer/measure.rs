@@ -52,7 +52,7 @@ pub(super) const STEPS: ScorerInfo = ScorerInfo {
 struct StepOptions {
     /// What is counted.
     #[serde(default)]
-    count: Steps,
+    count: Counted,
     /// Pass up to this number; without it the number is the score, less is better.
     at_most: Option<f64>,
 }
@@ -60,7 +60,7 @@ struct StepOptions {
 /// What is counted of a trace, evaluators left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Steps {
+enum Counted {
     /// Calls of models and tools, searches and handoffs.
     #[default]
     Steps,
@@ -76,7 +76,7 @@ enum Steps {
     Spans,
 }
 
-impl Steps {
+impl Counted {
     fn of(self, trace: &Trace) -> usize {
         let evaluators = trace.evaluator_spans();
         let spans = || trace.spans.iter().filter(|span| !evaluators.contains(&span.span_id));
@@ -144,7 +144,7 @@ enum Quantity {
     Latency,
     Cost,
     Tokens(Count),
-    Steps(Steps),
+    Steps(Counted),
 }
 
 struct Measure {
@@ -197,12 +197,12 @@ impl Quantity {
             Self::Tokens(Count::Input) => "input tokens",
             Self::Tokens(Count::Output) => "output tokens",
             Self::Tokens(Count::Reasoning) => "reasoning tokens",
-            Self::Steps(Steps::Steps) => "steps",
-            Self::Steps(Steps::Turns) => "turns",
-            Self::Steps(Steps::ModelCalls) => "model calls",
-            Self::Steps(Steps::ToolCalls) => "tool calls",
-            Self::Steps(Steps::Handoffs) => "handoffs",
-            Self::Steps(Steps::Spans) => "spans",
+            Self::Steps(Counted::Steps) => "steps",
+            Self::Steps(Counted::Turns) => "turns",
+            Self::Steps(Counted::ModelCalls) => "model calls",
+            Self::Steps(Counted::ToolCalls) => "tool calls",
+            Self::Steps(Counted::Handoffs) => "handoffs",
+            Self::Steps(Counted::Spans) => "spans",
         }
     }
 
