@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn values_equal_those_of_sacrebleu_rouge_score_and_rapidfuzz() {
-        let goldens: Value = serde_json::from_str(include_str!("../../tests/goldens/text.json")).unwrap();
+        let goldens: Value = serde_json::from_str(include_str!("../../tests/texts/text.json")).unwrap();
         let cases = goldens["cases"].as_array().unwrap();
         assert!(cases.len() > 50);
         for case in cases {

@@ -329,7 +329,7 @@ mod tests {
             "let b = blob(1000000000); true",
             "sleep(1000); true",
             "sleep(1.0); true",
-            "for i in 0..100000000000 {} true",
+            "for i in 0..100000000000 { let x = i; } true",
             "throw \"x\"",
             "1 / 0",
             "nothing_such",

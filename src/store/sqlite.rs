@@ -28,9 +28,10 @@ const CHUNKS: [usize; 4] = [128, 32, 8, 1];
 /// Connections that read.
 const READERS: u32 = 4;
 /// A stretch of a journal, many entries to a row. Numbers have no gaps, so a limit is a range of them; grouping by a
-/// range each spares SQLite the sorting of what is sorted.
+/// range each spares SQLite the sorting of what is sorted. The last number ends them: a limit may be without bound.
 const REPLAY: &str = "WITH RECURSIVE starts (first) AS \
-     (SELECT $2 UNION ALL SELECT first + $4 FROM starts WHERE first + $4 < $2 + $3) \
+     (SELECT $2 UNION ALL SELECT first + $4 FROM starts WHERE first + $4 < $2 + $3 \
+     AND first + $4 <= (SELECT max(seq) FROM journal WHERE run_id = $1)) \
      SELECT (SELECT group_concat(seq || char(10) || at || char(10) || body, char(10)) FROM journal \
      WHERE run_id = $1 AND seq >= first AND seq < min(first + $4, $2 + $3)) FROM starts";
 /// How long a writer waits for another process.

@@ -39,7 +39,7 @@ Every finding that is not full marks shows the difference call by call: `=` as e
 `-` expected and not made, `+` made and not expected.
 
 **Texts.** BLEU and chrF are those of sacrebleu for one sentence, divided by 100; ROUGE is that of rouge-score without
-stemming, edit distances and Jaro-Winkler are those of rapidfuzz: `tests/goldens/text.json` holds the values and the
+stemming, edit distances and Jaro-Winkler are those of rapidfuzz: `tests/texts/text.json` holds the values and the
 command that made them. There is no METEOR and no stemmer: no kept library has them.
 
 This page is made from the tables of scorers; a test holds it to them.

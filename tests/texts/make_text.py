@@ -1,7 +1,7 @@
 """Values of the usual packages for the scorers of texts, written to `text.json`.
 
     python3 -m venv v && v/bin/pip install sacrebleu==2.5.1 rouge-score==0.1.2 rapidfuzz==3.14.6
-    v/bin/python tests/goldens/make_text.py
+    v/bin/python tests/texts/make_text.py
 """
 
 import json
